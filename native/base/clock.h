@@ -1,0 +1,16 @@
+// CLOCK_MONOTONIC in nanoseconds: the clock of every deadline on a host.
+#pragma once
+
+#include <time.h>
+
+#include <cstdint>
+
+namespace mrpc {
+
+inline uint64_t monotonic_ns() {
+  timespec now;
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return uint64_t(now.tv_sec) * 1'000'000'000ull + uint64_t(now.tv_nsec);
+}
+
+}  // namespace mrpc
