@@ -43,9 +43,9 @@ struct Frame {
   uint64_t aux = 0;          // kOpen: nanoseconds left to the deadline, 0 none; kCredit: messages
   // kOpen starts with {u32 path_bytes, u32 reserved, path, pad to 8}. Then, for every kind that carries them:
   // an abi::BlockHeader with segment_count = blobs.size(), metadata, details, inline image, laid out as abi::block_layout.
-  std::vector<std::byte> head;
-  std::vector<Blob> blobs;   // logically follow the head's inline image, each at the next multiple of kBlobAlign
-  std::shared_ptr<void> hold;
+  std::vector<std::byte> head{};
+  std::vector<Blob> blobs{};  // logically follow the head's inline image, each at the next multiple of kBlobAlign
+  std::shared_ptr<void> hold{};
 };
 
 // What a link tells its shard. A received Frame has every blob's bytes in memory owned by `hold`.
@@ -54,9 +54,9 @@ struct Event {
   Kind kind{};
   LinkId link = 0;
   bool accepted = false;  // kUp: the other side connected to us
-  std::string peer;       // kUp: the peer's node name
-  Frame frame;            // kFrame
-  std::optional<Error> error;  // kDown: why; empty after close()
+  std::string peer{};     // kUp: the peer's node name
+  Frame frame{};          // kFrame
+  std::optional<Error> error{};  // kDown: why; empty after close() on this side
 };
 
 enum class SendResult : uint8_t {
