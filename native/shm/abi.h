@@ -28,7 +28,8 @@
 //    submit_head has passed its slot. A slot with kHold set asks for an explicit answer instead: the daemon sends
 //    kReclaim with the block's offset when it has read the last byte, also when the call fails. Every block
 //    over kIntakeBytesMax or with segments must be sent with kHold.
-// 8. Receive blocks belong to the application from the completion that names them until it submits kReclaim.
+// 8. Receive blocks belong to the application from the completion that names them until it submits kReclaim, on the
+//    ring of the shard that delivered them.
 // 9. Anything that breaks these rules ends the one attachment with ControlError, and nothing else.
 #pragma once
 
@@ -158,7 +159,7 @@ enum class SlotKind : uint8_t {
   kCancel = 4,    // client->daemon, daemon->server
   kCredit = 5,    // either: aux = messages more that the sender of this slot can take
   kStatus = 6,    // server->daemon->client: call ends; code; block = trailing metadata, details, reply if kHasMessage
-  kReclaim = 7,   // either: aux blocks free: offset, and when aux == 2, length too, are block offsets in `region`
+  kReclaim = 7,   // either: aux (1 or 2) blocks of `region` are free: the one at offset, and for 2 the one at length too
   kInitialMetadata = 8,  // server->client: block = metadata, no message
   kControl = 9,   // daemon->app: read the control socket
 };
