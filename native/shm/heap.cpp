@@ -1,0 +1,241 @@
+#include "shm/heap.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "base/assert.h"
+
+namespace mrpc::shm {
+namespace {
+
+constexpr uint64_t kPage = abi::kPage;
+constexpr uint32_t kLinearClasses = 8;  // 64, 128, ... 512; then four a doubling
+
+uint32_t class_of(uint64_t bytes) {
+  if (bytes <= 512) return static_cast<uint32_t>((bytes + 63) / 64 - 1);
+  const uint32_t doubling = std::bit_width(bytes - 1) - 1;  // 2^doubling < bytes <= 2^(doubling+1)
+  const uint32_t quarter = static_cast<uint32_t>((bytes - 1) >> (doubling - 2)) & 3;
+  return kLinearClasses + (doubling - 9) * 4 + quarter;
+}
+
+uint32_t class_bytes(uint32_t size_class) {
+  if (size_class < kLinearClasses) return (size_class + 1) * 64;
+  const uint32_t doubling = 9 + (size_class - kLinearClasses) / 4;
+  const uint32_t quarter = (size_class - kLinearClasses) % 4;
+  return (5 + quarter) << (doubling - 2);
+}
+
+// Small spans keep lightly used heaps small; larger objects get eight a span or more.
+uint32_t span_pages(uint32_t object_bytes) { return object_bytes <= 8192 ? 16 : 128; }
+
+}  // namespace
+
+void Heap::Runs::insert(uint32_t first, uint32_t pages) {
+  auto after = by_place.lower_bound({first, 0});
+  if (after != by_place.end() && after->first == first + pages) {
+    const auto [next_first, next_pages] = *after;
+    erase(next_first, next_pages);
+    pages += next_pages;
+    after = by_place.lower_bound({first, 0});
+  }
+  if (after != by_place.begin()) {
+    const auto [previous_first, previous_pages] = *std::prev(after);
+    if (previous_first + previous_pages == first) {
+      erase(previous_first, previous_pages);
+      first = previous_first;
+      pages += previous_pages;
+    }
+  }
+  by_place.emplace(first, pages);
+  by_size.emplace(pages, first);
+}
+
+void Heap::Runs::erase(uint32_t first, uint32_t pages) {
+  by_place.erase({first, pages});
+  by_size.erase({pages, first});
+}
+
+std::optional<uint32_t> Heap::Runs::take(uint32_t pages) {
+  const auto best = by_size.lower_bound({pages, 0});
+  if (best == by_size.end()) return std::nullopt;
+  const auto [run_pages, first] = *best;
+  erase(first, run_pages);
+  if (run_pages > pages) insert(first + pages, run_pages - pages);
+  return first;
+}
+
+Heap::Heap(uint64_t region_bytes, uint64_t quota_bytes, PunchFn punch, uint64_t warm_bytes)
+    : quota_bytes_(quota_bytes),
+      warm_bytes_(warm_bytes),
+      punch_(std::move(punch)),
+      page_count_(static_cast<uint32_t>(region_bytes / kPage)),
+      page_span_(static_cast<uint32_t*>(std::calloc(page_count_, sizeof(uint32_t))), &std::free),
+      spans_(1) {
+  MRPC_ASSERT(region_bytes % kPage == 0 && page_count_ > 1 && page_span_ != nullptr);
+  MRPC_ASSERT(class_bytes(kClasses - 1) == kSmallMax);
+  cold_.insert(1, page_count_ - 1);
+}
+
+std::optional<uint64_t> Heap::allocate(uint64_t bytes) {
+  if (bytes == 0) return std::nullopt;
+  return bytes <= kSmallMax ? allocate_small(class_of(bytes)) : allocate_large(bytes);
+}
+
+std::optional<uint64_t> Heap::allocate_small(uint32_t size_class) {
+  uint32_t id = with_room_[size_class];
+  if (id == kNone) {
+    const uint32_t object_bytes = class_bytes(size_class);
+    id = new_span(span_pages(object_bytes));
+    if (id == kNone) return std::nullopt;
+    Span& span = spans_[id];
+    span.object_bytes = object_bytes;
+    span.size_class = static_cast<uint8_t>(size_class);
+    span.objects = static_cast<uint16_t>(span.pages * kPage / object_bytes);
+    span.used = span.first_word = 0;
+    for (uint32_t i = 0; i < span.free_bits.size(); ++i) {
+      const uint32_t left = span.objects > i * 64 ? span.objects - i * 64 : 0;
+      span.free_bits[i] = left >= 64 ? ~0ull : (1ull << left) - 1;
+    }
+    link(id);
+  }
+  Span& span = spans_[id];
+  while (span.free_bits[span.first_word] == 0) ++span.first_word;
+  const uint32_t object = span.first_word * 64u + static_cast<uint32_t>(std::countr_zero(span.free_bits[span.first_word]));
+  span.free_bits[span.first_word] &= span.free_bits[span.first_word] - 1;
+  if (++span.used == span.objects) unlink(id);
+  bytes_in_use_ += span.object_bytes;
+  return span.first_page * kPage + uint64_t{object} * span.object_bytes;
+}
+
+std::optional<uint64_t> Heap::allocate_large(uint64_t bytes) {
+  if (bytes > uint64_t{page_count_} * kPage) return std::nullopt;
+  const uint32_t id = new_span(static_cast<uint32_t>((bytes + kPage - 1) / kPage));
+  if (id == kNone) return std::nullopt;
+  Span& span = spans_[id];
+  span.object_bytes = 0;
+  bytes_in_use_ += span.pages * kPage;
+  return span.first_page * kPage;
+}
+
+uint32_t Heap::new_span(uint32_t pages) {
+  if (bytes_reserved_ + pages * kPage > quota_bytes_) return kNone;
+  const auto first = take_pages(pages);
+  if (!first) return kNone;
+  uint32_t id;
+  if (free_span_ids_.empty()) {
+    id = static_cast<uint32_t>(spans_.size());
+    spans_.emplace_back();
+  } else {
+    id = free_span_ids_.back();
+    free_span_ids_.pop_back();
+  }
+  spans_[id].first_page = *first;
+  spans_[id].pages = pages;
+  for (uint32_t page = *first; page < *first + pages; ++page) page_span_[page] = id;
+  bytes_reserved_ += pages * kPage;
+  return id;
+}
+
+std::optional<uint32_t> Heap::take_pages(uint32_t pages) {
+  if (const auto first = warm_.take(pages)) {
+    warm_free_ -= pages * kPage;
+    return first;
+  }
+  if (const auto first = cold_.take(pages)) return first;
+  if (warm_free_ == 0) return std::nullopt;
+  const uint64_t keep = std::exchange(warm_bytes_, 0);  // the room is there, but in pieces of both kinds
+  trim();
+  warm_bytes_ = keep;
+  return cold_.take(pages);
+}
+
+void Heap::drop_span(uint32_t id) {
+  Span& span = spans_[id];
+  for (uint32_t page = span.first_page; page < span.first_page + span.pages; ++page) page_span_[page] = kNone;
+  warm_.insert(span.first_page, span.pages);
+  warm_free_ += span.pages * kPage;
+  bytes_reserved_ -= span.pages * kPage;
+  free_span_ids_.push_back(id);
+}
+
+void Heap::link(uint32_t id) {
+  Span& span = spans_[id];
+  uint32_t& head = with_room_[span.size_class];
+  span.previous = kNone;
+  span.next = head;
+  if (head != kNone) spans_[head].previous = id;
+  head = id;
+}
+
+void Heap::unlink(uint32_t id) {
+  Span& span = spans_[id];
+  if (span.previous != kNone) spans_[span.previous].next = span.next;
+  else with_room_[span.size_class] = span.next;
+  if (span.next != kNone) spans_[span.next].previous = span.previous;
+}
+
+std::optional<Heap::Located> Heap::locate(uint64_t offset) const {
+  if (offset / kPage >= page_count_) return std::nullopt;
+  const uint32_t id = page_span_[offset / kPage];
+  if (id == kNone) return std::nullopt;
+  const Span& span = spans_[id];
+  const uint64_t start = span.first_page * kPage;
+  if (span.object_bytes == 0) return Located{id, 0, {start, span.pages * kPage}};
+  const auto object = static_cast<uint32_t>((offset - start) / span.object_bytes);
+  if (object >= span.objects || (span.free_bits[object / 64] >> (object % 64) & 1) != 0) return std::nullopt;
+  return Located{id, object, {start + uint64_t{object} * span.object_bytes, span.object_bytes}};
+}
+
+bool Heap::free(uint64_t offset) {
+  const auto at = locate(offset);
+  if (!at || at->range.offset != offset) return false;
+  bytes_in_use_ -= at->range.bytes;
+  if (spans_[at->span].object_bytes == 0) drop_span(at->span);
+  else free_object(*at);
+  return true;
+}
+
+void Heap::free_object(const Located& at) {
+  Span& span = spans_[at.span];
+  span.free_bits[at.object / 64] |= 1ull << (at.object % 64);
+  span.first_word = std::min<uint16_t>(span.first_word, static_cast<uint16_t>(at.object / 64));
+  if (span.used-- == span.objects) link(at.span);
+  // The last span of a class that has room stays, or one object coming and going would make a span each time.
+  const bool only = span.previous == kNone && span.next == kNone;
+  if (span.used == 0 && !only) {
+    unlink(at.span);
+    drop_span(at.span);
+  }
+}
+
+std::optional<uint64_t> Heap::size_of(uint64_t offset) const {
+  const auto at = locate(offset);
+  if (!at || at->range.offset != offset) return std::nullopt;
+  return at->range.bytes;
+}
+
+std::optional<Heap::Range> Heap::containing(uint64_t offset) const {
+  const auto at = locate(offset);
+  if (!at) return std::nullopt;
+  return at->range;
+}
+
+void Heap::trim(uint64_t bytes_max) {
+  std::vector<Range> punched;
+  for (uint64_t bytes = 0; warm_free_ > warm_bytes_ && bytes < bytes_max && !warm_.by_size.empty();) {
+    const auto [run_pages, first] = *warm_.by_size.rbegin();  // the largest: fewest system calls
+    const uint64_t wanted = (std::min(warm_free_ - warm_bytes_, bytes_max - bytes) + kPage - 1) / kPage;
+    const auto pages = static_cast<uint32_t>(std::min<uint64_t>(run_pages, wanted));
+    warm_.erase(first, run_pages);
+    if (pages < run_pages) warm_.insert(first, run_pages - pages);
+    punched.push_back({(first + run_pages - pages) * kPage, pages * kPage});
+    warm_free_ -= pages * kPage;
+    bytes += pages * kPage;
+  }
+  if (punched.empty()) return;
+  if (punch_) punch_(punched);
+  for (const Range& range : punched)
+    cold_.insert(static_cast<uint32_t>(range.offset / kPage), static_cast<uint32_t>(range.bytes / kPage));
+}
+
+}  // namespace mrpc::shm
