@@ -1,0 +1,96 @@
+"""Child processes that never outlive their parent.
+
+Each child leads a process group of its own (so that Ctrl-C reaches only the parent, which then ends them in order),
+dies with its parent, even by kill -9 (PR_SET_PDEATHSIG), logs to a file, and tells by a line on stdout that it serves.
+"""
+from __future__ import annotations
+
+import ctypes
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+STOP_TIMEOUT_S = 5.0
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class StartError(RuntimeError):
+    """A process did not come up; the text has the end of its log."""
+
+
+class Child:
+    """Starts the command at once. env adds to this process's environment."""
+
+    def __init__(self, name: str, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> None:
+        self.name, self._log = name, log
+        with log.open("wb") as stderr:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
+                                             env={**os.environ, **(env or {})}, start_new_session=True,
+                                             preexec_fn=_die_with_parent)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_for_line(self, text: str, timeout_s: float) -> None:
+        """Waits until the child prints a line with the text. StartError if it ends or stays silent."""
+        deadline = time.monotonic() + timeout_s
+        seen = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            while text.encode() not in seen:
+                if not selector.select(deadline - time.monotonic()):
+                    raise StartError(f"{self.name} was not ready after {timeout_s:.0f} s; its log:\n{self.log_tail()}")
+                chunk = os.read(self._process.stdout.fileno(), 65536)
+                if not chunk:
+                    raise StartError(f"{self.name} ended before it was ready; its log:\n{self.log_tail()}")
+                seen += chunk
+
+    def check(self) -> None:
+        """StartError if the child has ended."""
+        if self._process.poll() is not None:
+            raise StartError(f"{self.name} ended ({self._process.returncode}); its log:\n{self.log_tail()}")
+
+    def log_tail(self, lines: int = 20) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
+
+    def ask_to_stop(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """Ends the child's whole group: by SIGTERM, and after five seconds by SIGKILL."""
+        self.ask_to_stop()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            pass
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        self._process.stdout.close()
+
+    def _signal(self, number: int) -> None:
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            pass
+
+
+def free_ports(count: int) -> list[int]:
+    """So many different ports of 127.0.0.1 that were free a moment ago."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
