@@ -10,9 +10,11 @@
 
 namespace mrpc::message {
 
+constexpr uint32_t kDepthCeiling = 1000;  // whatever Limits say: walks recurse
+
 struct Limits {
   uint64_t message_bytes_max = 64ull << 20;
-  uint32_t depth_max = 100;  // protobuf's own
+  uint32_t depth_max = 100;  // messages within the root, map entries too; protobuf's own; kDepthCeiling at most
 };
 
 // What a verified image told about itself on the way.

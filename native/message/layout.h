@@ -19,22 +19,25 @@
 //                       value, strings by bytes, false before true): so no key stands twice
 // Presence: the bit of a field with presence (proto3 optional, proto2 singular, oneof member, sub-message) is set when it is
 // present; bits of other fields are zero, and they are absent when zero or empty. Absent fields are all zeros.
-// In a oneof at most one bit is set. A map entry's fields have no presence.
+// In a oneof at most one bit is set. A map entry's fields have no presence: its key and value always stand, so a message
+// value always has its struct, and a closed enum's value is one of its own.
 //
 // CANONICAL ORDER: out-of-line parts stand in the order of a depth-first walk: fields by number (unknown fields first),
 // an array before what its elements point to. Each part starts exactly at the next multiple of 8 after the part before it.
+// The inline part ends where its last part ends, with nothing after it.
 // So a verifier needs one cursor, and overlap, cycles and sharing cannot be expressed. Only content of `bytes` and
 // repeated numeric fields (not bool, not enum) may instead stand in a segment (blob): segments are taken in the same order,
 // each wholly, by one field. The first segment starts at the next multiple of kBlobAlign after the inline part, the next
 // at the next multiple after the one before. A segment is never empty.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
@@ -62,7 +65,10 @@ struct MessageLayout;
 struct EnumLayout {
   std::string full_name;
   std::vector<std::pair<std::string, int32_t>> values;  // in declaration order
+  std::vector<int32_t> numbers;                         // ascending, each once
   bool closed = false;                                  // proto2: unknown numbers are kept as unknown fields
+
+  bool has(int32_t number) const { return std::binary_search(numbers.begin(), numbers.end(), number); }
 };
 
 struct FieldLayout {
@@ -110,8 +116,8 @@ struct MethodLayout {
 struct ServiceLayout {
   std::string full_name;
   std::vector<MethodLayout> methods;
-  // Of everything that its methods' messages can reach, kLayoutVersion included. Two schemas of equal fingerprint
-  // lay out and name every field alike.
+  // Of everything that its methods' messages can reach, kLayoutVersion included (fingerprint.h). Two schemas of equal
+  // fingerprint lay out and name every field alike.
   uint64_t fingerprint = 0;
 };
 
@@ -134,9 +140,10 @@ class Schema {
   std::vector<std::unique_ptr<MessageLayout>> messages_;
   std::vector<std::unique_ptr<EnumLayout>> enums_;
   std::vector<std::unique_ptr<ServiceLayout>> services_;
-  std::unordered_map<std::string_view, const MessageLayout*> message_by_name_;
-  std::unordered_map<std::string_view, const EnumLayout*> enum_by_name_;
-  std::unordered_map<std::string_view, const ServiceLayout*> service_by_name_;
+  // Ordered: names are hostile, and a hash table's buckets could be flooded.
+  std::map<std::string_view, const MessageLayout*> message_by_name_;
+  std::map<std::string_view, const EnumLayout*> enum_by_name_;
+  std::map<std::string_view, const ServiceLayout*> service_by_name_;
 };
 
 }  // namespace mrpc::message
