@@ -42,7 +42,8 @@ void Account::merge(const Account& other) {
   timer_error.merge(other.timer_error);
 }
 
-Result<std::unique_ptr<Driver>> Driver::create(const Options& options, uint32_t thread, uint64_t start_ns, Progress& progress) {
+Result<std::unique_ptr<Driver>> Driver::create(const Options& options, uint32_t thread, uint64_t start_ns, Progress& progress,
+                                               MakeTarget make_target) {
   Fd epoll_fd(epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_fd) return resource_exhausted("epoll_create1 failed: raise the limit on open files (ulimit -n)");
   const int fd = epoll_fd.get();

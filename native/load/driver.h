@@ -55,8 +55,10 @@ struct Progress {
 
 class Driver final : public Sink {
  public:
-  static Result<std::unique_ptr<Driver>> create(const Options& options, uint32_t thread, uint64_t start_ns, Progress& progress);
-  // For tests: drives any target.
+  // Errors: the target's; kResourceExhausted (descriptors).
+  static Result<std::unique_ptr<Driver>> create(const Options& options, uint32_t thread, uint64_t start_ns, Progress& progress,
+                                                MakeTarget make_target);
+  // Without a target as yet: use() gives it one.
   Driver(const Options& options, uint32_t thread, uint64_t start_ns, Progress& progress, Fd epoll_fd);
   void use(std::unique_ptr<Target> target) { target_ = std::move(target); }
 

@@ -35,6 +35,13 @@ Status serve_null(const Options& options) {
   return serve_null_tcp(port);
 }
 
+Result<std::unique_ptr<Target>> make_target(const Options& options, int epoll_fd, Sink& sink) {
+  if (options.target.starts_with("http://")) return make_http_target(options, epoll_fd, sink);
+  if (options.target.starts_with("grpc://")) return make_grpc_target(options, epoll_fd, sink);
+  if (options.target.starts_with("mrpc://")) return make_mrpc_target(options, epoll_fd, sink);
+  return invalid_argument("unknown kind of target " + options.target + ": use http://, grpc:// or mrpc:///");
+}
+
 void print_progress(const std::vector<Progress>& parts) {
   unsigned long long due = 0, sent = 0, completed = 0;
   for (const Progress& part : parts) {
@@ -70,7 +77,7 @@ int run(const Options& options) {
   std::vector<Progress> progress(options.threads);
   std::vector<std::unique_ptr<Driver>> drivers;
   for (uint32_t i = 0; i < options.threads; ++i) {
-    auto driver = Driver::create(options, i, start_ns, progress[i]);
+    auto driver = Driver::create(options, i, start_ns, progress[i], make_target);
     if (!driver) return fail(driver.error());
     drivers.push_back(std::move(*driver));
   }

@@ -12,11 +12,4 @@ std::string code_label(Code code) {
   return code < kStatusBase ? std::to_string(code) : kNames.at(code - kStatusBase);
 }
 
-Result<std::unique_ptr<Target>> make_target(const Options& options, int epoll_fd, Sink& sink) {
-  if (options.target.starts_with("http://")) return make_http_target(options, epoll_fd, sink);
-  if (options.target.starts_with("grpc://")) return make_grpc_target(options, epoll_fd, sink);
-  if (options.target.starts_with("mrpc://")) return make_mrpc_target(options, epoll_fd, sink);
-  return invalid_argument("unknown kind of target " + options.target + ": use http://, grpc:// or mrpc:///");
-}
-
 }  // namespace mrpc::load

@@ -47,11 +47,11 @@ class Target {
   virtual bool turn() = 0;
 };
 
-// Of each thread. Errors: kInvalidArgument (URL, files), kUnimplemented (built without that protocol), kUnavailable (name
+// Makes the target of one thread. Errors: kInvalidArgument (URL, files), kUnimplemented (built without that protocol), kUnavailable (name
 // does not resolve, no daemon). `sink` and `options` must outlive the target.
+using MakeTarget = Result<std::unique_ptr<Target>> (*)(const Options& options, int epoll_fd, Sink& sink);
 Result<std::unique_ptr<Target>> make_http_target(const Options& options, int epoll_fd, Sink& sink);
 Result<std::unique_ptr<Target>> make_grpc_target(const Options& options, int epoll_fd, Sink& sink);
 Result<std::unique_ptr<Target>> make_mrpc_target(const Options& options, int epoll_fd, Sink& sink);
-Result<std::unique_ptr<Target>> make_target(const Options& options, int epoll_fd, Sink& sink);
 
 }  // namespace mrpc::load
