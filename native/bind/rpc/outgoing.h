@@ -1,0 +1,80 @@
+// One block out of a Python message, metadata and a status, written straight into shared memory.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "bind/message/codec.h"
+#include "bind/rpc/metadata.h"
+#include "stub/stub.h"
+
+namespace mrpc::bind {
+
+struct Outgoing {
+  PyObject* message = nullptr;  // borrowed; nullptr: no message
+  const MetadataList* metadata = nullptr;
+  std::string_view details;
+  std::string_view rich;  // google.rpc.Status bytes
+
+  bool has_details() const { return !details.empty() || !rich.empty(); }
+  uint32_t details_size() const { return has_details() ? shm::details_bytes(details, rich_bytes()) : 0; }
+  std::span<const std::byte> rich_bytes() const { return std::as_bytes(std::span(rich.data(), rich.size())); }
+};
+
+// Raises RESOURCE_EXHAUSTED when a part is over its limit; true when all fit.
+bool check_limits(const Outgoing& outgoing, uint64_t image_bytes, uint64_t message_bytes_max, uint32_t metadata_bytes_max);
+
+// Fills `block`, which has the size that `shape` means, and hands the pins over to it.
+void write_block(stub::SendBlock& block, const shm::BlockShape& shape, const Outgoing& outgoing, const EncodePlan& plan,
+                 std::vector<stub::Pinned>& pins);
+
+// Where the plan's blobs stand in `endpoint`'s memory. False when one no longer stands there: the daemon was replaced meanwhile.
+template <typename Endpoint>
+bool pin_blobs(Endpoint& endpoint, const EncodePlan& plan, std::vector<stub::Pinned>& pins) {
+  for (const BlobRef& blob : plan.blobs) {
+    std::optional<stub::Pinned> pinned = endpoint.locate(blob.data, blob.length);
+    if (!pinned) return false;
+    pins.push_back(std::move(*pinned));
+  }
+  return true;
+}
+
+// One attempt of build_block(). Sets `stale` instead of an exception when blobs belonged to a daemon that has gone.
+template <typename Endpoint, typename Allocate>
+stub::SendBlock try_build(Endpoint& endpoint, Allocate&& allocate, const Outgoing& outgoing, bool blobs_allowed, bool& stale) {
+  uint32_t blob_count = 0;
+  const auto in_heap = [&](const std::byte* data, uint64_t length) {
+    return blobs_allowed && blob_count < abi::kSegmentsMax && endpoint.locate(data, length).has_value() && ++blob_count;
+  };
+  EncodePlan plan;
+  if (outgoing.message && !plan_encode(outgoing.message, plan, in_heap)) return {};
+  if (!check_limits(outgoing, plan.image_bytes, endpoint.message_bytes_max(), endpoint.metadata_bytes_max())) return {};
+
+  std::vector<stub::Pinned> pins;
+  const uint64_t epoch = plan.blobs.empty() ? 0 : endpoint.epoch();
+  stale = !pin_blobs(endpoint, plan, pins);
+  if (stale) return {};
+  const shm::BlockShape shape{static_cast<uint32_t>(pins.size()), outgoing.metadata ? outgoing.metadata->bytes() : 0,
+                              outgoing.details_size(), plan.inline_bytes};
+  Result<stub::SendBlock> block = allocate(shm::block_bytes(shape));
+  if (!block.ok()) {
+    raise(block.error());
+    return {};
+  }
+  stale = !pins.empty() && endpoint.epoch() != epoch;
+  if (stale) return {};
+  write_block(*block, shape, outgoing, plan, pins);
+  return std::move(block).value();
+}
+
+// `endpoint` is a stub::Client or stub::Server; `allocate(bytes)` takes memory from it. An empty block with an exception set: the
+// message cannot be encoded or is too large, the heap is over its quota, or there is no daemon. With the GIL held throughout: the
+// message must not change between the plan and the encoding.
+template <typename Endpoint, typename Allocate>
+stub::SendBlock build_block(Endpoint& endpoint, Allocate&& allocate, const Outgoing& outgoing) {
+  bool stale = false;
+  stub::SendBlock block = try_build(endpoint, allocate, outgoing, true, stale);
+  return stale ? try_build(endpoint, allocate, outgoing, false, stale) : std::move(block);
+}
+
+}  // namespace mrpc::bind
