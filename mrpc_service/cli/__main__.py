@@ -1,0 +1,3 @@
+from mrpc_service.cli.main import main
+
+main()

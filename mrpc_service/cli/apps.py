@@ -1,0 +1,84 @@
+"""Names: `mrpc app` binds them to principals, `mrpc service` shows and frees what principals hold."""
+
+from __future__ import annotations
+
+import click
+
+from mrpc_service.cli.output import connect, emit, output_option, plain, print_table, time_text
+
+
+@click.group()
+def app() -> None:
+    """Give applications names that rules can trust."""
+
+
+@app.command(epilog="\b\nExample: MRPC_TOKEN=$(mrpc app register frontend --uid 1001 --quiet)")
+@click.argument("name")
+@click.option("--uid", type=click.IntRange(0, 2**32 - 2), required=True, help="User that the application runs as.")
+@click.option("--replace", is_flag=True, help="Give a registered name a new token; the old one is void at once.")
+@click.option("--quiet", "-q", is_flag=True, help="Print the token alone.")
+@output_option
+@click.pass_context
+def register(context: click.Context, name: str, uid: int, replace: bool, quiet: bool, output: str) -> None:
+    """Bind NAME to a user and issue its token, which is shown this once."""
+    with connect(context) as client:
+        made = plain(client.call("RegisterApp", name=name, uid=uid, replace=replace))
+    if quiet:
+        click.echo(made["token"])
+        return
+
+    def show() -> None:
+        click.echo(f"{name} is uid {uid} with this token, which is not kept and not shown again:\n\n  {made['token']}\n")
+        click.echo("Give it to the application in the environment variable MRPC_TOKEN.")
+
+    emit(output, made, show)
+
+
+@app.command("list", epilog="\b\nExample: mrpc app list -o json")
+@output_option
+@click.pass_context
+def list_apps(context: click.Context, output: str) -> None:
+    """List registered names."""
+    with connect(context) as client:
+        found = plain(client.call("ListApps"))["apps"]
+    rows = [(each["name"], each["uid"], time_text(each["created_unix_s"])) for each in found]
+    empty = "No app is registered; 'mrpc app register' does so."
+    emit(output, found, lambda: print_table(("name", "uid#", "registered"), rows, empty))
+
+
+@app.command(epilog="\b\nExample: mrpc app remove frontend")
+@click.argument("name")
+@output_option
+@click.pass_context
+def remove(context: click.Context, name: str, output: str) -> None:
+    """Forget NAME; its token is void for attachments to come."""
+    with connect(context) as client:
+        gone = plain(client.call("RemoveApp", name=name))
+    emit(output, gone, lambda: click.echo(f"{name} (uid {gone['uid']}) is no longer registered."))
+
+
+@click.group()
+def service() -> None:
+    """See and free the service names that principals hold."""
+
+
+@service.command(epilog="\b\nExample: mrpc service owners")
+@output_option
+@click.pass_context
+def owners(context: click.Context, output: str) -> None:
+    """List which principal holds which service name."""
+    with connect(context) as client:
+        found = plain(client.call("ListOwners"))["owners"]
+    rows = [(each["service"], each["principal"], time_text(each["since_unix_s"])) for each in found]
+    emit(output, found, lambda: print_table(("service", "held by", "since"), rows, "No service name is held."))
+
+
+@service.command(epilog="\b\nExample: mrpc service release hotel.Search")
+@click.argument("name")
+@output_option
+@click.pass_context
+def release(context: click.Context, name: str, output: str) -> None:
+    """Free a service name for the next principal that offers it."""
+    with connect(context) as client:
+        freed = plain(client.call("ReleaseService", service=name))
+    emit(output, freed, lambda: click.echo(f"{name} is no longer held by {freed['principal']}."))

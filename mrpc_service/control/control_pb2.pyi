@@ -1,0 +1,449 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class GetStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Status(_message.Message):
+    __slots__ = ("version", "node", "pid", "state", "uptime_ns", "runtime_dir", "state_dir", "socket", "listen", "insecure", "metrics", "registry", "log_level", "config", "config_error", "epoch", "shards", "attachments", "services", "edges", "peers", "open_calls", "rss_bytes", "shared_memory_bytes", "cpu_seconds", "uid")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_NS_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_DIR_FIELD_NUMBER: _ClassVar[int]
+    STATE_DIR_FIELD_NUMBER: _ClassVar[int]
+    SOCKET_FIELD_NUMBER: _ClassVar[int]
+    LISTEN_FIELD_NUMBER: _ClassVar[int]
+    INSECURE_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    REGISTRY_FIELD_NUMBER: _ClassVar[int]
+    LOG_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_ERROR_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    ATTACHMENTS_FIELD_NUMBER: _ClassVar[int]
+    SERVICES_FIELD_NUMBER: _ClassVar[int]
+    EDGES_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_CALLS_FIELD_NUMBER: _ClassVar[int]
+    RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHARED_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CPU_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    node: str
+    pid: int
+    state: str
+    uptime_ns: int
+    runtime_dir: str
+    state_dir: str
+    socket: str
+    listen: str
+    insecure: bool
+    metrics: str
+    registry: str
+    log_level: str
+    config: _containers.RepeatedScalarFieldContainer[str]
+    config_error: str
+    epoch: int
+    shards: int
+    attachments: int
+    services: int
+    edges: int
+    peers: int
+    open_calls: int
+    rss_bytes: int
+    shared_memory_bytes: int
+    cpu_seconds: float
+    uid: int
+    def __init__(self, version: _Optional[str] = ..., node: _Optional[str] = ..., pid: _Optional[int] = ..., state: _Optional[str] = ..., uptime_ns: _Optional[int] = ..., runtime_dir: _Optional[str] = ..., state_dir: _Optional[str] = ..., socket: _Optional[str] = ..., listen: _Optional[str] = ..., insecure: _Optional[bool] = ..., metrics: _Optional[str] = ..., registry: _Optional[str] = ..., log_level: _Optional[str] = ..., config: _Optional[_Iterable[str]] = ..., config_error: _Optional[str] = ..., epoch: _Optional[int] = ..., shards: _Optional[int] = ..., attachments: _Optional[int] = ..., services: _Optional[int] = ..., edges: _Optional[int] = ..., peers: _Optional[int] = ..., open_calls: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., shared_memory_bytes: _Optional[int] = ..., cpu_seconds: _Optional[float] = ..., uid: _Optional[int] = ...) -> None: ...
+
+class GetSnapshotRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Snapshot(_message.Message):
+    __slots__ = ("node", "uptime_ns", "epoch", "attachments", "services", "edges", "peers", "shards", "transport")
+    class TransportEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_NS_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ATTACHMENTS_FIELD_NUMBER: _ClassVar[int]
+    SERVICES_FIELD_NUMBER: _ClassVar[int]
+    EDGES_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    TRANSPORT_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    uptime_ns: int
+    epoch: int
+    attachments: _containers.RepeatedCompositeFieldContainer[Attachment]
+    services: _containers.RepeatedCompositeFieldContainer[Service]
+    edges: _containers.RepeatedCompositeFieldContainer[Edge]
+    peers: _containers.RepeatedCompositeFieldContainer[Peer]
+    shards: _containers.RepeatedCompositeFieldContainer[Shard]
+    transport: _containers.ScalarMap[str, int]
+    def __init__(self, node: _Optional[str] = ..., uptime_ns: _Optional[int] = ..., epoch: _Optional[int] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., services: _Optional[_Iterable[_Union[Service, _Mapping]]] = ..., edges: _Optional[_Iterable[_Union[Edge, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., shards: _Optional[_Iterable[_Union[Shard, _Mapping]]] = ..., transport: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class Attachment(_message.Message):
+    __slots__ = ("id", "app", "principal", "uid", "pid", "label", "role", "send_bytes", "receive_bytes", "receive_committed_bytes", "open_calls")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    APP_FIELD_NUMBER: _ClassVar[int]
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    SEND_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RECEIVE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RECEIVE_COMMITTED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    OPEN_CALLS_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    app: str
+    principal: str
+    uid: int
+    pid: int
+    label: str
+    role: str
+    send_bytes: int
+    receive_bytes: int
+    receive_committed_bytes: int
+    open_calls: int
+    def __init__(self, id: _Optional[int] = ..., app: _Optional[str] = ..., principal: _Optional[str] = ..., uid: _Optional[int] = ..., pid: _Optional[int] = ..., label: _Optional[str] = ..., role: _Optional[str] = ..., send_bytes: _Optional[int] = ..., receive_bytes: _Optional[int] = ..., receive_committed_bytes: _Optional[int] = ..., open_calls: _Optional[int] = ...) -> None: ...
+
+class Service(_message.Message):
+    __slots__ = ("service", "methods", "endpoints")
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    METHODS_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    methods: _containers.RepeatedScalarFieldContainer[str]
+    endpoints: _containers.RepeatedCompositeFieldContainer[Endpoint]
+    def __init__(self, service: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., endpoints: _Optional[_Iterable[_Union[Endpoint, _Mapping]]] = ...) -> None: ...
+
+class Endpoint(_message.Message):
+    __slots__ = ("attachment", "peer", "app", "node", "open_calls")
+    ATTACHMENT_FIELD_NUMBER: _ClassVar[int]
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    APP_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    OPEN_CALLS_FIELD_NUMBER: _ClassVar[int]
+    attachment: int
+    peer: int
+    app: str
+    node: str
+    open_calls: int
+    def __init__(self, attachment: _Optional[int] = ..., peer: _Optional[int] = ..., app: _Optional[str] = ..., node: _Optional[str] = ..., open_calls: _Optional[int] = ...) -> None: ...
+
+class Edge(_message.Message):
+    __slots__ = ("client", "server", "service", "method", "calls", "codes", "in_flight", "request_bytes", "reply_bytes", "denied", "latency", "policies")
+    class CodesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: int
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    SERVER_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_BYTES_FIELD_NUMBER: _ClassVar[int]
+    REPLY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DENIED_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_FIELD_NUMBER: _ClassVar[int]
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
+    client: str
+    server: str
+    service: str
+    method: str
+    calls: int
+    codes: _containers.ScalarMap[int, int]
+    in_flight: int
+    request_bytes: int
+    reply_bytes: int
+    denied: int
+    latency: Histogram
+    policies: _containers.RepeatedCompositeFieldContainer[PolicyCounters]
+    def __init__(self, client: _Optional[str] = ..., server: _Optional[str] = ..., service: _Optional[str] = ..., method: _Optional[str] = ..., calls: _Optional[int] = ..., codes: _Optional[_Mapping[int, int]] = ..., in_flight: _Optional[int] = ..., request_bytes: _Optional[int] = ..., reply_bytes: _Optional[int] = ..., denied: _Optional[int] = ..., latency: _Optional[_Union[Histogram, _Mapping]] = ..., policies: _Optional[_Iterable[_Union[PolicyCounters, _Mapping]]] = ...) -> None: ...
+
+class Histogram(_message.Message):
+    __slots__ = ("bounds_ns", "counts", "sum_ns")
+    BOUNDS_NS_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    SUM_NS_FIELD_NUMBER: _ClassVar[int]
+    bounds_ns: _containers.RepeatedScalarFieldContainer[int]
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    sum_ns: int
+    def __init__(self, bounds_ns: _Optional[_Iterable[int]] = ..., counts: _Optional[_Iterable[int]] = ..., sum_ns: _Optional[int] = ...) -> None: ...
+
+class PolicyCounters(_message.Message):
+    __slots__ = ("chain", "policy", "use", "evaluations", "denied", "ns_total")
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    USE_FIELD_NUMBER: _ClassVar[int]
+    EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
+    DENIED_FIELD_NUMBER: _ClassVar[int]
+    NS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    chain: str
+    policy: str
+    use: str
+    evaluations: int
+    denied: int
+    ns_total: int
+    def __init__(self, chain: _Optional[str] = ..., policy: _Optional[str] = ..., use: _Optional[str] = ..., evaluations: _Optional[int] = ..., denied: _Optional[int] = ..., ns_total: _Optional[int] = ...) -> None: ...
+
+class Peer(_message.Message):
+    __slots__ = ("id", "address", "node", "state", "error", "services")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    SERVICES_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    address: str
+    node: str
+    state: str
+    error: str
+    services: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[int] = ..., address: _Optional[str] = ..., node: _Optional[str] = ..., state: _Optional[str] = ..., error: _Optional[str] = ..., services: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Shard(_message.Message):
+    __slots__ = ("index", "turns", "calls", "wakeups")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    WAKEUPS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    turns: int
+    calls: int
+    wakeups: int
+    def __init__(self, index: _Optional[int] = ..., turns: _Optional[int] = ..., calls: _Optional[int] = ..., wakeups: _Optional[int] = ...) -> None: ...
+
+class GetMetricsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Metrics(_message.Message):
+    __slots__ = ("text",)
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    def __init__(self, text: _Optional[str] = ...) -> None: ...
+
+class GetSchemaRequest(_message.Message):
+    __slots__ = ("service",)
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    def __init__(self, service: _Optional[str] = ...) -> None: ...
+
+class Schema(_message.Message):
+    __slots__ = ("file_descriptor_set",)
+    FILE_DESCRIPTOR_SET_FIELD_NUMBER: _ClassVar[int]
+    file_descriptor_set: bytes
+    def __init__(self, file_descriptor_set: _Optional[bytes] = ...) -> None: ...
+
+class App(_message.Message):
+    __slots__ = ("name", "uid", "created_unix_s")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    CREATED_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    uid: int
+    created_unix_s: float
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[int] = ..., created_unix_s: _Optional[float] = ...) -> None: ...
+
+class RegisterAppRequest(_message.Message):
+    __slots__ = ("name", "uid", "replace")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    uid: int
+    replace: bool
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[int] = ..., replace: _Optional[bool] = ...) -> None: ...
+
+class RegisteredApp(_message.Message):
+    __slots__ = ("app", "token")
+    APP_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    app: App
+    token: str
+    def __init__(self, app: _Optional[_Union[App, _Mapping]] = ..., token: _Optional[str] = ...) -> None: ...
+
+class ListAppsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class AppList(_message.Message):
+    __slots__ = ("apps",)
+    APPS_FIELD_NUMBER: _ClassVar[int]
+    apps: _containers.RepeatedCompositeFieldContainer[App]
+    def __init__(self, apps: _Optional[_Iterable[_Union[App, _Mapping]]] = ...) -> None: ...
+
+class RemoveAppRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class Owner(_message.Message):
+    __slots__ = ("service", "principal", "since_unix_s")
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    SINCE_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    principal: str
+    since_unix_s: float
+    def __init__(self, service: _Optional[str] = ..., principal: _Optional[str] = ..., since_unix_s: _Optional[float] = ...) -> None: ...
+
+class ListOwnersRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class OwnerList(_message.Message):
+    __slots__ = ("owners",)
+    OWNERS_FIELD_NUMBER: _ClassVar[int]
+    owners: _containers.RepeatedCompositeFieldContainer[Owner]
+    def __init__(self, owners: _Optional[_Iterable[_Union[Owner, _Mapping]]] = ...) -> None: ...
+
+class ReleaseServiceRequest(_message.Message):
+    __slots__ = ("service",)
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    def __init__(self, service: _Optional[str] = ...) -> None: ...
+
+class ListChainsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ChainList(_message.Message):
+    __slots__ = ("epoch", "chains")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CHAINS_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    chains: _containers.RepeatedCompositeFieldContainer[Chain]
+    def __init__(self, epoch: _Optional[int] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ...) -> None: ...
+
+class Chain(_message.Message):
+    __slots__ = ("name", "client", "service", "method", "policies", "source")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    client: str
+    service: str
+    method: str
+    policies: _containers.RepeatedCompositeFieldContainer[Policy]
+    source: str
+    def __init__(self, name: _Optional[str] = ..., client: _Optional[str] = ..., service: _Optional[str] = ..., method: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[Policy, _Mapping]]] = ..., source: _Optional[str] = ...) -> None: ...
+
+class Policy(_message.Message):
+    __slots__ = ("name", "use", "config_json")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    USE_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    use: str
+    config_json: str
+    def __init__(self, name: _Optional[str] = ..., use: _Optional[str] = ..., config_json: _Optional[str] = ...) -> None: ...
+
+class ReloadRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Applied(_message.Message):
+    __slots__ = ("epoch", "pause_ns_max", "chains", "warnings")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_NS_MAX_FIELD_NUMBER: _ClassVar[int]
+    CHAINS_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    pause_ns_max: int
+    chains: int
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, epoch: _Optional[int] = ..., pause_ns_max: _Optional[int] = ..., chains: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListAppliedRequest(_message.Message):
+    __slots__ = ("limit",)
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    def __init__(self, limit: _Optional[int] = ...) -> None: ...
+
+class AppliedList(_message.Message):
+    __slots__ = ("records",)
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    records: _containers.RepeatedCompositeFieldContainer[AppliedRecord]
+    def __init__(self, records: _Optional[_Iterable[_Union[AppliedRecord, _Mapping]]] = ...) -> None: ...
+
+class AppliedRecord(_message.Message):
+    __slots__ = ("id", "at_unix_s", "operator_uid", "cause", "epoch", "pause_ns_max", "documents_json")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    AT_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_UID_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_NS_MAX_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    at_unix_s: float
+    operator_uid: int
+    cause: str
+    epoch: int
+    pause_ns_max: int
+    documents_json: str
+    def __init__(self, id: _Optional[int] = ..., at_unix_s: _Optional[float] = ..., operator_uid: _Optional[int] = ..., cause: _Optional[str] = ..., epoch: _Optional[int] = ..., pause_ns_max: _Optional[int] = ..., documents_json: _Optional[str] = ...) -> None: ...
+
+class ReadLogsRequest(_message.Message):
+    __slots__ = ("lines", "follow")
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    lines: int
+    follow: bool
+    def __init__(self, lines: _Optional[int] = ..., follow: _Optional[bool] = ...) -> None: ...
+
+class LogLine(_message.Message):
+    __slots__ = ("sequence", "at_unix_s", "level", "logger", "text")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    AT_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    LOGGER_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    at_unix_s: float
+    level: str
+    logger: str
+    text: str
+    def __init__(self, sequence: _Optional[int] = ..., at_unix_s: _Optional[float] = ..., level: _Optional[str] = ..., logger: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
+class SetLogLevelRequest(_message.Message):
+    __slots__ = ("level",)
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    level: str
+    def __init__(self, level: _Optional[str] = ...) -> None: ...
+
+class LogLevel(_message.Message):
+    __slots__ = ("level",)
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    level: str
+    def __init__(self, level: _Optional[str] = ...) -> None: ...

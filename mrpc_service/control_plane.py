@@ -1,0 +1,207 @@
+"""The control plane of one daemon: identities, owners, chains and peers, kept in step with the data plane.
+
+All methods run on the main thread, in its asyncio loop; those of the data plane that may block run on another thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mrpc_service import __version__, documents, logs
+from mrpc_service import settings as settings_module
+from mrpc_service.dataplane_api import Dataplane
+from mrpc_service.documents import Documents, SourcedChain
+from mrpc_service.errors import ConfigError, StartupError
+from mrpc_service.registry import App, Owner, Registry
+from mrpc_service.runtime_dir import RuntimeDir
+from mrpc_service.settings import Settings
+
+log = logging.getLogger("mrpcd")
+EVENT_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+EVENT_DEFAULT_LEVELS = {"refused": logging.WARNING, "peer_down": logging.WARNING}
+EVENT_FIELDS = ("app", "principal", "uid", "pid", "label", "role", "service", "peer")
+
+
+class ControlPlane:
+    def __init__(
+        self, *, settings: Settings, read_settings: Callable[[Documents], Settings], config: list[Path], runtime: RuntimeDir,
+        state_dir: Path, dataplane: Dataplane, registry: Registry, log_ring: logs.LogRing,
+    ) -> None:
+        """`read_settings` merges the command line with newly read documents, for `reload`."""
+        self.settings, self.runtime, self.state_dir = settings, runtime, state_dir
+        self.dataplane, self.registry, self.log_ring = dataplane, registry, log_ring
+        self.chains: list[SourcedChain] = []
+        self.epoch = 0
+        self.draining = False
+        self.listening = ""
+        self._read_settings, self._config = read_settings, config
+        self._config_files: list[Path] = []
+        self._config_error = ""
+        self._started_ns = time.monotonic_ns()
+        self._reloading = asyncio.Lock()
+
+    def start(self, loaded: Documents) -> None:
+        """Put identities, owners, chains, listener and static peers in force. The data plane runs already. StartupError."""
+        self.push_identities()
+        self.push_owners()
+        try:
+            self._apply(loaded, "start", os.geteuid())
+        except ConfigError as error:
+            raise StartupError(str(error)) from None
+        if self.settings.listen:
+            try:
+                self.listening = self.dataplane.listen(self.settings.listen)
+            except OSError as error:
+                reason = error.strerror or error
+                raise StartupError(f"cannot listen on {self.settings.listen}: {reason}; choose another --listen") from None
+            log.warning("listening for daemons on %s in plaintext: whoever reaches it can call and read", self.listening)
+        for address in self.settings.peers:
+            self.dataplane.add_peer(address)
+        asyncio.get_running_loop().add_reader(self.dataplane.events_fd(), self.take_events)
+
+    async def stop(self) -> None:
+        """Drain the data plane and close the store."""
+        self.draining = True
+        await asyncio.to_thread(self.dataplane.stop, self.settings.drain_timeout_s)
+        loop = asyncio.get_running_loop()
+        self.take_events()
+        loop.remove_reader(self.dataplane.events_fd())
+        self.registry.close()
+
+    # ---- events
+
+    def take_events(self) -> None:
+        for event in self.dataplane.drain_events():
+            if event["kind"] == "offered":
+                self._claim(event)
+            self._log_event(event)
+
+    def _claim(self, event: dict[str, Any]) -> None:
+        """The first principal that offers a name holds it from now on, over restarts too."""
+        if event.get("principal") and self.registry.claim_service(event["service"], event["principal"]):
+            self.push_owners()
+
+    def _log_event(self, event: dict[str, Any]) -> None:
+        kind = event["kind"]
+        level = EVENT_LEVELS.get(event.get("level", ""), EVENT_DEFAULT_LEVELS.get(kind, logging.INFO))
+        facts = " ".join(f"{name}={event[name]}" for name in EVENT_FIELDS if event.get(name) not in (None, ""))
+        parts = [event.get("text", "")] if kind == "log" else [kind, facts, event.get("text", "")]
+        logging.getLogger("mrpcd.dataplane").log(level, "%s", " ".join(filter(None, parts)))
+
+    # ---- identities and owners
+
+    def push_identities(self) -> None:
+        bindings = [{"name": app.name, "uid": app.uid, "token_sha256": app.token_sha256} for app in self.registry.apps()]
+        self.dataplane.set_identities(bindings)
+
+    def push_owners(self) -> None:
+        self.dataplane.set_service_owners({owner.service: owner.principal for owner in self.registry.owners()})
+
+    def register_app(self, name: str, uid: int, replace: bool, operator_uid: int) -> tuple[App, str]:
+        """RegistryError."""
+        app, token = self.registry.register_app(name, uid, replace=replace)
+        self.push_identities()
+        log.info("app %s registered for uid %d by operator uid %d", name, uid, operator_uid)
+        return app, token
+
+    def remove_app(self, name: str, operator_uid: int) -> App:
+        """RegistryError."""
+        app = self.registry.remove_app(name)
+        self.push_identities()
+        log.info("app %s removed by operator uid %d", name, operator_uid)
+        return app
+
+    def release_service(self, service: str, operator_uid: int) -> Owner:
+        """RegistryError."""
+        owner = self.registry.release_service(service)
+        self.push_owners()
+        log.info("service %s released from %s by operator uid %d", service, owner.principal, operator_uid)
+        return owner
+
+    # ---- configuration
+
+    async def reload(self, cause: str, operator_uid: int) -> dict[str, Any]:
+        """Read the configuration again and put it in force, or change nothing and raise ConfigError."""
+        async with self._reloading:
+            try:
+                loaded = await asyncio.to_thread(documents.load, self._config)
+                wanted = self._read_settings(loaded)
+                applied = await asyncio.to_thread(self.dataplane.apply_chains, [chain.native() for chain in loaded.chains])
+            except (ConfigError, StartupError, ValueError) as error:
+                self._config_error = str(error)
+                log.error("configuration refused, what ran runs on: %s", error)
+                raise ConfigError(str(error)) from None
+            self._applied(loaded, applied, cause, operator_uid)
+            return applied | {"chains": len(loaded.chains), "warnings": self._take_settings(wanted)}
+
+    def _apply(self, loaded: Documents, cause: str, operator_uid: int) -> None:
+        try:
+            applied = self.dataplane.apply_chains([chain.native() for chain in loaded.chains])
+        except ValueError as error:
+            raise ConfigError(f"configuration refused: {error}") from None
+        self._applied(loaded, applied, cause, operator_uid)
+
+    def _applied(self, loaded: Documents, applied: dict[str, Any], cause: str, operator_uid: int) -> None:
+        self.chains, self.epoch, self._config_files, self._config_error = loaded.chains, applied["epoch"], loaded.files, ""
+        natives = [chain.native() for chain in loaded.chains]
+        self.registry.record_applied(operator_uid, cause, applied["epoch"], applied["pause_ns_max"], natives)
+        log.info("%d policy chains in force, epoch %d, pause %.1f us", len(natives), self.epoch, applied["pause_ns_max"] / 1e3)
+
+    def _take_settings(self, wanted: Settings) -> list[str]:
+        """Put live settings in force; one warning for each that must wait for the next start."""
+        if wanted.log_level != self.settings.log_level:
+            self.set_log_level(wanted.log_level)
+        late = settings_module.changed_at_start_only(self.settings, wanted)
+        warnings = [f"{name}: the change takes effect when mrpcd starts again" for name in late]
+        for warning in warnings:
+            log.warning("%s", warning)
+        kept = {name: getattr(self.settings, name) for name in late}
+        self.settings = replace(wanted, **kept)
+        return warnings
+
+    def set_log_level(self, level: str) -> None:
+        logs.set_level(level)
+        self.dataplane.set_log_level(level)
+        log.info("log level is %s", level)
+
+    # ---- what operators see
+
+    def metrics_text(self) -> str:
+        from mrpc_service import metrics
+
+        return metrics.text(self.dataplane)
+
+    def status(self) -> dict[str, Any]:
+        """The fields of the API's Status."""
+        snapshot = self.dataplane.snapshot()
+        attachments = snapshot["attachments"]
+        settings = self.settings
+        times = os.times()
+        return {
+            "version": __version__, "node": settings.node, "pid": os.getpid(), "uid": os.geteuid(),
+            "state": "draining" if self.draining else "ready", "uptime_ns": time.monotonic_ns() - self._started_ns,
+            "runtime_dir": str(self.runtime.path), "state_dir": str(self.state_dir), "socket": str(self.runtime.app_socket),
+            "listen": self.listening, "insecure": settings.insecure, "metrics": settings.metrics, "registry": settings.registry,
+            "log_level": logs.current_level(), "config": [str(path) for path in self._config_files],
+            "config_error": self._config_error, "epoch": self.epoch, "shards": settings.shards,
+            "attachments": len(attachments), "services": len(snapshot["services"]), "edges": len(snapshot["edges"]),
+            "peers": len(snapshot["peers"]), "open_calls": sum(attached["open_calls"] for attached in attachments),
+            "shared_memory_bytes": sum(each["send_bytes"] + each["receive_committed_bytes"] for each in attachments),
+            "rss_bytes": private_bytes(), "cpu_seconds": times.user + times.system,
+        }
+
+
+def private_bytes() -> int:
+    """Resident memory of this process without pages of shared memory."""
+    resident = int(Path("/proc/self/statm").read_text().split()[1])
+    shmem_kib = next(
+        (int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssShmem")), 0
+    )
+    return resident * os.sysconf("SC_PAGESIZE") - shmem_kib * 1024

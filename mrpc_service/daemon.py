@@ -1,0 +1,161 @@
+"""mrpcd: `mrpcd`, or `python -m mrpc_service.daemon`. Starts, serves, drains; what it does in between is control_plane.py."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from typing import Any
+
+from mrpc_service import __version__, logs, runtime_dir, systemd
+from mrpc_service import settings as settings_module
+from mrpc_service.errors import ConfigError, StartupError
+
+log = logging.getLogger("mrpcd")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a daemon until it is told to stop; the exit code."""
+    flags = settings_module.parser().parse_args(argv)
+    if getattr(flags, "version", False):
+        print(f"mrpcd {__version__}")
+        return 0
+    try:
+        asyncio.run(run(flags))
+    except (StartupError, ConfigError) as error:
+        for line in str(error).splitlines():
+            print(f"mrpcd: {line}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def run(flags: argparse.Namespace) -> None:
+    """Start, in an order in which every failure leaves nothing behind; serve until a signal comes; stop.
+
+    Raises StartupError and ConfigError."""
+    from mrpc_service import documents
+    from mrpc_service.control.server import serve as serve_control
+    from mrpc_service.control.servicer import ControlServicer
+    from mrpc_service.control_plane import ControlPlane
+    from mrpc_service.registry import Registry
+
+    runtime_dir.check_kernel(os.uname().release)
+    runtime = runtime_dir.locate(flags.runtime_dir)
+    state_dir = runtime_dir.locate_state(flags.state_dir, flags.runtime_dir)
+    loaded = documents.load(flags.config)
+    settings = settings_module.merge(flags, loaded.daemon)
+    ring = logs.install(settings.log_level)
+    async with contextlib.AsyncExitStack() as stack:
+        runtime_dir.prepare(runtime)
+        stack.callback(os.close, runtime_dir.lock(runtime))
+        for path in runtime_dir.remove_stale_sockets(runtime):
+            log.info("removed %s, left by a daemon that died", path)
+        runtime_dir.make_directory(state_dir, 0o700)
+        registry = Registry(state_dir / "mrpcd.db")
+        dataplane = make_dataplane(runtime, settings)
+        start_dataplane(dataplane, runtime)
+        stack.callback(runtime_dir.remove_sockets, runtime)
+        plane = ControlPlane(
+            settings=settings, read_settings=lambda read: settings_module.merge(flags, read.daemon), config=flags.config,
+            runtime=runtime, state_dir=state_dir, dataplane=dataplane, registry=registry, log_ring=ring,
+        )
+        control = await serve_control(runtime, ControlServicer(plane))
+        stack.callback(control.close)
+        stack.push_async_callback(plane.stop)  # before control is closed: operators can watch the drain
+        plane.start(loaded)
+        await serve(plane, stack)
+
+
+def make_dataplane(runtime: runtime_dir.RuntimeDir, settings: settings_module.Settings) -> Any:
+    try:
+        from mrpc_service._dataplane import Dataplane
+    except ImportError as error:
+        raise StartupError(f"the native data plane cannot be loaded ({error}); build it with 'pip install -e .'") from None
+    return Dataplane(
+        socket_path=str(runtime.app_socket), node=settings.node, shards=settings.shards,
+        message_bytes_max=settings.message_bytes_max, send_quota_bytes=settings.send_quota_bytes,
+        receive_quota_bytes=settings.receive_quota_bytes,
+    )
+
+
+def start_dataplane(dataplane: Any, runtime: runtime_dir.RuntimeDir) -> None:
+    try:
+        dataplane.start()
+        runtime.app_socket.chmod(0o666)  # applications of every user; the data plane knows each by its credentials
+    except OSError as error:
+        reason = error.strerror or error
+        raise StartupError(f"cannot serve {runtime.app_socket}: {reason}; choose another --runtime-dir") from None
+
+
+async def serve(plane: Any, stack: contextlib.AsyncExitStack) -> None:
+    """Open what else was asked for, say that all stands, and wait for a signal."""
+    stop = watch_signals(plane)
+    if plane.settings.metrics:
+        start_metrics(plane, stack)
+    if plane.settings.registry:
+        await start_discovery(plane, stack)
+    print(f"mrpcd ready at {plane.runtime.path} (pid {os.getpid()})", flush=True)
+    systemd.notify(f"READY=1\nMAINPID={os.getpid()}")
+    await stop.wait()
+    systemd.notify("STOPPING=1")
+    log.info("draining: open calls have %g s", plane.settings.drain_timeout_s)
+
+
+def watch_signals(plane: Any) -> asyncio.Event:
+    """The event of SIGTERM or SIGINT; a second one ends the process. SIGHUP reloads."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    reloads: set[asyncio.Task[None]] = set()
+
+    def on_stop() -> None:
+        if stop.is_set():
+            log.warning("second signal: not waiting for open calls")
+            os._exit(1)
+        stop.set()
+
+    def on_reload() -> None:
+        task = loop.create_task(reload_quietly(plane))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_stop)
+    loop.add_signal_handler(signal.SIGHUP, on_reload)
+    return stop
+
+
+async def reload_quietly(plane: Any) -> None:
+    """A reload that nobody waits for: the control plane has logged why it failed."""
+    with contextlib.suppress(ConfigError):
+        await plane.reload("SIGHUP", os.geteuid())
+
+
+def start_metrics(plane: Any, stack: contextlib.AsyncExitStack) -> None:
+    from mrpc_service import metrics
+
+    host, port = settings_module.split_address("--metrics", plane.settings.metrics)
+    try:
+        server = metrics.serve(plane.dataplane, host, port)
+    except OSError as error:
+        reason = error.strerror or error
+        raise StartupError(f"cannot serve metrics on {plane.settings.metrics}: {reason}; choose another --metrics") from None
+    stack.callback(server.shutdown)
+    log.info("metrics on http://%s/metrics", plane.settings.metrics)
+
+
+async def start_discovery(plane: Any, stack: contextlib.AsyncExitStack) -> None:
+    from mrpc_service.discovery import Joiner, open_directory
+
+    directory = await asyncio.to_thread(open_directory, plane.settings.registry)
+    address = plane.settings.advertise or plane.listening
+    joiner = Joiner(directory, plane.dataplane, plane.settings.node, address)
+    task = asyncio.get_running_loop().create_task(joiner.run())
+    stack.push_async_callback(joiner.leave)
+    stack.callback(task.cancel)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

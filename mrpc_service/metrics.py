@@ -1,0 +1,117 @@
+"""The data plane's counters as Prometheus metrics. Read when asked for; nothing is counted twice or kept here."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from mrpc_service.dataplane_api import Dataplane
+from mrpc_service.status_codes import code_name
+
+EDGE = ("client", "server", "service", "method")
+
+
+class DataplaneCollector:
+    def __init__(self, dataplane: Dataplane) -> None:
+        self._dataplane = dataplane
+
+    def collect(self) -> Iterator[Metric]:
+        snapshot = self._dataplane.snapshot()
+        yield from edge_metrics(snapshot["edges"])
+        yield policy_counter("mrpc_policy_evaluations", "Messages that a policy judged.", snapshot["edges"], "evaluations")
+        yield policy_counter("mrpc_policy_denied", "Calls that a policy denied.", snapshot["edges"], "denied")
+        yield from attachment_metrics(snapshot["attachments"])
+        yield peer_metric(snapshot["peers"])
+        yield gauge("mrpc_chain_epoch", "Number of the policy chains in force.", snapshot["epoch"])
+        yield gauge("mrpc_uptime_seconds", "Since the data plane started.", snapshot["uptime_ns"] / 1e9)
+
+
+def gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def edge_metrics(edges: Sequence[dict[str, Any]]) -> Iterator[Metric]:
+    calls = CounterMetricFamily("mrpc_calls", "Finished calls, by gRPC status code.", labels=[*EDGE, "code"])
+    latency = HistogramMetricFamily("mrpc_call_latency_seconds", "From intake to status, in the daemon.", labels=EDGE)
+    open_calls = GaugeMetricFamily("mrpc_open_calls", "Calls under way.", labels=EDGE)
+    request_bytes = CounterMetricFamily("mrpc_request_bytes", "Bytes of request messages.", labels=EDGE)
+    reply_bytes = CounterMetricFamily("mrpc_reply_bytes", "Bytes of reply messages.", labels=EDGE)
+    denied = CounterMetricFamily("mrpc_calls_denied", "Calls that a policy denied.", labels=EDGE)
+    for edge in edges:
+        labels = [edge[part] for part in EDGE]
+        for code, count in edge["codes"].items():
+            calls.add_metric([*labels, code_name(code)], count)
+        latency.add_metric(labels, cumulative_buckets(edge["latency"]), edge["latency"]["sum_ns"] / 1e9)
+        open_calls.add_metric(labels, edge["in_flight"])
+        request_bytes.add_metric(labels, edge["request_bytes"])
+        reply_bytes.add_metric(labels, edge["reply_bytes"])
+        denied.add_metric(labels, edge["denied"])
+    yield from (calls, latency, open_calls, request_bytes, reply_bytes, denied)
+
+
+def cumulative_buckets(latency: dict[str, Any]) -> list[tuple[str, int]]:
+    """Prometheus' buckets: each counts all samples up to its bound, in seconds; the last is +Inf."""
+    buckets, total = [], 0
+    bounds = [repr(bound / 1e9) for bound in latency["bounds_ns"]] + ["+Inf"]
+    for bound, count in zip(bounds, latency["counts"], strict=True):
+        total += count
+        buckets.append((bound, total))
+    return buckets
+
+
+def policy_counter(name: str, text: str, edges: Iterable[dict[str, Any]], field: str) -> Metric:
+    totals: dict[tuple[str, str], int] = defaultdict(int)
+    for edge in edges:
+        for policy in edge["policies"]:
+            totals[policy["chain"], policy["policy"]] += policy[field]
+    family = CounterMetricFamily(name, text, labels=["chain", "policy"])
+    for labels, total in sorted(totals.items()):
+        family.add_metric(labels, total)
+    return family
+
+
+def attachment_metrics(attachments: Sequence[dict[str, Any]]) -> Iterator[Metric]:
+    memory: dict[tuple[str, str], int] = defaultdict(int)
+    counts: dict[tuple[str, str], int] = defaultdict(int)
+    for attached in attachments:
+        memory[attached["app"], "send"] += attached["send_bytes"]
+        memory[attached["app"], "receive"] += attached["receive_committed_bytes"]
+        counts[attached["app"], attached["role"]] += 1
+    held = GaugeMetricFamily("mrpc_shared_memory_bytes", "Memory shared with an app.", labels=["app", "direction"])
+    present = GaugeMetricFamily("mrpc_attachments", "Attachments of an app.", labels=["app", "role"])
+    for labels, value in sorted(memory.items()):
+        held.add_metric(labels, value)
+    for labels, value in sorted(counts.items()):
+        present.add_metric(labels, value)
+    yield from (held, present)
+
+
+def peer_metric(peers: Sequence[dict[str, Any]]) -> Metric:
+    states: dict[str, int] = defaultdict(int)
+    for peer in peers:
+        states[peer["state"]] += 1
+    family = GaugeMetricFamily("mrpc_peers", "Other daemons, by state of the connection.", labels=["state"])
+    for state, count in sorted(states.items()):
+        family.add_metric([state], count)
+    return family
+
+
+def make_registry(dataplane: Dataplane) -> CollectorRegistry:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(DataplaneCollector(dataplane))  # type: ignore[arg-type]
+    return registry
+
+
+def text(dataplane: Dataplane) -> str:
+    """All metrics in Prometheus' text format."""
+    return generate_latest(make_registry(dataplane)).decode()
+
+
+def serve(dataplane: Dataplane, host: str, port: int) -> Any:
+    """Serve /metrics over HTTP from a thread; returns the server, to be shut down. OSError."""
+    server, _ = start_http_server(port, host, registry=make_registry(dataplane))
+    return server

@@ -1,0 +1,125 @@
+"""What a daemon was asked to be: command line first, then the document of kind Daemon, then defaults."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mrpc_service.errors import StartupError
+from mrpc_service.logs import LEVELS
+
+if TYPE_CHECKING:
+    from mrpc_service.documents import DaemonSpec
+
+METRICS_ADDRESS = "127.0.0.1:9464"  # of `--metrics` without ADDR: the port that OpenTelemetry's exporters use
+LISTEN_PORT = 7700
+MESSAGE_BYTES_MAX = 64 << 20
+QUOTA_BYTES = 512 << 20
+CORES_FOR_TWO_SHARDS = 8
+WILDCARDS = ("0.0.0.0", "::", "*")
+
+EPILOG = """\
+With no flag at all, mrpcd serves the applications of this host: $MRPC_RUNTIME_DIR, else /run/mrpc as root, else
+$XDG_RUNTIME_DIR/mrpc. SIGTERM and SIGINT drain it (a second one ends it at once); SIGHUP reads --config again.
+
+  mrpcd                                           serve this host
+  mrpcd --config chains.yaml --metrics            with policies, and metrics on http://127.0.0.1:9464/metrics
+  mrpcd --listen 10.0.0.1:7700 --insecure         take plaintext connections of other daemons
+  mrpcd --peer 10.0.0.1:7700                      use the services of another daemon
+  mrpcd --listen 10.0.0.1:7700 --insecure --registry redis://10.0.0.9/0    find the others through Redis
+
+Exit codes: 0 stopped in good order, 1 could not start or serve (one line says why), 2 wrong usage.
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    node: str
+    shards: int
+    listen: str = ""
+    insecure: bool = False
+    peers: tuple[str, ...] = ()
+    registry: str = ""
+    advertise: str = ""
+    metrics: str = ""
+    log_level: str = "info"
+    drain_timeout_s: float = 10.0
+    message_bytes_max: int = MESSAGE_BYTES_MAX
+    send_quota_bytes: int = QUOTA_BYTES
+    receive_quota_bytes: int = QUOTA_BYTES
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="mrpcd", description="The mRPC daemon: RPC as a service of this host.", epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS,
+    )
+    add = made.add_argument
+    add("--runtime-dir", metavar="DIR", default=None, help="sockets and lock (see below for the default)")
+    add("--state-dir", metavar="DIR", default=None,
+        help="what outlives the daemon; default $MRPC_STATE_DIR, DIR/state with --runtime-dir, /var/lib/mrpc as root, "
+             "else $XDG_STATE_HOME/mrpc")
+    add("--config", metavar="PATH", action="append", type=Path, default=[], help="file or directory of documents; repeatable")
+    add("--node", metavar="NAME", help="this daemon's name among daemons; default: the host's name")
+    add("--shards", metavar="N", type=int, help="threads of the data plane; default 1, or 2 on hosts of 8 cores and more")
+    add("--listen", metavar="ADDR", help=f"take other daemons' connections at HOST:PORT (usually {LISTEN_PORT})")
+    add("--insecure", action="store_true", help="let --listen speak plaintext, to anybody who reaches the port")
+    add("--peer", dest="peers", metavar="ADDR", action="append", help="another daemon's HOST:PORT; repeatable")
+    add("--registry", metavar="URL", help="where daemons find each other: redis://HOST/DB, or sqlite:///PATH on one host")
+    add("--advertise", metavar="ADDR", help="address to put in the registry, where it is not that of --listen")
+    add("--metrics", metavar="ADDR", nargs="?", const=METRICS_ADDRESS,
+        help=f"serve Prometheus metrics over HTTP; ADDR defaults to {METRICS_ADDRESS}")
+    add("--log-level", choices=LEVELS, help="default info; 'mrpc log-level' changes it while the daemon runs")
+    add("--drain-timeout", dest="drain_timeout_s", metavar="SECONDS", type=float, help="at the end, for open calls; default 10")
+    add("--version", action="store_true", help="print the version and exit")
+    return made
+
+
+def default_shards() -> int:
+    return 1 if len(os.sched_getaffinity(0)) < CORES_FOR_TWO_SHARDS else 2
+
+
+def merge(flags: argparse.Namespace, spec: DaemonSpec) -> Settings:
+    """Settings of flags over `spec` over defaults. StartupError if they contradict each other."""
+    settings = Settings(node=socket.gethostname().lower(), shards=default_shards())
+    for source in (spec.model_dump(exclude_none=True), vars(flags)):
+        known = {name: value for name, value in source.items() if name in {field.name for field in fields(Settings)}}
+        settings = replace(settings, **known)
+    settings = replace(settings, peers=tuple(settings.peers))
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    if settings.listen and not settings.insecure:
+        raise StartupError("--listen needs --insecure: TLS between daemons is not in this release; plaintext must be asked for")
+    if settings.insecure and not settings.listen:
+        raise StartupError("--insecure without --listen has no meaning; drop it, or say where to listen")
+    for flag, addresses in (("--listen", [settings.listen]), ("--peer", settings.peers),
+                            ("--advertise", [settings.advertise]), ("--metrics", [settings.metrics])):
+        for address in filter(None, addresses):
+            split_address(flag, address)
+    if settings.registry and not settings.advertise and settings.listen.rpartition(":")[0].strip("[]") in WILDCARDS:
+        raise StartupError(f"--listen {settings.listen} says not where others reach this daemon; add --advertise HOST:PORT")
+    if not 1 <= settings.shards <= 64:
+        raise StartupError(f"--shards {settings.shards} is out of range; use 1 to 64")
+    if not 0 <= settings.drain_timeout_s <= 3600:
+        raise StartupError(f"--drain-timeout {settings.drain_timeout_s:g} is out of range; use 0 to 3600 seconds")
+
+
+def split_address(flag: str, address: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT or [HOST]:PORT. StartupError, naming `flag`."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise StartupError(f"{flag} {address}: write HOST:PORT, as 127.0.0.1:{LISTEN_PORT}")
+    return host.strip("[]"), int(port)
+
+
+def changed_at_start_only(running: Settings, wanted: Settings) -> list[str]:
+    """Names of settings that differ and that a running daemon cannot take over."""
+    live = {"log_level", "drain_timeout_s"}
+    return [f.name for f in fields(Settings) if f.name not in live and getattr(running, f.name) != getattr(wanted, f.name)]
