@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,11 @@ def run_daemon(directory: Path, *flags: str, **options: Any) -> subprocess.Compl
 
 @pytest.fixture
 def start_mrpcd(tmp_path: Path) -> Iterator[Callable[..., Mrpcd]]:
-    """Starts daemons: `start_mrpcd(*flags, name="a")`; the same name is the same directory."""
+    """Starts daemons: `start_mrpcd(*flags, name="a")`; the same name (and parent) is the same directory."""
     started: list[Mrpcd] = []
 
-    def start(*flags: str, name: str = "mrpc") -> Mrpcd:
-        daemon = Mrpcd(tmp_path / name, *flags)
+    def start(*flags: str, name: str = "mrpc", parent: Path = tmp_path) -> Mrpcd:
+        daemon = Mrpcd(parent / name, *flags)
         started.append(daemon)
         return daemon
 
@@ -91,6 +92,14 @@ def start_mrpcd(tmp_path: Path) -> Iterator[Callable[..., Mrpcd]]:
 @pytest.fixture
 def mrpcd(start_mrpcd: Callable[..., Mrpcd]) -> Mrpcd:
     return start_mrpcd()
+
+
+@pytest.fixture
+def public_dir() -> Iterator[Path]:
+    """A directory that every user can reach; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="acts as a second user, which only root can")

@@ -68,7 +68,7 @@ def test_documents_of_a_directory_are_read_in_order_of_name(tmp_path: Path) -> N
         ("name: guard", "name: Guard!", "metadata.name: "),
         ("kind: PolicyChain", "kind: PolicyChian", "did you mean 'PolicyChain'?"),
         ("mrpc/v1alpha1", "mrpc/v9", "apiVersion: Input should be 'mrpc/v1alpha1', not 'mrpc/v9'"),
-        ("metadata: {name: guard}", "metadata: {name: guard}\nmetadata: {name: b}", "line 4: the key 'metadata' is written twice"),
+        ("kind: PolicyChain", "kind: PolicyChain\nkind: Daemon", "line 3: the key 'kind' is written twice"),
     ],
 )
 def test_a_fault_names_file_document_and_field(tmp_path: Path, old: str, new: str, fault: str) -> None:

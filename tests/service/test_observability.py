@@ -64,7 +64,13 @@ def test_prometheus_reads_what_the_data_plane_counted() -> None:
 
 @pytest.mark.parametrize(
     ("counts", "fraction", "expected"),
-    [([0, 0, 0], 0.5, 0.0), ([4, 0, 0], 0.5, 500.0), ([0, 4, 0], 0.5, 1500.0), ([1, 0, 1], 0.99, 2000.0), ([2, 2, 0], 1.0, 2000.0)],
+    [
+        ([0, 0, 0], 0.5, 0.0),
+        ([4, 0, 0], 0.5, 500.0),
+        ([0, 4, 0], 0.5, 1500.0),
+        ([1, 0, 1], 0.99, 2000.0),
+        ([2, 2, 0], 1.0, 2000.0),
+    ],
 )
 def test_quantiles_lie_within_their_bucket(counts: list[int], fraction: float, expected: float) -> None:
     assert quantile_ns([1000, 2000], counts, fraction) == pytest.approx(expected)

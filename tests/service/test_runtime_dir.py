@@ -29,7 +29,8 @@ def test_state_of_a_daemon_in_its_own_directory_stays_there(monkeypatch: pytest.
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert runtime_dir.locate_state("/s", "/r", {}) == Path("/s")
     assert runtime_dir.locate_state(None, "/r", {}) == Path("/r/state")
-    assert runtime_dir.locate_state(None, None, {"MRPC_RUNTIME_DIR": "/r", "STATE_DIRECTORY": "/var/lib/mrpc"}) == Path("/var/lib/mrpc")
+    unit = {"MRPC_RUNTIME_DIR": "/r", "STATE_DIRECTORY": "/unit/mrpc"}
+    assert runtime_dir.locate_state(None, None, unit) == Path("/unit/mrpc")
     assert runtime_dir.locate_state(None, None, {}) == Path("/var/lib/mrpc")
     monkeypatch.setattr(os, "geteuid", lambda: 1001)
     assert runtime_dir.locate_state(None, None, {"XDG_STATE_HOME": "/h"}) == Path("/h/mrpc")
