@@ -133,7 +133,7 @@ class Encoder {
     bool known = false, unknown = false;
   };
 
-  bool fate(const FieldLayout* field, const WireField& wire, Fate& out) {
+  bool fate(const MessageLayout& layout, const FieldLayout* field, const WireField& wire, Fate& out) {
     const bool packed = field != nullptr && field->cardinality == Cardinality::kRepeated && packed_form(*field, wire);
     out.known = field != nullptr && (packed || wire.wire == wire_type(field->type));
     out.unknown = !out.known;
@@ -141,7 +141,8 @@ class Encoder {
     if (closed_enum(*field)) {
       out.known = false;
       return each_value(*field, wire, [&](uint64_t bits) {
-        (in_enum(*field, bits) ? out.known : out.unknown) = true;
+        if (in_enum(*field, bits)) out.known = true;
+        else out.unknown = !layout.map_entry;  // an entry is here because a later value of it is known
         return true;
       });
     }
@@ -170,7 +171,7 @@ class Encoder {
     return each_field(part, [&](const WireField& wire, uint32_t begin, uint32_t end) {
       const FieldLayout* field = layout.by_number(wire.number);
       Fate fate;
-      if (!this->fate(field, wire, fate)) return fail_in(*field);
+      if (!this->fate(layout, field, wire, fate)) return fail_in(*field);
       if (fate.unknown) note(0, begin, end, first_run);
       if (!fate.known) return true;
       note(field->index + 1, begin, end, first_run);
