@@ -1,0 +1,108 @@
+#include "dataplane/attachment.h"
+
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "shm/futex.h"
+
+namespace mrpc::dataplane {
+namespace {
+
+uint64_t heap_bytes(uint64_t quota_bytes) {
+  // Twice the quota of address space, so that fragmentation does not eat into it; pages appear when they are touched.
+  return std::clamp<uint64_t>(abi::align_up(2 * quota_bytes, 2ull << 20), 2ull << 20, 4ull << 30);
+}
+
+Status store(Result<Fd> made, Fd& into) {
+  if (!made) return made.error();
+  into = std::move(*made);
+  return ok_status();
+}
+
+Status store(Result<shm::Mapping> made, shm::Mapping& into) {
+  if (!made) return made.error();
+  into = std::move(*made);
+  return ok_status();
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Attachment>> Attachment::create(uint32_t id, abi::Role role, Identity identity, const Config& config) {
+  std::shared_ptr<Attachment> attachment(new Attachment(id, role, std::move(identity)));
+  for (const Status& made : {attachment->create_rings(config), attachment->create_heaps(config)})
+    if (!made) return made.error();
+  return attachment;
+}
+
+Status Attachment::create_rings(const Config& config) {
+  const size_t bytes = abi::ring_region_bytes(config.shards, config.ring_slots);
+  if (Status s = store(shm::create_region("mrpc-app-rings", bytes), app_rings_fd_); !s) return s;
+  if (Status s = store(shm::create_region("mrpc-daemon-rings", bytes), daemon_rings_fd_); !s) return s;
+  if (Status s = store(shm::reopen_read_only(daemon_rings_fd_.get()), daemon_rings_readonly_fd_); !s) return s;
+  if (Status s = store(shm::Mapping::map(app_rings_fd_.get(), bytes, shm::Access::kReadOnly), app_rings_); !s) return s;
+  if (Status s = store(shm::Mapping::map(daemon_rings_fd_.get(), bytes, shm::Access::kReadWrite), daemon_rings_); !s) return s;
+  rings = {app_rings_.data(), daemon_rings_.data(), config.shards, config.ring_slots};
+  wake_fd_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake_fd_) return resource_exhausted("eventfd: out of descriptors");
+  for (uint32_t i = 0; i < config.shards; ++i) {
+    rings.daemon_shard(i).asleep.store(1);  // a new attachment is quiet until it rings
+    doorbells_.emplace_back(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!doorbells_.back()) return resource_exhausted("eventfd: out of descriptors");
+  }
+  return ok_status();
+}
+
+Status Attachment::create_heaps(const Config& config) {
+  const size_t send_bytes = heap_bytes(config.send_quota_bytes), receive_bytes = heap_bytes(config.receive_quota_bytes);
+  if (Status s = store(shm::create_region("mrpc-send-heap", send_bytes), send_fd_); !s) return s;
+  if (Status s = store(shm::Mapping::map(send_fd_.get(), send_bytes, shm::Access::kReadOnly), send_); !s) return s;
+  if (Status s = store(shm::create_region("mrpc-receive-heap", receive_bytes), receive_fd_); !s) return s;
+  if (Status s = store(shm::reopen_read_only(receive_fd_.get()), receive_readonly_fd_); !s) return s;
+  return store(shm::Mapping::map(receive_fd_.get(), receive_bytes, shm::Access::kReadWrite), receive_);
+}
+
+std::vector<int> Attachment::welcome_fds() const {
+  std::vector<int> fds = {app_rings_fd_.get(), daemon_rings_readonly_fd_.get(), wake_fd_.get(), send_fd_.get(), receive_readonly_fd_.get()};
+  for (const Fd& doorbell : doorbells_) fds.push_back(doorbell.get());
+  return fds;
+}
+
+std::vector<abi::RegionRecord> Attachment::region_records() const {
+  const auto record = [](uint32_t region, abi::RegionKind kind, uint64_t bytes) {
+    return abi::RegionRecord{region, 1, bytes, abi::kPage, -1, static_cast<uint32_t>(kind), 0};
+  };
+  return {record(abi::kSendRegion, abi::RegionKind::kSendHeap, send_.size()),
+          record(abi::kReceiveRegion, abi::RegionKind::kReceiveHeap, receive_.size())};
+}
+
+void Attachment::wake() {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const abi::AppControl& app = rings.app_control();
+  abi::DaemonControl& daemon = rings.daemon_control();
+  if (app.sleepers.load(std::memory_order_relaxed) != 0) {
+    daemon.wake_sequence.fetch_add(1);
+    shm::futex_wake(&daemon.wake_sequence, 1);
+  }
+  if (app.poll_armed.load(std::memory_order_relaxed) != 0) {
+    const uint64_t one = 1;
+    (void)!::write(wake_fd_.get(), &one, sizeof one);  // full: it is readable already
+  }
+}
+
+void Attachment::mark_closed() {
+  abi::DaemonControl& daemon = rings.daemon_control();
+  daemon.closed.store(1);
+  daemon.wake_sequence.fetch_add(1);
+  shm::futex_wake(&daemon.wake_sequence, 1 << 30);
+  const uint64_t one = 1;
+  (void)!::write(wake_fd_.get(), &one, sizeof one);
+}
+
+uint64_t Attachment::send_bytes_committed() const {
+  struct stat info;
+  return ::fstat(send_fd_.get(), &info) == 0 ? static_cast<uint64_t>(info.st_blocks) * 512 : 0;
+}
+
+}  // namespace mrpc::dataplane

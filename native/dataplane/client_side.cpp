@@ -1,0 +1,372 @@
+#include "dataplane/client_side.h"
+
+#include <cstring>
+
+namespace mrpc::dataplane {
+namespace {
+
+abi::Slot status_slot(uint64_t app_call, StatusCode code, uint8_t flags) {
+  abi::Slot slot{};
+  slot.kind = static_cast<uint8_t>(abi::SlotKind::kStatus);
+  slot.code = static_cast<uint8_t>(code);
+  slot.flags = flags;
+  slot.call_id = app_call;
+  return slot;
+}
+
+transport::Frame frame_of(transport::FrameKind kind, uint64_t call) {
+  transport::Frame frame;
+  frame.kind = kind;
+  frame.call_id = call;
+  return frame;
+}
+
+std::vector<std::byte> make_prefix(const std::string& path, const std::string& client) {
+  const OpenPrefix head{static_cast<uint32_t>(path.size()), static_cast<uint32_t>(client.size()), 0, 0};
+  std::vector<std::byte> prefix(abi::align_up(sizeof head + path.size() + client.size(), 8));
+  std::memcpy(prefix.data(), &head, sizeof head);
+  std::memcpy(prefix.data() + sizeof head, path.data(), path.size());
+  std::memcpy(prefix.data() + sizeof head + path.size(), client.data(), client.size());
+  return prefix;
+}
+
+Error expired() { return {StatusCode::kDeadlineExceeded, "deadline exceeded"}; }
+
+}  // namespace
+
+bool ClientSide::on_slot(Port& port, const abi::Slot& slot, std::string& why) {
+  why = "a slot that no client may send";
+  switch (static_cast<abi::SlotKind>(slot.kind)) {
+    case abi::SlotKind::kOpen: return on_open(port, slot, why);
+    case abi::SlotKind::kMessage: return on_message(port, slot, why);
+    case abi::SlotKind::kHalfClose: return on_half_close(port, slot);
+    case abi::SlotKind::kCancel: return on_cancel(port, slot);
+    case abi::SlotKind::kCredit: return on_credit(port, slot);
+    default: return false;
+  }
+}
+
+bool ClientSide::on_open(Port& port, const abi::Slot& slot, std::string& why) {
+  const auto bound = port.methods.find(slot.handle);
+  if (bound == port.methods.end()) return why = "a call names a method that was not bound", false;
+  if (port.client_calls.count(slot.call_id) != 0) return why = "two open calls have one id", false;
+  if ((slot.flags & abi::kHasMessage) == 0) return why = "a call opens without a message", false;
+  BoundMethod& method = *bound->second;
+  if (method.route == nullptr) {
+    method.entry = &core_.directory.entry(method.service);
+    method.route = &core_.route(port.attachment().identity.app, method.service, method.method);
+    method.prefix = make_prefix(method.route->path, method.route->client);
+  }
+  auto taken = core_.take_block(port, slot, method.prefix.size());
+  if (!taken && taken.error().code == StatusCode::kInternal) return why = taken.error().text, false;
+  if (!taken) return refuse(port, slot, method, taken.error()), true;
+  if (core_.draining) return refuse(port, slot, method, unavailable("mrpcd is draining; call again")), true;
+  if (port.client_calls.size() >= core_.config.open_calls_max)
+    return refuse(port, slot, method, resource_exhausted("too many open calls of this application")), true;
+  Opening opening{port.id(), slot, bound->second, std::move(*taken), nullptr};
+  judge_and_send(port, std::move(opening));
+  return true;
+}
+
+// Finds out what the variant of the server means for this method; remembered for the next call.
+void ClientSide::resolve(BoundMethod& method, Port&, const std::shared_ptr<const ServiceVariant>& variant) {
+  if (method.variant == variant) return;
+  method.variant = variant;
+  const int index = variant->method_index(method.method);
+  method.server_layout = index < 0 ? nullptr : &variant->layout->methods[static_cast<size_t>(index)];
+  method.same_schema = variant->fingerprint() == method.fingerprint;
+}
+
+std::optional<Error> ClientSide::choose(Port& port, Opening& opening) {
+  BoundMethod& method = *opening.method;
+  Balancing balancing = Balancing::kRoundRobin;
+  if (method.variant != nullptr)
+    if (const auto at = method.route->chains.find(method.variant->fingerprint()); at != method.route->chains.end())
+      balancing = at->second->balancing();
+  opening.endpoint = method.entry->pick(balancing, method.app, false, core_.world.random());
+  if (!opening.endpoint)
+    return unavailable("no server offers '" + method.service + (method.app.empty() ? "" : "' in app '" + method.app) +
+                       "'; start one, then look at 'mrpc services'");
+  resolve(method, port, opening.endpoint->variant);
+  if (method.server_layout == nullptr)
+    return Error{StatusCode::kUnimplemented, "the server of '" + method.service + "' has no method '" + method.method + "'"};
+  return std::nullopt;
+}
+
+// Brings the image into the server's schema, whatever the client's was. It touches no shard state and so may run elsewhere.
+std::optional<Error> ClientSide::check_and_relay(Opening& opening) {
+  BoundMethod& method = *opening.method;
+  const auto limits = core_.config.message_limits();
+  const auto verified = check_image(opening.message, *method.layout->request, limits);
+  if (!verified) return verified.error();
+  if (method.same_schema && !verified->has_unknown) return std::nullopt;
+  const Status relaid = relay(opening.message, *method.layout->request, *method.server_layout->request, limits);
+  if (!relaid) return relaid.error();
+  return std::nullopt;
+}
+
+void ClientSide::judge_and_send(Port& port, Opening&& opening) {
+  BoundMethod& method = *opening.method;
+  if (auto error = choose(port, opening)) return refuse(port, opening.slot, method, *error);
+  if (opening.message.header.inline_bytes > transport::kChunkBytes) {
+    // Longer than a turn may take. The port's intake waits, so that its later calls do not overtake this one.
+    port.long_jobs += 1;
+    core_.counters.long_jobs += 1;
+    auto shared = std::make_shared<Opening>(std::move(opening));
+    core_.world.run_long([this, shared, keep = port.shared_attachment()] {
+      auto error = check_and_relay(*shared);
+      core_.post([this, shared, error = std::move(error)]() mutable {
+        Port* still = core_.find_port(shared->port);
+        if (still == nullptr) return;
+        still->long_jobs -= 1;
+        if (error) return refuse(*still, shared->slot, *shared->method, *error);
+        auto chain = core_.chain_for(*shared->method->route, *shared->endpoint->variant, *shared->method->server_layout->request);
+        dispatch(*still, std::move(*shared), std::move(chain));
+      });
+    });
+    return;
+  }
+  if (auto error = check_and_relay(opening)) return refuse(port, opening.slot, method, *error);
+  auto chain = core_.chain_for(*method.route, *opening.endpoint->variant, *method.server_layout->request);
+  dispatch(port, std::move(opening), std::move(chain));
+}
+
+void ClientSide::dispatch(Port& port, Opening&& opening, std::shared_ptr<Chain> chain) {
+  BoundMethod& method = *opening.method;
+  const Route& route = *method.route;
+  if (opening.message.header.metadata_bytes > 0) strip_reserved_metadata(opening.message);
+  Message judged;
+  const bool whole = chain->reads_bytes() && !opening.message.blobs.empty();
+  if (whole) {
+    judged.bytes = opening.message.bytes;
+    judged.block_at = opening.message.block_at;
+    judged.header = opening.message.header;
+    judged.at = opening.message.at;
+    judged.blobs = opening.message.blobs;
+    assemble(judged);
+    // What was judged is what goes on: the sender can no longer change it.
+    Status canonical = relay(judged, *method.server_layout->request, *method.server_layout->request, core_.config.message_limits());
+    if (!canonical) return refuse(port, opening.slot, method, canonical.error());
+    opening.message = std::move(judged);
+  }
+  const CallInfo info{route.client, route.service, route.method, core_.now_ns};
+  const Verdict verdict = chain->judge(info, message::root_view(*method.server_layout->request, opening.message.inline_image()));
+  if (!verdict.forwards()) return refuse(port, opening.slot, method, *verdict.denial, true);
+  const uint64_t deadline_ns = opening.slot.aux;
+  if (deadline_ns != 0 && deadline_ns <= core_.now_ns) return refuse(port, opening.slot, method, expired());
+  if (core_.link_congested(opening.endpoint->remote() ? opening.endpoint->link : core_.local_client_end))
+    return refuse(port, opening.slot, method, resource_exhausted("too much is waiting for '" + route.service + "'; retry later"));
+
+  ClientCall call;
+  call.port = &port;
+  call.app_call = opening.slot.call_id;
+  call.method = opening.method;
+  call.variant = opening.endpoint->variant;
+  call.server_layout = method.server_layout;
+  call.same_schema = method.same_schema;
+  call.chain = std::move(chain);
+  call.endpoint = opening.endpoint;
+  call.stats = &method.route->edge(opening.endpoint->app);
+  call.started_ns = core_.now_ns;
+  call.deadline_ns = deadline_ns;
+  call.half_closed = (opening.slot.flags & abi::kEnd) != 0;
+  call.stats->calls += 1;
+  call.stats->in_flight += 1;
+  call.stats->request_bytes += opening.message.header.image_bytes;
+  call.endpoint->open_calls += 1;
+  const uint64_t id = calls_.insert(std::move(call));
+  port.client_calls.emplace(opening.slot.call_id, id);
+  core_.counters.calls += 1;
+  if (deadline_ns != 0) core_.set_timer(deadline_ns, Side::kClient, id);
+
+  auto frame = frame_of(transport::FrameKind::kOpen, id);
+  frame.flags = static_cast<uint8_t>((opening.slot.flags & abi::kEnd ? transport::kEnd : 0) | transport::kHasMessage);
+  frame.aux = deadline_ns == 0 ? 0 : deadline_ns - core_.now_ns;
+  into_frame(std::move(opening.message), frame);
+  OpenPrefix prefix;
+  std::memcpy(&prefix, method.prefix.data(), sizeof prefix);
+  prefix.fingerprint = opening.endpoint->variant->fingerprint();
+  prefix.endpoint = opening.endpoint->id;
+  std::memcpy(frame.head.data(), method.prefix.data(), method.prefix.size());
+  std::memcpy(frame.head.data(), &prefix, sizeof prefix);
+  const auto link = opening.endpoint->remote() ? opening.endpoint->link : core_.local_client_end;
+  if (!core_.send(link, std::move(frame)))
+    finish_with_error(id, *calls_.find(id), unavailable("the link to '" + opening.endpoint->node + "' is down; call again"));
+}
+
+bool ClientSide::on_message(Port& port, const abi::Slot& slot, std::string& why) {
+  const auto known = port.client_calls.find(slot.call_id);
+  auto taken = core_.take_block(port, slot, 0);
+  if (!taken && taken.error().code == StatusCode::kInternal) return why = taken.error().text, false;
+  if (known == port.client_calls.end()) return true;  // the call has just ended
+  const uint64_t id = known->second;
+  ClientCall& call = *calls_.find(id);
+  if (slot.sequence != call.request_sequence) return why = "messages of a stream out of sequence", false;
+  if (call.half_closed) return why = "a message after the end of its stream", false;
+  std::optional<Error> error;
+  if (!taken) error = taken.error();
+  else if (call.send_credit == 0) error = resource_exhausted("stream overran its credit");
+  if (!error) {
+    Opening opening{port.id(), slot, call.method, std::move(*taken), call.endpoint};
+    error = check_and_relay(opening);
+    taken = std::move(opening.message);
+  }
+  if (error) return cancel_downstream(id, call), finish_with_error(id, call, *error), true;
+  auto frame = frame_of(transport::FrameKind::kMessage, id);
+  frame.sequence = call.request_sequence++;
+  frame.flags = static_cast<uint8_t>((slot.flags & abi::kEnd ? transport::kEnd : 0) | transport::kHasMessage);
+  call.half_closed = (slot.flags & abi::kEnd) != 0;
+  call.send_credit -= 1;
+  call.stats->request_bytes += taken->header.image_bytes;
+  into_frame(std::move(*taken), frame);
+  core_.send(call.endpoint->remote() ? call.endpoint->link : core_.local_client_end, std::move(frame));
+  return true;
+}
+
+bool ClientSide::on_half_close(Port& port, const abi::Slot& slot) {
+  const auto known = port.client_calls.find(slot.call_id);
+  if (known == port.client_calls.end()) return true;
+  ClientCall& call = *calls_.find(known->second);
+  if (!std::exchange(call.half_closed, true))
+    core_.send(call.endpoint->remote() ? call.endpoint->link : core_.local_client_end,
+               frame_of(transport::FrameKind::kHalfClose, known->second));
+  return true;
+}
+
+bool ClientSide::on_cancel(Port& port, const abi::Slot& slot) {
+  const auto known = port.client_calls.find(slot.call_id);
+  if (known == port.client_calls.end()) return true;
+  const uint64_t id = known->second;
+  ClientCall& call = *calls_.find(id);
+  cancel_downstream(id, call);
+  finish_with_error(id, call, {StatusCode::kCancelled, "cancelled by the caller"});
+  return true;
+}
+
+bool ClientSide::on_credit(Port& port, const abi::Slot& slot) {
+  const auto known = port.client_calls.find(slot.call_id);
+  if (known == port.client_calls.end()) return true;
+  ClientCall& call = *calls_.find(known->second);
+  auto frame = frame_of(transport::FrameKind::kCredit, known->second);
+  frame.aux = slot.aux;
+  core_.send(call.endpoint->remote() ? call.endpoint->link : core_.local_client_end, std::move(frame));
+  return true;
+}
+
+void ClientSide::on_frame(transport::LinkId link, transport::Frame&& frame) {
+  ClientCall* call = calls_.find(frame.call_id);
+  if (call == nullptr) return;  // it has ended here already
+  if ((call->endpoint->remote() ? call->endpoint->link : core_.local_client_end) != link) return;  // not this peer's call
+  const uint64_t id = frame.call_id;
+  switch (frame.kind) {
+    case transport::FrameKind::kStatus:
+    case transport::FrameKind::kMessage:
+    case transport::FrameKind::kInitialMetadata: return deliver_reply(id, *call, std::move(frame));
+    case transport::FrameKind::kCredit: {
+      call->send_credit = static_cast<uint32_t>(std::min<uint64_t>(1u << 20, call->send_credit + frame.aux));
+      abi::Slot slot{};
+      slot.kind = static_cast<uint8_t>(abi::SlotKind::kCredit);
+      slot.call_id = call->app_call;
+      slot.aux = frame.aux;
+      call->port->deliver({slot, std::nullopt});
+      return core_.touch(*call->port);
+    }
+    default: return;
+  }
+}
+
+// Replies come laid out by the server's schema; those from another host have yet to be checked.
+Status ClientSide::relay_reply(ClientCall& call, Message& message, bool verify_first) {
+  const auto limits = core_.config.message_limits();
+  if (verify_first) {
+    const auto verified = check_image(message, *call.server_layout->reply, limits);
+    if (!verified) return verified.error();
+  }
+  return call.same_schema ? ok_status() : relay(message, *call.server_layout->reply, *call.method->layout->reply, limits);
+}
+
+void ClientSide::deliver_reply(uint64_t id, ClientCall& call, transport::Frame&& frame) {
+  const auto kind = frame.kind;
+  const uint8_t flags = frame.flags, code = std::min(frame.code, kStatusCodeMax);
+  const bool ends = kind == transport::FrameKind::kStatus;
+  std::optional<Message> message;
+  if (!ends && call.port->parked_bytes() > core_.config.parked_bytes_max) cancel_downstream(id, call);
+  // An application that does not take its replies may not hold its servers' memory.
+  if (call.port->parked_bytes() > core_.config.parked_bytes_max)
+    return finish_with_error(id, call, resource_exhausted("replies are not taken: too many wait for this application"));
+  if (!frame.head.empty()) {
+    auto parsed = from_frame(std::move(frame), 0, core_.config.block_limits());
+    Status usable = parsed ? ok_status() : Status(parsed.error());
+    if (usable && (flags & transport::kHasMessage) != 0) usable = relay_reply(call, *parsed, call.endpoint->remote());
+    if (!usable) {
+      if (!ends) cancel_downstream(id, call);
+      return finish_with_error(id, call, {StatusCode::kInternal, "unusable reply: " + usable.error().text});
+    }
+    call.stats->reply_bytes += parsed->header.image_bytes;
+    message = std::move(*parsed);
+  }
+  if (ends) return finish(id, call, static_cast<StatusCode>(code), std::move(message), flags & transport::kHasMessage);
+  abi::Slot slot{};
+  slot.kind = static_cast<uint8_t>(kind == transport::FrameKind::kMessage ? abi::SlotKind::kMessage : abi::SlotKind::kInitialMetadata);
+  slot.flags = flags & transport::kHasMessage;
+  slot.call_id = call.app_call;
+  slot.sequence = kind == transport::FrameKind::kMessage ? call.reply_sequence++ : 0;
+  call.port->deliver({slot, std::move(message)});
+  core_.touch(*call.port);
+}
+
+void ClientSide::finish(uint64_t id, ClientCall& call, StatusCode code, std::optional<Message> message, uint8_t flags) {
+  call.port->deliver({status_slot(call.app_call, code, flags), std::move(message)});
+  core_.touch(*call.port);
+  call.stats->codes[static_cast<uint8_t>(code)] += 1;
+  call.stats->latency.record(core_.now_ns - call.started_ns);
+  forget(id, call);
+}
+
+void ClientSide::forget(uint64_t id, ClientCall& call) {
+  call.stats->in_flight -= 1;
+  call.endpoint->open_calls -= 1;
+  call.port->client_calls.erase(call.app_call);
+  calls_.erase(id);
+}
+
+void ClientSide::refuse(Port& port, const abi::Slot& slot, BoundMethod& method, const Error& error, bool denied) {
+  EdgeStats& stats = method.route->edge("");
+  stats.calls += 1;
+  stats.denied += denied;
+  stats.codes[static_cast<uint8_t>(error.code)] += 1;
+  stats.latency.record(0);
+  port.deliver({status_slot(slot.call_id, error.code, 0), make_error_message(error.text)});
+  core_.touch(port);
+}
+
+void ClientSide::cancel_downstream(uint64_t id, ClientCall& call) {
+  core_.send(call.endpoint->remote() ? call.endpoint->link : core_.local_client_end, frame_of(transport::FrameKind::kCancel, id));
+}
+
+void ClientSide::on_deadline(uint64_t id) {
+  ClientCall* call = calls_.find(id);
+  if (call == nullptr) return;
+  cancel_downstream(id, *call);
+  finish_with_error(id, *call, expired());
+}
+
+void ClientSide::on_port_gone(Port& port) {
+  const auto open = port.client_calls;  // forget() changes it
+  for (const auto& [app_call, id] : open) {
+    ClientCall& call = *calls_.find(id);
+    cancel_downstream(id, call);
+    call.stats->codes[static_cast<uint8_t>(StatusCode::kCancelled)] += 1;
+    forget(id, call);
+  }
+}
+
+void ClientSide::on_link_down(transport::LinkId link, const std::string& reason) {
+  std::vector<uint64_t> lost;
+  calls_.for_each([&](uint64_t id, ClientCall& call) {
+    if (call.endpoint->remote() && call.endpoint->link == link) lost.push_back(id);
+  });
+  for (const uint64_t id : lost) finish_with_error(id, *calls_.find(id), unavailable("the peer daemon is gone: " + reason));
+}
+
+}  // namespace mrpc::dataplane

@@ -1,0 +1,91 @@
+// The client half of calls: intake from the application that calls, policy, choice of an endpoint, and the answer.
+#pragma once
+
+#include "dataplane/shard_core.h"
+#include "dataplane/slab.h"
+
+namespace mrpc::dataplane {
+
+// One method as one attachment has bound it. Made by the control thread; the shard fills in the rest at the first call.
+struct BoundMethod {
+  std::string service, method;
+  std::string app;  // only endpoints of this app; empty: any
+  std::shared_ptr<const message::Schema> schema;  // the client's
+  const message::MethodLayout* layout = nullptr;
+  uint64_t fingerprint = 0;  // of the client's schema of the service
+
+  ServiceEntry* entry = nullptr;
+  Route* route = nullptr;
+  std::vector<std::byte> prefix;  // OpenPrefix, path, client; fingerprint and endpoint are filled in for each call
+  // The variant last called, and what it needs.
+  std::shared_ptr<const ServiceVariant> variant;
+  const message::MethodLayout* server_layout = nullptr;  // null: that schema has no such method
+  bool same_schema = false;
+};
+
+struct ClientCall {
+  Port* port = nullptr;
+  uint64_t app_call = 0;
+  std::shared_ptr<BoundMethod> method;
+  std::shared_ptr<const ServiceVariant> variant;
+  const message::MethodLayout* server_layout = nullptr;
+  bool same_schema = false;
+  std::shared_ptr<Chain> chain;  // by which it entered
+  std::shared_ptr<Endpoint> endpoint;
+  EdgeStats* stats = nullptr;
+  uint64_t started_ns = 0, deadline_ns = 0;
+  uint32_t request_sequence = 1, reply_sequence = 0;
+  uint32_t send_credit = kStreamWindow;
+  bool half_closed = false;
+};
+
+class ClientSide {
+ public:
+  explicit ClientSide(ShardCore& core) : core_(core) {}
+
+  // Slots of a client's attachment. False: the slot breaks the protocol, and `why` says how.
+  bool on_slot(Port& port, const abi::Slot& slot, std::string& why);
+  // A frame that came back on a link that this side opened calls on.
+  void on_frame(transport::LinkId link, transport::Frame&& frame);
+  void on_deadline(uint64_t call);
+  void on_port_gone(Port& port);
+  void on_link_down(transport::LinkId link, const std::string& reason);
+
+  size_t open_calls() const { return calls_.size(); }
+  Slab<ClientCall>& calls() { return calls_; }
+
+ private:
+  struct Opening {  // a request on its way to its endpoint
+    uint32_t port = 0;
+    abi::Slot slot{};
+    std::shared_ptr<BoundMethod> method;
+    Message message;
+    std::shared_ptr<Endpoint> endpoint;
+  };
+
+  bool on_open(Port& port, const abi::Slot& slot, std::string& why);
+  bool on_message(Port& port, const abi::Slot& slot, std::string& why);
+  bool on_half_close(Port& port, const abi::Slot& slot);
+  bool on_cancel(Port& port, const abi::Slot& slot);
+  bool on_credit(Port& port, const abi::Slot& slot);
+
+  void resolve(BoundMethod& method, Port& port, const std::shared_ptr<const ServiceVariant>& variant);
+  std::optional<Error> choose(Port& port, Opening& opening);
+  std::optional<Error> check_and_relay(Opening& opening);
+  void judge_and_send(Port& port, Opening&& opening);
+  void dispatch(Port& port, Opening&& opening, std::shared_ptr<Chain> chain);
+
+  Status relay_reply(ClientCall& call, Message& message, bool verify_first);
+  void deliver_reply(uint64_t id, ClientCall& call, transport::Frame&& frame);
+  void finish(uint64_t id, ClientCall& call, StatusCode code, std::optional<Message> message, uint8_t flags = 0);
+  void finish_with_error(uint64_t id, ClientCall& call, const Error& error) { finish(id, call, error.code, make_error_message(error.text)); }
+  // Ends a call that never reached the table.
+  void refuse(Port& port, const abi::Slot& slot, BoundMethod& method, const Error& error, bool denied = false);
+  void cancel_downstream(uint64_t id, ClientCall& call);
+  void forget(uint64_t id, ClientCall& call);
+
+  ShardCore& core_;
+  Slab<ClientCall> calls_;
+};
+
+}  // namespace mrpc::dataplane

@@ -1,0 +1,114 @@
+// The data plane as one object: shards, the attach server, and what the control plane asks of them. Every method may be
+// called from any thread and may take milliseconds; none is on the path of a call.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dataplane/attach_server.h"
+#include "dataplane/chain.h"
+#include "dataplane/events.h"
+#include "dataplane/registrar.h"
+#include "dataplane/shard_thread.h"
+#include "dataplane/system_world.h"
+
+namespace mrpc::dataplane {
+
+struct AppliedChains {
+  uint64_t epoch = 0;
+  uint64_t pause_ns_max = 0;  // the longest that any shard took to switch
+};
+
+struct PolicyView {
+  std::string chain, policy, use;
+  uint64_t evaluations = 0, denied = 0, ns_total = 0;
+};
+
+struct EdgeView {
+  std::string client, server, service, method;
+  EdgeStats stats;
+  std::vector<PolicyView> policies;  // of the route; the same on each of its edges
+};
+
+struct EndpointView {
+  std::string service, app, node;
+  uint64_t attachment = 0;
+  uint32_t open_calls = 0;
+  std::vector<std::string> methods;
+};
+
+struct AttachmentView {
+  std::shared_ptr<Attachment> attachment;
+  uint64_t open_calls = 0;
+};
+
+struct ShardView {
+  uint32_t index = 0;
+  ShardCounters counters;
+  uint64_t client_calls = 0, server_calls = 0;
+  transport::TcpStats tcp;
+};
+
+struct Snapshot {
+  uint64_t uptime_ns = 0, epoch = 0;
+  std::vector<AttachmentView> attachments;
+  std::vector<EndpointView> endpoints;
+  std::vector<EdgeView> edges;
+  std::vector<PeerView> peers;  // of shard 0; the others' links go the same ways
+  std::vector<ShardView> shards;
+};
+
+class Dataplane final : private ShardObserver, private ShardGate {
+ public:
+  explicit Dataplane(Config config);
+  ~Dataplane() override;
+
+  Status start();
+  // Refuses new calls, waits at most `grace_ns` for open ones, ends every attachment.
+  void stop(uint64_t grace_ns);
+
+  Registrar& registrar() { return registrar_; }
+  EventQueue& events() { return events_; }
+
+  // All or nothing. Errors: what does not compile on any route or offered service that a chain selects.
+  Result<AppliedChains> apply_chains(std::vector<ChainSpec> chains);
+  Result<std::string> listen(const std::string& address);
+  Result<uint64_t> add_peer(const std::string& address);
+  void remove_peer(uint64_t id);
+  Snapshot snapshot();
+  std::shared_ptr<const message::Schema> schema(const std::string& service);
+
+ private:
+  // ShardObserver
+  void on_violation(uint32_t attachment, const std::string& text) override;
+  void on_event(const std::string& kind, const std::string& peer, const std::string& service, const std::string& text) override;
+  void on_port(uint32_t shard, uint32_t attachment, int doorbell, bool added) override;
+  void on_posted(uint32_t shard) override;
+  // ShardGate
+  void add_port(std::shared_ptr<Attachment> attachment) override;
+  void remove_port(std::shared_ptr<Attachment> attachment, const std::string& reason) override;
+  void bind(uint32_t port, uint32_t shard, uint32_t handle_base, std::vector<std::shared_ptr<BoundMethod>> methods) override;
+  void offer(uint32_t port, uint32_t handle_base, std::shared_ptr<const ServiceVariant> variant) override;
+  void withdraw(uint32_t port, const std::string& service) override;
+
+  Status try_compile(const ChainSet& set);
+  void collect(ShardThread& thread, Snapshot& into);
+  void wait_idle(uint64_t grace_ns);
+
+  const Config config_;
+  const EngineCatalog catalog_ = native_engines();
+  SystemWorld world_;
+  EventQueue events_;
+  Registrar registrar_;
+  std::vector<std::unique_ptr<ShardThread>> shards_;
+  AttachServer attach_server_;
+  std::mutex operator_mutex_;  // one operator's change at a time
+  std::shared_ptr<const ChainSet> chains_ = std::make_shared<ChainSet>();
+  std::map<uint64_t, std::vector<uint64_t>> peers_;  // id -> link of each shard
+  uint64_t started_ns_ = 0;
+  double cycles_per_ns_ = 1;
+  bool running_ = false;
+};
+
+}  // namespace mrpc::dataplane

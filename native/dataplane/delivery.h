@@ -1,0 +1,24 @@
+// A message on its way into one receiver's heap and completion ring. Small ones are written in the turn that brings them;
+// large ones and those for which there is no room wait in their port's queue and go on in later turns, in order.
+#pragma once
+
+#include <functional>
+
+#include "dataplane/message_block.h"
+
+namespace mrpc::dataplane {
+
+struct Delivery {
+  abi::Slot slot{};  // offset, length and region are filled in when the block has its place
+  std::optional<Message> message = std::nullopt;
+  uint64_t block_at = 0;      // in the receive region, once allocated
+  uint64_t block_bytes = 0;
+  uint64_t blob_offset = 0;   // how far the copy has come in the current blob
+  uint64_t parked_bytes = 0;  // charged to the port while it waits
+  uint32_t blob = 0;
+  uint64_t image_cursor = 0;  // where the current blob starts in the image
+  bool allocated = false;
+  std::function<void()> on_parked_done = nullptr;  // gives back what parking was charged
+};
+
+}  // namespace mrpc::dataplane

@@ -1,0 +1,135 @@
+#include "dataplane/message_block.h"
+
+#include <cstring>
+
+namespace mrpc::dataplane {
+namespace {
+
+constexpr std::string_view kReservedPrefix = "mrpc-";
+
+std::vector<uint64_t> blob_lengths(const Message& message) {
+  std::vector<uint64_t> lengths;
+  lengths.reserve(message.blobs.size());
+  for (const transport::Blob& blob : message.blobs) lengths.push_back(blob.length);
+  return lengths;
+}
+
+// The same prefix, metadata and details with another image and no blobs.
+void replace_image(Message& message, std::span<const std::byte> image) {
+  Message made = make_message(message.block_at, message.metadata(), message.details(), image);
+  std::memcpy(made.bytes.data(), message.bytes.data(), message.block_at);
+  message = std::move(made);
+}
+
+}  // namespace
+
+Result<Message> parse_block(std::vector<std::byte> bytes, size_t block_at, const shm::BlockLimits& limits) {
+  MRPC_ASSERT(block_at <= bytes.size());
+  const std::span<const std::byte> block(bytes.data() + block_at, bytes.size() - block_at);
+  const auto reader = shm::BlockReader::parse(block, block.size(), limits);
+  if (!reader) return reader.error();
+  Message message;
+  message.header = reader->header();
+  message.at = abi::block_layout(message.header.segment_count, message.header.metadata_bytes, message.header.details_bytes,
+                                 message.header.inline_bytes);
+  for (uint32_t i = 0; i < reader->segment_count(); ++i) message.segments.push_back(reader->segment(i));
+  message.block_at = block_at;
+  message.bytes = std::move(bytes);
+  return message;
+}
+
+Message make_message(size_t prefix_bytes, std::span<const std::byte> metadata, std::span<const std::byte> details,
+                     std::span<const std::byte> image) {
+  Message message;
+  message.block_at = prefix_bytes;
+  message.header = {image.size(), image.size(), static_cast<uint32_t>(metadata.size()), static_cast<uint32_t>(details.size()), 0, 0};
+  message.at = abi::block_layout(0, message.header.metadata_bytes, message.header.details_bytes, image.size());
+  message.bytes.resize(prefix_bytes + message.at.end);
+  std::byte* block = message.bytes.data() + prefix_bytes;
+  std::memcpy(block, &message.header, sizeof message.header);
+  if (!metadata.empty()) std::memcpy(block + message.at.metadata, metadata.data(), metadata.size());
+  if (!details.empty()) std::memcpy(block + message.at.details, details.data(), details.size());
+  if (!image.empty()) std::memcpy(block + message.at.image, image.data(), image.size());
+  return message;
+}
+
+Message make_error_message(std::string_view text) {
+  const shm::BlockShape shape{0, 0, shm::details_bytes(text, {}), 0};
+  std::vector<std::byte> bytes(shm::block_bytes(shape));
+  shm::BlockWriter writer(bytes.data(), shape);
+  writer.details(text, {});
+  writer.finish();
+  auto message = parse_block(std::move(bytes), 0, {});
+  MRPC_ASSERT(message.ok());
+  return std::move(*message);
+}
+
+Result<message::Verified> check_image(const Message& message, const message::MessageLayout& layout, const message::Limits& limits) {
+  return message::verify(layout, message.inline_image(), blob_lengths(message), limits);
+}
+
+void assemble(Message& message) {
+  if (message.blobs.empty()) return;
+  std::vector<std::byte> whole(message::image_bytes(message.header.inline_bytes, blob_lengths(message)));
+  const auto inline_part = message.inline_image();
+  std::memcpy(whole.data(), inline_part.data(), inline_part.size());
+  uint64_t at = inline_part.size();
+  for (const transport::Blob& blob : message.blobs) {
+    at = abi::align_up(at, abi::kBlobAlign);
+    std::memcpy(whole.data() + at, blob.data, blob.length);
+    at += blob.length;
+  }
+  replace_image(message, whole);
+}
+
+Status relay(Message& message, const message::MessageLayout& from, const message::MessageLayout& to, const message::Limits& limits) {
+  assemble(message);  // not canonical order any more, but what relay() makes of it is
+  std::vector<std::byte> image;
+  const Status relaid = message::relay(from, message.inline_image(), to, limits, image);
+  if (!relaid) return relaid;
+  replace_image(message, image);
+  return ok_status();
+}
+
+void strip_reserved_metadata(Message& message) {
+  shm::MetadataReader reader(message.metadata());
+  shm::MetadataPair pair;
+  std::vector<shm::MetadataPair> kept;
+  bool found = false;
+  while (reader.next(pair)) {
+    if (pair.key.starts_with(kReservedPrefix)) found = true;
+    else kept.push_back(pair);
+  }
+  if (!found) return;
+  MRPC_ASSERT(message.header.details_bytes == 0);  // requests have none
+  const shm::BlockShape shape{message.header.segment_count, shm::metadata_bytes(kept), 0, message.header.inline_bytes};
+  std::vector<std::byte> bytes(message.block_at + shm::block_bytes(shape));
+  shm::BlockWriter writer(bytes.data() + message.block_at, shape);
+  writer.metadata(kept);
+  for (uint32_t i = 0; i < shape.segment_count; ++i) writer.segment(i, message.segments[i]);
+  const auto image = message.inline_image();
+  if (!image.empty()) std::memcpy(writer.image(), image.data(), image.size());
+  writer.finish();
+  auto stripped = parse_block(std::move(bytes), message.block_at, {UINT64_MAX, UINT32_MAX});
+  MRPC_ASSERT(stripped.ok());
+  stripped->blobs = std::move(message.blobs);
+  stripped->hold = std::move(message.hold);
+  message = std::move(*stripped);
+}
+
+void into_frame(Message&& message, transport::Frame& frame) {
+  frame.head = std::move(message.bytes);
+  frame.blobs = std::move(message.blobs);
+  frame.hold = std::move(message.hold);
+}
+
+Result<Message> from_frame(transport::Frame&& frame, size_t prefix_bytes, const shm::BlockLimits& limits) {
+  auto message = parse_block(std::move(frame.head), prefix_bytes, limits);
+  if (!message) return message.error();
+  if (message->segments.size() != frame.blobs.size()) return invalid_argument("frame whose blobs do not match its block");
+  message->blobs = std::move(frame.blobs);
+  message->hold = std::move(frame.hold);
+  return message;
+}
+
+}  // namespace mrpc::dataplane

@@ -1,0 +1,72 @@
+// A message in the daemon's private memory: taken from a sender's heap, checked, judged, and written to a receiver's.
+//
+// No decision is made on memory that the sender can still change: take_block() copies a block once, everything after that looks
+// at the copy. Only blobs (segments) stay in the sender's heap; nothing looks into them, and they are copied once, at delivery.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dataplane/config.h"
+#include "message/image.h"
+#include "shm/abi.h"
+#include "shm/block.h"
+#include "transport/transport.h"
+
+namespace mrpc::dataplane {
+
+struct Message {
+  std::vector<std::byte> bytes;  // room for a frame's prefix, then the block
+  size_t block_at = 0;
+  abi::BlockHeader header{};
+  abi::BlockLayout at{};         // of the block's parts, from block_at
+  std::vector<transport::Blob> blobs;
+  std::vector<abi::Segment> segments;  // as the sender named the blobs
+  std::shared_ptr<void> hold;    // keeps the blobs' memory from reuse
+
+  std::span<const std::byte> inline_image() const { return {bytes.data() + block_at + at.image, header.inline_bytes}; }
+  std::span<const std::byte> metadata() const { return {bytes.data() + block_at + at.metadata, header.metadata_bytes}; }
+  std::span<const std::byte> details() const { return {bytes.data() + block_at + at.details, header.details_bytes}; }
+  // Private memory that it takes.
+  uint64_t private_bytes() const { return bytes.size(); }
+};
+
+// Room in front of a block for what a kOpen frame says about its call.
+struct OpenPrefix {
+  uint32_t path_bytes;
+  uint32_t client_bytes;  // the client's app name follows the path
+  uint64_t fingerprint;   // of the server's schema by which the image is laid out
+  uint64_t endpoint;      // attachment of the server app; 0: the receiving daemon chooses
+};
+static_assert(sizeof(OpenPrefix) == 24);
+
+// Parses private bytes whose block starts at `block_at`. `length` is the block's, inline image included.
+Result<Message> parse_block(std::vector<std::byte> bytes, size_t block_at, const shm::BlockLimits& limits);
+
+// A block without segments. `image` may be empty.
+Message make_message(size_t prefix_bytes, std::span<const std::byte> metadata, std::span<const std::byte> details,
+                     std::span<const std::byte> image);
+// A block that says why a call ended.
+Message make_error_message(std::string_view text);
+
+// Verifies the message's image against `layout`. Errors: kInvalidArgument, kResourceExhausted.
+Result<message::Verified> check_image(const Message& message, const message::MessageLayout& layout, const message::Limits& limits);
+
+// Copies every blob into the block, so that the whole image is private and contiguous.
+void assemble(Message& message);
+
+// Re-lays the image from one schema version to another (assembling it first). Errors as message::relay.
+Status relay(Message& message, const message::MessageLayout& from, const message::MessageLayout& to, const message::Limits& limits);
+
+// Removes metadata that only the mesh may set (keys that begin with "mrpc-").
+void strip_reserved_metadata(Message& message);
+
+// The message as a frame's payload; `frame.head` is then [prefix][block].
+void into_frame(Message&& message, transport::Frame& frame);
+// The other way. `prefix_bytes` is where the frame's block begins. Errors: a malformed block.
+Result<Message> from_frame(transport::Frame&& frame, size_t prefix_bytes, const shm::BlockLimits& limits);
+
+}  // namespace mrpc::dataplane

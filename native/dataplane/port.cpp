@@ -1,0 +1,173 @@
+#include "dataplane/port.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace mrpc::dataplane {
+namespace {
+
+uint64_t part_bytes(const Attachment& attachment, const Config& config) {
+  return attachment.receive_heap_bytes() / config.shards / abi::kPage * abi::kPage;
+}
+
+}  // namespace
+
+Port::Port(std::shared_ptr<Attachment> attachment, uint32_t shard, const Config& config)
+    : attachment_(std::move(attachment)),
+      receive_base_(part_bytes(*attachment_, config) * shard),
+      receive_heap_(part_bytes(*attachment_, config), config.receive_quota_bytes / config.shards,
+                    [this](std::span<const shm::Heap::Range> ranges) {
+                      for (const auto& range : ranges)
+                        shm::punch_hole(attachment_->receive_heap_fd(), receive_base_ + range.offset, range.bytes);
+                    },
+                    config.receive_warm_bytes / config.shards) {
+  shm::RingRegions& rings = attachment_->rings;
+  abi::DaemonShard& mine = rings.daemon_shard(shard);
+  abi::AppShard& theirs = rings.app_shard(shard);
+  submit = shm::RingConsumer(rings.submit_slots(shard), rings.slots, &theirs.submit_tail, &mine.submit_head);
+  complete = shm::RingProducer(rings.complete_slots(shard), rings.slots, &mine.complete_tail, &theirs.complete_head);
+}
+
+void Port::deliver(Delivery&& delivery) {
+  uint64_t budget_bytes = transport::kChunkBytes;
+  if (queue_.empty() && try_now(delivery, budget_bytes)) return;
+  delivery.parked_bytes = delivery.message ? delivery.message->header.image_bytes + sizeof(Delivery) : sizeof(Delivery);
+  parked_bytes_ += delivery.parked_bytes;
+  queue_.push_back(std::move(delivery));
+}
+
+void Port::unpark(Delivery& delivery) {
+  parked_bytes_ -= delivery.parked_bytes;
+  if (delivery.on_parked_done) delivery.on_parked_done();
+}
+
+void Port::deliver_urgent(const abi::Slot& slot) {
+  if (urgent_.empty() && complete.room() == shm::RingState::kOk) complete.push(slot);
+  else urgent_.push_back(slot);
+}
+
+bool Port::pump(uint64_t& budget_bytes) {
+  bool moved = false;
+  for (; !urgent_.empty() && complete.room() == shm::RingState::kOk; moved = true) {
+    complete.push(urgent_.front());
+    urgent_.pop_front();
+  }
+  while (!queue_.empty() && budget_bytes > 0) {
+    const uint64_t before = budget_bytes;
+    const bool done = try_now(queue_.front(), budget_bytes);
+    moved |= done || budget_bytes != before;
+    if (!done) break;
+    unpark(queue_.front());
+    queue_.pop_front();
+  }
+  if (receive_heap_.wants_trim()) receive_heap_.trim(4ull << 20);
+  return moved;
+}
+
+bool Port::drop_waiting(uint64_t call_id) {
+  bool unseen = false;
+  std::erase_if(queue_, [&](Delivery& delivery) {
+    if (delivery.slot.call_id != call_id) return false;
+    unseen |= delivery.slot.kind == static_cast<uint8_t>(abi::SlotKind::kOpen);
+    if (delivery.allocated) (void)reclaim(delivery.block_at);
+    unpark(delivery);
+    return true;
+  });
+  return unseen;
+}
+
+// True when the delivery's slot is in the ring.
+bool Port::try_now(Delivery& delivery, uint64_t& budget_bytes) {
+  if (complete.room(abi::kRingSlotsReserved) != shm::RingState::kOk) return false;
+  if (delivery.message && (!place(delivery) || !copy_some(delivery, budget_bytes))) return false;
+  complete.push(delivery.slot);
+  delivery.message.reset();
+  return true;
+}
+
+// Finds room for the block and writes everything but the blobs.
+bool Port::place(Delivery& delivery) {
+  if (delivery.allocated) return true;
+  const Message& message = *delivery.message;
+  const auto at = abi::block_layout(0, message.header.metadata_bytes, message.header.details_bytes, message.header.image_bytes);
+  const auto offset = receive_heap_.allocate(at.end);
+  if (!offset) return false;
+  delivery.block_at = receive_base_ + *offset;
+  delivery.block_bytes = at.end;
+  delivery.allocated = true;
+  attachment_->receive_bytes_in_use.store(receive_heap_.bytes_in_use(), std::memory_order_relaxed);
+  write_head(delivery);
+  return true;
+}
+
+void Port::write_head(Delivery& delivery) {
+  const Message& message = *delivery.message;
+  abi::BlockHeader header = message.header;
+  header.inline_bytes = header.image_bytes;
+  header.segment_count = 0;
+  const auto at = abi::block_layout(0, header.metadata_bytes, header.details_bytes, header.image_bytes);
+  std::byte* block = attachment_->receive_heap() + delivery.block_at;
+  const auto put = [block](uint64_t offset, std::span<const std::byte> part) {
+    if (!part.empty()) std::memcpy(block + offset, part.data(), part.size());
+  };
+  std::memcpy(block, &header, sizeof header);
+  put(at.metadata, message.metadata());
+  put(at.details, message.details());
+  put(at.image, message.inline_image());
+  delivery.image_cursor = abi::align_up(message.header.inline_bytes, abi::kBlobAlign);
+  delivery.slot.offset = delivery.block_at;
+  delivery.slot.length = delivery.block_bytes;
+  delivery.slot.region = abi::kReceiveRegion;
+}
+
+// Copies blobs heap to heap within the budget; true when all have come across.
+bool Port::copy_some(Delivery& delivery, uint64_t& budget_bytes) {
+  const Message& message = *delivery.message;
+  const auto at = abi::block_layout(0, message.header.metadata_bytes, message.header.details_bytes, message.header.image_bytes);
+  std::byte* image = attachment_->receive_heap() + delivery.block_at + at.image;
+  while (delivery.blob < message.blobs.size()) {
+    const transport::Blob& blob = message.blobs[delivery.blob];
+    if (budget_bytes == 0) return false;
+    const uint64_t now = std::min(blob.length - delivery.blob_offset, budget_bytes);
+    MRPC_ASSERT(delivery.image_cursor + delivery.blob_offset + now <= message.header.image_bytes);
+    std::memcpy(image + delivery.image_cursor + delivery.blob_offset, blob.data + delivery.blob_offset, now);
+    budget_bytes -= now;
+    delivery.blob_offset += now;
+    if (delivery.blob_offset < blob.length) continue;
+    delivery.image_cursor = abi::align_up(delivery.image_cursor + blob.length, abi::kBlobAlign);
+    delivery.blob_offset = 0;
+    delivery.blob += 1;
+  }
+  return true;
+}
+
+bool Port::reclaim(uint64_t offset) {
+  if (offset < receive_base_ || !receive_heap_.free(offset - receive_base_)) return false;
+  attachment_->receive_bytes_in_use.store(receive_heap_.bytes_in_use(), std::memory_order_relaxed);
+  return true;
+}
+
+const std::byte* Port::segment_bytes(const abi::Segment& segment) const {
+  if (segment.region == abi::kSendRegion) return send_bytes(segment.offset, segment.length);
+  if (segment.region != abi::kReceiveRegion || segment.offset < receive_base_) return nullptr;
+  const auto block = receive_heap_.containing(segment.offset - receive_base_);
+  if (!block) return nullptr;
+  const uint64_t inside = segment.offset - receive_base_ - block->offset;
+  if (segment.length > block->bytes - inside) return nullptr;
+  return attachment_->receive_heap() + segment.offset;
+}
+
+const std::byte* Port::send_bytes(uint64_t offset, uint64_t length) const {
+  const uint64_t bytes = attachment_->send_heap_bytes();
+  if (offset > bytes || length > bytes - offset) return nullptr;
+  return attachment_->send_heap() + offset;
+}
+
+bool Port::publish() {
+  submit.publish();
+  if (!complete.unpublished()) return false;
+  complete.publish();
+  return true;
+}
+
+}  // namespace mrpc::dataplane

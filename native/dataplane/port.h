@@ -1,0 +1,78 @@
+// One attachment as one shard sees it: its two rings, this shard's part of its receive heap, its methods and open calls, and
+// what waits to be delivered to it. Touched by the shard's thread only.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "dataplane/attachment.h"
+#include "dataplane/delivery.h"
+#include "shm/heap.h"
+
+namespace mrpc::dataplane {
+
+struct BoundMethod;
+
+class Port {
+ public:
+  Port(std::shared_ptr<Attachment> attachment, uint32_t shard, const Config& config);
+
+  Attachment& attachment() { return *attachment_; }
+  const std::shared_ptr<Attachment>& shared_attachment() const { return attachment_; }
+  uint32_t id() const { return attachment_->id; }
+
+  shm::RingConsumer submit;
+  shm::RingProducer complete;
+
+  // ---- towards the application ----
+  // Queues a slot and its message. Order within the port is kept, but for slots without a block that belong to no
+  // queued call, which pass.
+  void deliver(Delivery&& delivery);
+  // A slot without a block that must not wait behind messages: kReclaim, kControl.
+  void deliver_urgent(const abi::Slot& slot);
+  // Forgets what waits for call `call_id`. True when its kOpen was among it: the application never saw the call.
+  bool drop_waiting(uint64_t call_id);
+  // Goes on with what waits, at most about `budget_bytes` of copying. True when it got somewhere.
+  bool pump(uint64_t& budget_bytes);
+  bool has_deliveries() const { return !queue_.empty() || !urgent_.empty(); }
+  size_t parked() const { return queue_.size(); }
+  uint64_t parked_bytes() const { return parked_bytes_; }  // of whole messages, wherever their blobs stand
+
+  // ---- from the application ----
+  // Takes back a receive block. False when no such block is out: the application broke the protocol.
+  bool reclaim(uint64_t offset);
+  // The bytes of a segment, when they lie in memory that the application may name: its send heap, or a live block of this
+  // shard's part of its receive heap.
+  const std::byte* segment_bytes(const abi::Segment& segment) const;
+  // A block's bytes in the send heap; null when out of bounds.
+  const std::byte* send_bytes(uint64_t offset, uint64_t length) const;
+
+  // Publishes both rings' indexes; true when the application has something new to see.
+  bool publish();
+
+  std::unordered_map<uint32_t, std::shared_ptr<BoundMethod>> methods;  // client: by handle
+  std::unordered_map<uint64_t, uint64_t> client_calls;                 // application's call id -> id in the client table
+  std::unordered_set<uint64_t> server_calls;                           // ids in the server table
+  uint32_t long_jobs = 0;   // intake is waiting for work done elsewhere
+  bool active = false;      // polled each turn; otherwise it has said that its doorbell is to be rung
+  bool dirty = false;       // has something to publish at the end of the turn
+  bool closing = false;     // its end is under way
+
+ private:
+  bool place(Delivery& delivery);
+  bool copy_some(Delivery& delivery, uint64_t& budget_bytes);
+  void write_head(Delivery& delivery);
+  bool try_now(Delivery& delivery, uint64_t& budget_bytes);
+  void unpark(Delivery& delivery);
+
+  std::shared_ptr<Attachment> attachment_;
+  uint64_t receive_base_;  // of this shard's part
+  shm::Heap receive_heap_;
+  std::deque<Delivery> queue_;
+  uint64_t parked_bytes_ = 0;
+  std::deque<abi::Slot> urgent_;
+};
+
+}  // namespace mrpc::dataplane

@@ -1,0 +1,35 @@
+#include "dataplane/registrar.h"
+
+#include "message/sha256.h"
+
+namespace mrpc::dataplane {
+
+void Registrar::set_apps(std::vector<AppRecord> apps) {
+  const std::lock_guard lock(mutex_);
+  apps_ = std::move(apps);
+}
+
+void Registrar::set_owners(std::map<std::string, std::string> owners) {
+  const std::lock_guard lock(mutex_);
+  owners_ = std::move(owners);
+}
+
+Result<std::string> Registrar::identify(uint32_t uid, std::string_view token) const {
+  if (token.empty()) return "uid:" + std::to_string(uid);
+  const TokenHash hash = message::sha256(token);
+  const std::lock_guard lock(mutex_);
+  for (const AppRecord& app : apps_)
+    if (app.uid == uid && app.token == hash) return app.name;
+  return Error{StatusCode::kUnauthenticated, "this token is not known for uid " + std::to_string(uid) +
+                                                 "; register the app anew with 'mrpc app register NAME --uid " + std::to_string(uid) + "'"};
+}
+
+Status Registrar::claim(const std::string& service, const std::string& principal) {
+  const std::lock_guard lock(mutex_);
+  const auto [owner, first] = owners_.emplace(service, principal);
+  if (first || owner->second == principal) return ok_status();
+  return Error{StatusCode::kPermissionDenied, "service '" + service + "' belongs to " + owner->second +
+                                                  "; an operator can free the name with 'mrpc service release " + service + "'"};
+}
+
+}  // namespace mrpc::dataplane

@@ -1,0 +1,297 @@
+#include "dataplane/server_side.h"
+
+#include <cstring>
+
+namespace mrpc::dataplane {
+namespace {
+
+abi::Slot slot_of(abi::SlotKind kind, uint64_t call) {
+  abi::Slot slot{};
+  slot.kind = static_cast<uint8_t>(kind);
+  slot.call_id = call;
+  return slot;
+}
+
+}  // namespace
+
+void ServerSide::on_frame(transport::LinkId link, const std::string& peer, transport::Frame&& frame) {
+  if (frame.kind == transport::FrameKind::kOpen) return on_open(link, peer, std::move(frame));
+  const auto known = by_link_.find({link, frame.call_id});
+  if (known == by_link_.end()) return;  // it has ended here already
+  ServerCall& call = *calls_.find(known->second);
+  if (frame.kind == transport::FrameKind::kCancel) return cancel(known->second, call);
+  on_more(known->second, call, std::move(frame), !peer.empty());
+}
+
+Result<ServerSide::Opened> ServerSide::take_apart(transport::Frame&& frame) {
+  Opened opened;
+  if (frame.head.size() < sizeof opened.prefix) return invalid_argument("a call opens without a path");
+  std::memcpy(&opened.prefix, frame.head.data(), sizeof opened.prefix);
+  const uint64_t text_bytes = uint64_t{opened.prefix.path_bytes} + opened.prefix.client_bytes;
+  const uint64_t block_at = abi::align_up(sizeof opened.prefix + text_bytes, 8);
+  if (block_at > frame.head.size()) return invalid_argument("a call opens with a path longer than its frame");
+  const char* text = reinterpret_cast<const char*>(frame.head.data()) + sizeof opened.prefix;
+  opened.path.assign(text, opened.prefix.path_bytes);
+  opened.client.assign(text + opened.prefix.path_bytes, opened.prefix.client_bytes);
+  auto message = from_frame(std::move(frame), block_at, core_.config.block_limits());
+  if (!message) return message.error();
+  opened.message = std::move(*message);
+  return opened;
+}
+
+void ServerSide::on_open(transport::LinkId link, const std::string& peer, transport::Frame&& frame) {
+  const uint64_t link_call = frame.call_id;
+  if (by_link_.count({link, link_call}) != 0) return answer(link, link_call, internal_error("two open calls of one link have one id"));
+  transport::Frame head = {};
+  head.flags = frame.flags;
+  head.aux = frame.aux;
+  auto opened = take_apart(std::move(frame));
+  if (!opened) return answer(link, link_call, opened.error());
+  const SplitPath path = split_path(opened->path);
+  ServiceEntry* entry = core_.directory.find(path.service);
+  ServerCall call;
+  call.link = link;
+  call.link_call = link_call;
+  call.started_ns = core_.now_ns;
+  if (entry != nullptr && opened->prefix.endpoint != 0) {
+    for (const auto& endpoint : entry->endpoints)
+      if (endpoint->id == opened->prefix.endpoint) call.endpoint = endpoint;
+  } else if (entry != nullptr) {
+    call.endpoint = entry->pick(Balancing::kLeastRequest, "", true, core_.world.random());
+  }
+  if (!call.endpoint) return answer(link, link_call, unavailable("no server offers '" + std::string(path.service) + "' here; call again"));
+  call.variant = call.endpoint->variant;
+  call.port = call.endpoint->port;
+  const int index = call.variant->method_index(path.method);
+  if (index < 0) return answer(link, link_call, {StatusCode::kUnimplemented, "no method '" + opened->path + "'"});
+  call.layout = &call.variant->layout->methods[static_cast<size_t>(index)];
+  if (!peer.empty()) {
+    const Status usable = check_remote(*opened, peer, call, (head.flags & transport::kProtobuf) != 0);
+    if (!usable) return answer(link, link_call, usable.error());
+  }
+  offer_call(std::move(*opened), std::move(call), head);
+}
+
+// What another daemon sends is checked like an application's message, and judged by this daemon's own policies.
+Status ServerSide::check_remote(Opened& opened, const std::string& peer, ServerCall& call, bool protobuf) {
+  const auto limits = core_.config.message_limits();
+  if (protobuf) {
+    std::vector<std::byte> image;
+    const Status laid_out = message::from_protobuf(*call.layout->request, opened.message.inline_image(), limits, image);
+    if (!laid_out) return laid_out;
+    opened.message = make_message(0, opened.message.metadata(), {}, image);
+  } else {
+    if (opened.prefix.fingerprint != call.variant->fingerprint()) return unavailable("the service's schema has just changed; call again");
+    const auto verified = check_image(opened.message, *call.layout->request, limits);
+    if (!verified) return verified.error();
+    if (verified->has_unknown) {
+      const Status relaid = relay(opened.message, *call.layout->request, *call.layout->request, limits);
+      if (!relaid) return relaid;
+    }
+  }
+  const SplitPath path = split_path(opened.path);
+  Route& route = core_.route(opened.client + "@" + peer, std::string(path.service), std::string(path.method));
+  call.chain = core_.chain_for(route, *call.variant, *call.layout->request);
+  call.stats = &route.edge(call.endpoint->app);
+  if (call.chain->reads_bytes() && !opened.message.blobs.empty()) {
+    const Status whole = relay(opened.message, *call.layout->request, *call.layout->request, limits);
+    if (!whole) return whole;
+  }
+  const CallInfo info{route.client, route.service, route.method, core_.now_ns};
+  Verdict verdict = call.chain->judge(info, message::root_view(*call.layout->request, opened.message.inline_image()));
+  if (verdict.forwards()) return ok_status();
+  call.stats->calls += 1;
+  call.stats->denied += 1;
+  call.stats->codes[static_cast<uint8_t>(verdict.denial->code)] += 1;
+  return *verdict.denial;
+}
+
+void ServerSide::offer_call(Opened&& opened, ServerCall&& call, const transport::Frame& frame) {
+  Port& port = *call.port;
+  const auto method = static_cast<uint32_t>(call.layout - call.variant->layout->methods.data());
+  const SplitPath path = split_path(opened.path);
+  Route& route = core_.route(opened.client, std::string(path.service), std::string(path.method));
+  const uint64_t bytes = opened.message.private_bytes();
+  if (port.parked() > 0 && (route.parked_calls >= core_.config.parked_calls_max || route.parked_bytes + bytes > core_.config.parked_bytes_max))
+    return answer(call.link, call.link_call,
+                  resource_exhausted("'" + call.endpoint->app + "' takes no more calls at present and too many wait; retry later"));
+  abi::Slot slot = slot_of(abi::SlotKind::kOpen, 0);
+  slot.flags = static_cast<uint8_t>((frame.flags & transport::kEnd ? abi::kEnd : 0) | abi::kHasMessage);
+  slot.handle = call.endpoint->handle_base + method;
+  slot.aux = frame.aux == 0 ? 0 : core_.now_ns + frame.aux;
+  if (call.stats != nullptr) {
+    call.stats->calls += 1;
+    call.stats->in_flight += 1;
+    call.stats->request_bytes += opened.message.header.image_bytes;
+    call.endpoint->open_calls += 1;
+  }
+  const LinkCall key{call.link, call.link_call};
+  const bool timed = call.stats != nullptr && slot.aux != 0;  // a local call's deadline is kept by its client half
+  const uint64_t id = calls_.insert(std::move(call));
+  slot.call_id = id;
+  by_link_.emplace(key, id);
+  port.server_calls.insert(id);
+  if (timed) core_.set_timer(slot.aux, Side::kServer, id);
+  Delivery delivery{slot, std::move(opened.message)};
+  if (port.parked() > 0) charge_parking(delivery, route);
+  port.deliver(std::move(delivery));
+  core_.touch(port);
+}
+
+// Private memory that waits for a receiver is charged to the edge that sent it.
+void ServerSide::charge_parking(Delivery& delivery, Route& route) {
+  const uint64_t bytes = delivery.message->private_bytes();
+  route.parked_calls += 1;
+  route.parked_bytes += bytes;
+  delivery.on_parked_done = [&route, bytes] {
+    route.parked_calls -= 1;
+    route.parked_bytes -= bytes;
+  };
+}
+
+void ServerSide::on_more(uint64_t id, ServerCall& call, transport::Frame&& frame, bool remote) {
+  abi::Slot slot = slot_of(abi::SlotKind::kHalfClose, id);
+  if (frame.kind == transport::FrameKind::kCredit) {
+    slot.kind = static_cast<uint8_t>(abi::SlotKind::kCredit);
+    slot.aux = frame.aux;
+    call.send_credit = static_cast<uint32_t>(std::min<uint64_t>(1u << 20, call.send_credit + frame.aux));
+  }
+  std::optional<Message> message;
+  if (frame.kind == transport::FrameKind::kMessage) {
+    slot.kind = static_cast<uint8_t>(abi::SlotKind::kMessage);
+    slot.flags = static_cast<uint8_t>((frame.flags & transport::kEnd ? abi::kEnd : 0) | abi::kHasMessage);
+    slot.sequence = call.request_sequence++;
+    auto parsed = from_frame(std::move(frame), 0, core_.config.block_limits());
+    Status usable = parsed ? ok_status() : Status(parsed.error());
+    if (usable && remote) {
+      const auto verified = check_image(*parsed, *call.layout->request, core_.config.message_limits());
+      if (!verified) usable = verified.error();
+    }
+    if (!usable) {
+      const Error error = usable.error();
+      answer(call.link, call.link_call, error);
+      return cancel(id, call);
+    }
+    message = std::move(*parsed);
+  }
+  call.port->deliver({slot, std::move(message)});
+  core_.touch(*call.port);
+}
+
+void ServerSide::cancel(uint64_t id, ServerCall& call) {
+  Port& port = *call.port;
+  if (!port.drop_waiting(id)) port.deliver_urgent(slot_of(abi::SlotKind::kCancel, id));
+  core_.touch(port);
+  end(id, call, StatusCode::kCancelled);
+}
+
+bool ServerSide::on_slot(Port& port, const abi::Slot& slot, std::string& why) {
+  switch (static_cast<abi::SlotKind>(slot.kind)) {
+    case abi::SlotKind::kStatus:
+    case abi::SlotKind::kMessage:
+    case abi::SlotKind::kInitialMetadata:
+    case abi::SlotKind::kCredit: return on_reply(port, slot, why);
+    default: return why = "a slot that no server may send", false;
+  }
+}
+
+bool ServerSide::on_reply(Port& port, const abi::Slot& slot, std::string& why) {
+  Message message;
+  if (slot.length != 0) {
+    auto taken = core_.take_block(port, slot, 0);
+    if (!taken && taken.error().code == StatusCode::kInternal) return why = taken.error().text, false;
+    // Over a limit: the caller hears of it, the server's other calls go on.
+    message = taken ? std::move(*taken) : make_error_message(taken.error().text);
+    if (!taken && calls_.find(slot.call_id) != nullptr && calls_.find(slot.call_id)->port == &port) {
+      ServerCall& call = *calls_.find(slot.call_id);
+      answer(call.link, call.link_call, taken.error());
+      return end(slot.call_id, call, taken.error().code), true;
+    }
+  } else if ((slot.flags & abi::kHasMessage) != 0) {
+    return why = "a reply with a message but no block", false;
+  }
+  ServerCall* call = calls_.find(slot.call_id);
+  if (call == nullptr || call->port != &port) return true;  // cancelled or expired meanwhile
+  transport::Frame frame;
+  frame.call_id = call->link_call;
+  const bool ends = slot.kind == static_cast<uint8_t>(abi::SlotKind::kStatus);
+  if (auto error = frame_reply(*call, slot, std::move(message), frame)) {
+    answer(call->link, call->link_call, *error);
+    if (!ends) port.deliver_urgent(slot_of(abi::SlotKind::kCancel, slot.call_id));
+    return end(slot.call_id, *call, error->code), true;
+  }
+  core_.send(call->link, std::move(frame));
+  if (ends) end(slot.call_id, *call, static_cast<StatusCode>(std::min(slot.code, kStatusCodeMax)));
+  return true;
+}
+
+std::optional<Error> ServerSide::frame_reply(ServerCall& call, const abi::Slot& slot, Message&& message, transport::Frame& frame) {
+  frame.kind = static_cast<transport::FrameKind>(slot.kind);  // the two enumerations share their numbers
+  frame.code = std::min(slot.code, kStatusCodeMax);
+  frame.flags = slot.flags & abi::kHasMessage ? transport::kHasMessage : 0;
+  frame.aux = slot.aux;
+  if ((slot.flags & abi::kHasMessage) != 0) {
+    const auto limits = core_.config.message_limits();
+    const auto verified = check_image(message, *call.layout->reply, limits);
+    if (!verified) return Error{StatusCode::kInternal, "the server sent a malformed reply: " + verified.error().text};
+    if (verified->has_unknown) {
+      const Status relaid = relay(message, *call.layout->reply, *call.layout->reply, limits);
+      if (!relaid) return relaid.error();
+    }
+    if (call.stats != nullptr) call.stats->reply_bytes += message.header.image_bytes;
+  }
+  if (frame.kind == transport::FrameKind::kMessage) {
+    if (call.send_credit == 0) return resource_exhausted("the server overran its stream's credit");
+    call.send_credit -= 1;
+    frame.sequence = call.reply_sequence++;
+  }
+  if (slot.length != 0) into_frame(std::move(message), frame);
+  return std::nullopt;
+}
+
+void ServerSide::answer(transport::LinkId link, uint64_t link_call, const Error& error) {
+  transport::Frame frame;
+  frame.kind = transport::FrameKind::kStatus;
+  frame.call_id = link_call;
+  frame.code = static_cast<uint8_t>(error.code);
+  into_frame(make_error_message(error.text), frame);
+  core_.send(link, std::move(frame));
+}
+
+void ServerSide::end(uint64_t id, ServerCall& call, StatusCode code) {
+  if (call.stats != nullptr) {
+    call.stats->in_flight -= 1;
+    call.stats->codes[static_cast<uint8_t>(code)] += 1;
+    call.stats->latency.record(core_.now_ns - call.started_ns);
+    call.endpoint->open_calls -= 1;
+  }
+  by_link_.erase({call.link, call.link_call});
+  call.port->server_calls.erase(id);
+  calls_.erase(id);
+}
+
+void ServerSide::on_deadline(uint64_t id) {
+  ServerCall* call = calls_.find(id);
+  if (call == nullptr) return;
+  answer(call->link, call->link_call, {StatusCode::kDeadlineExceeded, "deadline exceeded"});
+  cancel(id, *call);
+}
+
+void ServerSide::on_port_gone(Port& port, const std::string& reason) {
+  const auto open = port.server_calls;  // end() changes it
+  for (const uint64_t id : open) {
+    ServerCall& call = *calls_.find(id);
+    answer(call.link, call.link_call, unavailable("the server '" + call.endpoint->app + "' is gone: " + reason));
+    end(id, call, StatusCode::kUnavailable);
+  }
+}
+
+void ServerSide::on_link_down(transport::LinkId link) {
+  std::vector<uint64_t> lost;
+  calls_.for_each([&](uint64_t id, ServerCall& call) {
+    if (call.link == link) lost.push_back(id);
+  });
+  for (const uint64_t id : lost) cancel(id, *calls_.find(id));
+}
+
+}  // namespace mrpc::dataplane

@@ -1,0 +1,72 @@
+// The server half of calls: from a link to the application that serves, and its answers back.
+#pragma once
+
+#include "dataplane/shard_core.h"
+#include "dataplane/slab.h"
+
+namespace mrpc::dataplane {
+
+struct ServerCall {
+  transport::LinkId link = 0;
+  uint64_t link_call = 0;
+  Port* port = nullptr;
+  std::shared_ptr<const ServiceVariant> variant;
+  const message::MethodLayout* layout = nullptr;
+  std::shared_ptr<Endpoint> endpoint;
+  EdgeStats* stats = nullptr;      // of calls from other hosts; local ones are counted by their client half
+  std::shared_ptr<Chain> chain;    // likewise
+  uint64_t started_ns = 0;
+  uint32_t request_sequence = 1, reply_sequence = 0;
+  uint32_t send_credit = kStreamWindow;
+};
+
+class ServerSide {
+ public:
+  explicit ServerSide(ShardCore& core) : core_(core) {}
+
+  // Slots of a server's attachment. False: the slot breaks the protocol, and `why` says how.
+  bool on_slot(Port& port, const abi::Slot& slot, std::string& why);
+  // A frame that came on a link whose other end opens calls. `peer` is that daemon's node name, empty for the local link.
+  void on_frame(transport::LinkId link, const std::string& peer, transport::Frame&& frame);
+  void on_deadline(uint64_t call);
+  void on_port_gone(Port& port, const std::string& reason);
+  void on_link_down(transport::LinkId link);
+
+  size_t open_calls() const { return calls_.size(); }
+  Slab<ServerCall>& calls() { return calls_; }
+
+ private:
+  struct Opened {  // a kOpen frame, taken apart
+    std::string path, client;
+    OpenPrefix prefix{};
+    Message message;
+  };
+  struct LinkCall {
+    transport::LinkId link;
+    uint64_t call;
+    bool operator==(const LinkCall&) const = default;
+  };
+  struct LinkCallHash {
+    size_t operator()(const LinkCall& key) const { return key.link * 0x9e3779b97f4a7c15ull ^ key.call * 0xff51afd7ed558ccdull; }
+  };
+
+  void on_open(transport::LinkId link, const std::string& peer, transport::Frame&& frame);
+  Result<Opened> take_apart(transport::Frame&& frame);
+  Status check_remote(Opened& opened, const std::string& peer, ServerCall& call, bool protobuf);
+  void offer_call(Opened&& opened, ServerCall&& call, const transport::Frame& frame);
+  void charge_parking(Delivery& delivery, Route& route);
+  void on_more(uint64_t id, ServerCall& call, transport::Frame&& frame, bool remote);
+  void cancel(uint64_t id, ServerCall& call);
+
+  bool on_reply(Port& port, const abi::Slot& slot, std::string& why);
+  // Checks what the server says and frames it. An error becomes the call's status.
+  std::optional<Error> frame_reply(ServerCall& call, const abi::Slot& slot, Message&& message, transport::Frame& frame);
+  void answer(transport::LinkId link, uint64_t link_call, const Error& error);
+  void end(uint64_t id, ServerCall& call, StatusCode code);
+
+  ShardCore& core_;
+  Slab<ServerCall> calls_;
+  std::unordered_map<LinkCall, uint64_t, LinkCallHash> by_link_;
+};
+
+}  // namespace mrpc::dataplane

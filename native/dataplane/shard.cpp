@@ -1,0 +1,261 @@
+#include "dataplane/shard.h"
+
+#include <algorithm>
+
+namespace mrpc::dataplane {
+namespace {
+
+constexpr size_t kFramesPerTurn = 512;
+constexpr uint64_t kParkedPollNs = 1'000'000;  // a full ring does not ring when it empties
+
+}  // namespace
+
+Shard::Shard(uint32_t index, const Config& config, World& world, const EngineCatalog& catalog, ShardObserver& observer)
+    : ShardCore(index, config, world, catalog), observer_(observer), clients_(*this), servers_(*this) {}
+
+Shard::~Shard() = default;
+
+void Shard::post(std::function<void()> command) {
+  {
+    const std::lock_guard lock(commands_mutex_);
+    commands_.push_back(std::move(command));
+    has_commands_.store(true, std::memory_order_release);
+  }
+  observer_.on_posted(index);
+}
+
+bool Shard::turn() {
+  now_ns = world.now_ns();
+  counters.turns += 1;
+  bool worked = run_commands();
+  for (size_t i = 0; i < active_.size(); ++i)
+    if (Port* port = find_port(active_[i]); port != nullptr && !port->closing) worked |= intake(*port);
+  worked |= drain_local();
+  if (tcp_) worked |= drain_tcp();
+  worked |= expire_timers();
+  worked |= drain_local();
+  worked |= pump_outboxes();
+  worked |= pump_ports();
+  return_released_blocks();
+  flush();
+  return worked;
+}
+
+bool Shard::run_commands() {
+  if (!has_commands_.load(std::memory_order_acquire)) return false;
+  std::vector<std::function<void()>> commands;
+  {
+    const std::lock_guard lock(commands_mutex_);
+    commands.swap(commands_);
+    has_commands_.store(false, std::memory_order_relaxed);
+  }
+  for (auto& command : commands) command();
+  return true;
+}
+
+bool Shard::intake(Port& port) {
+  bool worked = false;
+  abi::Slot slot;
+  std::string why = "its ring's indexes cannot be";
+  for (uint32_t i = 0; i < config.intake_slots_max && port.long_jobs == 0; ++i) {
+    const auto state = port.submit.pop(slot);
+    if (state == shm::RingState::kEmpty) break;
+    if (state == shm::RingState::kBroken) return violation(port, why), true;
+    worked = true;
+    counters.slots += 1;
+    const bool reclaims = slot.kind == static_cast<uint8_t>(abi::SlotKind::kReclaim);
+    bool legal = slot.reserved0 == 0 && slot.reserved1 == 0 && slot.reserved2 == 0;
+    why = "reserved fields of a slot are set";
+    if (legal && reclaims) {
+      why = "a receive block was given back that was not out";
+      legal = (slot.aux == 1 || slot.aux == 2) && slot.region == abi::kReceiveRegion && port.reclaim(slot.offset) &&
+              (slot.aux == 1 || port.reclaim(slot.length));
+    } else if (legal) {
+      // A handle may be younger than this turn's commands: its kBound was posted before it was answered.
+      if (slot.kind == static_cast<uint8_t>(abi::SlotKind::kOpen) && port.methods.count(slot.handle) == 0) run_commands();
+      legal = port.attachment().role == abi::Role::kClient ? clients_.on_slot(port, slot, why) : servers_.on_slot(port, slot, why);
+    }
+    if (!legal) return violation(port, why), true;
+  }
+  if (worked) touch(port);
+  return worked;
+}
+
+bool Shard::drain_local() {
+  return local_.drain(
+             kFramesPerTurn, [this](transport::LinkId link, transport::Frame&& frame) { on_frame(link, std::move(frame)); },
+             [](transport::Event&&) {}) != 0;
+}
+
+void Shard::on_frame(transport::LinkId link, transport::Frame&& frame) {
+  counters.frames += 1;
+  static const std::string kNoPeer;
+  if (link == local_server_end) return servers_.on_frame(link, kNoPeer, std::move(frame));
+  if (link == local_client_end) return clients_.on_frame(link, std::move(frame));
+  const auto peer = peers_.find(link);
+  if (peer == peers_.end()) return;
+  if (frame.kind == transport::FrameKind::kAnnounce) return on_announcement(link, frame.head);
+  if (peer->second.accepted) servers_.on_frame(link, peer->second.node, std::move(frame));
+  else clients_.on_frame(link, std::move(frame));
+}
+
+bool Shard::drain_tcp() {
+  return tcp_->poll(now_ns, kFramesPerTurn, [this](transport::Event&& event) { on_tcp_event(std::move(event)); }) != 0;
+}
+
+bool Shard::pump_ports() {
+  bool moved = false;
+  with_deliveries_ = 0;
+  for (auto& [id, port] : ports_) {
+    if (!port->has_deliveries()) continue;
+    uint64_t budget_bytes = transport::kChunkBytes;
+    if (port->pump(budget_bytes)) {
+      moved = true;
+      touch(*port);
+    }
+    with_deliveries_ += port->has_deliveries();
+  }
+  return moved;
+}
+
+bool Shard::expire_timers() {
+  bool worked = false;
+  while (!timers_.empty() && timers_.top().at_ns <= now_ns) {
+    const Timer timer = timers_.top();
+    timers_.pop();
+    if (timer.side == Side::kClient) clients_.on_deadline(timer.call);
+    else servers_.on_deadline(timer.call);
+    worked = true;
+  }
+  return worked;
+}
+
+// Shows applications what the turn did, once each.
+void Shard::flush() {
+  for (const uint32_t id : dirty_) {
+    Port* port = find_port(id);
+    if (port == nullptr) continue;
+    port->dirty = false;
+    if (port->publish()) world.wake(port->attachment());
+  }
+  dirty_.clear();
+}
+
+void Shard::violation(Port& port, const std::string& text) {
+  if (std::exchange(port.closing, true)) return;
+  counters.violations += 1;
+  observer_.on_violation(port.id(), text);
+}
+
+void Shard::add_port(std::shared_ptr<Attachment> attachment) {
+  const uint32_t id = attachment->id;
+  const int doorbell = attachment->doorbell(index);
+  ports_.emplace(id, std::make_unique<Port>(std::move(attachment), index, config));
+  observer_.on_port(index, id, doorbell, true);
+  ring(id);  // what it submitted before the doorbell was watched
+}
+
+void Shard::remove_port(uint32_t id, const std::string& reason) {
+  Port* port = find_port(id);
+  if (port == nullptr) return;
+  port->closing = true;
+  for (const auto& [name, entry] : directory.entries())
+    for (const auto& endpoint : entry->endpoints)
+      if (endpoint->port == port) announce_everywhere(false, *endpoint);
+  directory.remove_port(port);
+  clients_.on_port_gone(*port);
+  servers_.on_port_gone(*port, reason);
+  drain_local();  // nothing may be under way to or from a port that is no more
+  observer_.on_port(index, id, port->attachment().doorbell(index), false);
+  std::erase(active_, id);
+  ports_.erase(id);
+}
+
+void Shard::bind(uint32_t port_id, uint32_t handle_base, std::vector<std::shared_ptr<BoundMethod>> methods) {
+  Port* port = find_port(port_id);
+  if (port == nullptr) return;
+  for (uint32_t i = 0; i < methods.size(); ++i) port->methods.emplace(handle_base + i, std::move(methods[i]));
+}
+
+void Shard::offer(uint32_t port_id, uint32_t handle_base, std::shared_ptr<const ServiceVariant> variant) {
+  Port* port = find_port(port_id);
+  if (port == nullptr) return;
+  ServiceEntry& entry = directory.entry(variant->layout->full_name);
+  auto endpoint = std::make_shared<Endpoint>();
+  endpoint->id = port_id;
+  endpoint->port = port;
+  endpoint->app = port->attachment().identity.app;
+  endpoint->node = config.node;
+  endpoint->handle_base = handle_base;
+  endpoint->variant = variant_of(entry, variant->schema);
+  announce_everywhere(true, *endpoint);
+  entry.endpoints.push_back(std::move(endpoint));
+}
+
+void Shard::withdraw(uint32_t port_id, const std::string& service) {
+  ServiceEntry* entry = directory.find(service);
+  if (entry == nullptr) return;
+  std::erase_if(entry->endpoints, [&](const auto& endpoint) {
+    if (endpoint->id != port_id) return false;
+    announce_everywhere(false, *endpoint);
+    return true;
+  });
+}
+
+// Endpoints of one schema share a variant, so that what was resolved for one of them holds for all.
+std::shared_ptr<const ServiceVariant> Shard::variant_of(ServiceEntry& entry, std::shared_ptr<const message::Schema> schema) {
+  const message::ServiceLayout* layout = schema->service(entry.name);
+  MRPC_ASSERT(layout != nullptr);
+  for (const auto& endpoint : entry.endpoints)
+    if (endpoint->variant->fingerprint() == layout->fingerprint) return endpoint->variant;
+  return std::make_shared<ServiceVariant>(ServiceVariant{std::move(schema), layout});
+}
+
+uint64_t Shard::apply_chains(std::shared_ptr<const ChainSet> set) {
+  const uint64_t before = world.now_ns();
+  chains = std::move(set);
+  for (auto& [key, route] : routes) {
+    ServiceEntry* entry = directory.find(route->service);
+    if (entry == nullptr) continue;
+    for (const auto& endpoint : entry->endpoints) {
+      const int method = endpoint->variant->method_index(route->method);
+      if (method >= 0) chain_for(*route, *endpoint->variant, *endpoint->variant->layout->methods[static_cast<size_t>(method)].request);
+    }
+  }
+  return world.now_ns() - before;
+}
+
+void Shard::ring(uint32_t id) {
+  Port* port = find_port(id);
+  if (port == nullptr || port->active) return;
+  port->active = true;
+  port->attachment().rings.daemon_shard(index).asleep.store(0, std::memory_order_relaxed);
+  active_.push_back(id);
+}
+
+bool Shard::prepare_sleep() {
+  std::vector<uint32_t> awake;
+  for (const uint32_t id : active_)
+    if (Port* port = find_port(id)) port->attachment().rings.daemon_shard(index).asleep.store(1, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  for (const uint32_t id : active_) {
+    Port* port = find_port(id);
+    if (port == nullptr) continue;
+    port->active = !port->closing && port->long_jobs == 0 && !port->submit.empty();
+    if (!port->active) continue;
+    port->attachment().rings.daemon_shard(index).asleep.store(0, std::memory_order_relaxed);
+    awake.push_back(id);
+  }
+  active_.swap(awake);
+  counters.sleeps += 1;
+  return active_.empty() && !has_commands_.load(std::memory_order_acquire) && !local_.has_work();
+}
+
+uint64_t Shard::next_wake_ns() const {
+  uint64_t at_ns = timers_.empty() ? UINT64_MAX : timers_.top().at_ns;
+  if (tcp_) at_ns = std::min(at_ns, tcp_->next_timer_ns());
+  if (with_deliveries_ > 0 || !outboxes_.empty()) at_ns = std::min(at_ns, now_ns + kParkedPollNs);
+  return at_ns;
+}
+
+}  // namespace mrpc::dataplane

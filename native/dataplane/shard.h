@@ -1,0 +1,114 @@
+// One shard: steps its ports, links and timers to completion in bounded turns. A turn makes no system call but those of
+// World and of the TCP transport, so a test can step a shard with no thread.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+
+#include "dataplane/client_side.h"
+#include "dataplane/server_side.h"
+#include "transport/tcp/tcp.h"
+
+namespace mrpc::dataplane {
+
+// What a shard tells its control thread. Called on the shard's thread; must not block.
+class ShardObserver {
+ public:
+  virtual ~ShardObserver() = default;
+  virtual void on_violation(uint32_t attachment, const std::string& text) = 0;
+  // Something happened that operators want to see. `kind` as in the control plane's events.
+  virtual void on_event(const std::string& kind, const std::string& peer, const std::string& service, const std::string& text) = 0;
+  // A port's doorbell is to be watched from now on, or no longer.
+  virtual void on_port(uint32_t shard, uint32_t attachment, int doorbell, bool added) = 0;
+  virtual void on_posted(uint32_t shard) = 0;  // any thread: wake the shard
+};
+
+struct PeerView {
+  uint64_t id = 0;
+  std::string address, node, error;
+  bool up = false, accepted = false;
+  std::vector<std::string> services;
+};
+
+class Shard final : public ShardCore {
+ public:
+  Shard(uint32_t index, const Config& config, World& world, const EngineCatalog& catalog, ShardObserver& observer);
+  ~Shard() override;
+
+  // Any thread: runs `command` between two turns of this shard.
+  void post(std::function<void()> command) override;
+  // True when there was something to do.
+  bool turn();
+
+  // ---- everything below: this shard's thread only ----
+  void add_port(std::shared_ptr<Attachment> attachment);
+  void remove_port(uint32_t id, const std::string& reason);
+  void bind(uint32_t port, uint32_t handle_base, std::vector<std::shared_ptr<BoundMethod>> methods);
+  void offer(uint32_t port, uint32_t handle_base, std::shared_ptr<const ServiceVariant> variant);
+  void withdraw(uint32_t port, const std::string& service);
+  // Switches to `set` between two turns; returns how long that took. Routes that exist are compiled at once.
+  uint64_t apply_chains(std::shared_ptr<const ChainSet> set);
+
+  Result<std::string> listen(const std::string& address);
+  Result<uint64_t> connect_peer(const std::string& address);  // the peer's id
+  void remove_peer(uint64_t id);
+  void adopt(int fd, std::vector<std::byte> received);
+  void set_hand_over(std::function<void(uint32_t, int, std::vector<std::byte>)> hand_over) { hand_over_ = std::move(hand_over); }
+
+  // ---- waiting ----
+  void ring(uint32_t port);  // its doorbell rang
+  // Declares every port asleep. False when something came meanwhile: turn again.
+  bool prepare_sleep();
+  uint64_t next_wake_ns() const;  // when to turn again though nothing rings; UINT64_MAX: never
+  int tcp_fd() const { return tcp_ ? tcp_->poll_fd() : -1; }
+
+  ClientSide& clients() { return clients_; }
+  ServerSide& servers() { return servers_; }
+  std::vector<PeerView> peers() const;
+  const std::unordered_map<uint32_t, std::unique_ptr<Port>>& ports() const { return ports_; }
+  const transport::TcpStats* tcp_stats() const { return tcp_ ? &tcp_->stats() : nullptr; }
+  // Schemas learnt from peers, for callers that have none.
+  std::shared_ptr<const message::Schema> schema_of(const std::string& service);
+
+  transport::Transport& transport_of(transport::LinkId link) override;
+  void violation(Port& port, const std::string& text) override;
+
+ private:
+  bool run_commands();
+  bool intake(Port& port);
+  bool drain_local();
+  bool drain_tcp();
+  bool pump_ports();
+  bool expire_timers();
+  void flush();
+  void on_frame(transport::LinkId link, transport::Frame&& frame);
+
+  Status ensure_tcp();
+  void on_tcp_event(transport::Event&& event);
+  void on_link_up(transport::LinkId link, const transport::Event& event);
+  void on_link_down(transport::LinkId link, const std::string& reason);
+  void announce(transport::LinkId link, bool offered, const std::string& app, const message::ServiceLayout& service,
+                const message::Schema& schema);
+  void announce_everywhere(bool offered, const Endpoint& endpoint);
+  void on_announcement(transport::LinkId link, std::span<const std::byte> bytes);
+  std::shared_ptr<const ServiceVariant> variant_of(ServiceEntry& entry, std::shared_ptr<const message::Schema> schema);
+
+  struct Peer : PeerView {
+    transport::LinkId link = 0;
+  };
+
+  ShardObserver& observer_;
+  ClientSide clients_;
+  ServerSide servers_;
+  std::unique_ptr<transport::TcpTransport> tcp_;
+  std::map<transport::LinkId, Peer> peers_;
+  std::function<void(uint32_t, int, std::vector<std::byte>)> hand_over_;
+  std::vector<uint32_t> active_;   // ports that are polled
+  uint32_t with_deliveries_ = 0;   // ports that something waits for, at the last look
+
+  std::mutex commands_mutex_;
+  std::vector<std::function<void()>> commands_;
+  std::atomic<bool> has_commands_{false};
+};
+
+}  // namespace mrpc::dataplane

@@ -1,0 +1,128 @@
+#include "dataplane/shard_core.h"
+
+#include <cstring>
+
+namespace mrpc::dataplane {
+namespace {
+
+Error breach(const std::string& text) { return {StatusCode::kInternal, text}; }
+
+}  // namespace
+
+ShardCore::ShardCore(uint32_t index_, const Config& config_, World& world_, const EngineCatalog& catalog_)
+    : index(index_), config(config_), world(world_), catalog(catalog_), local_({config_.node}) {
+  const auto link = local_.connect("local:");
+  MRPC_ASSERT(link.ok());
+  local_client_end = *link;
+  local_server_end = transport::LocalTransport::other_end(*link);
+}
+
+Port* ShardCore::find_port(uint32_t id) {
+  const auto at = ports_.find(id);
+  return at == ports_.end() ? nullptr : at->second.get();
+}
+
+Route& ShardCore::route(const std::string& client, const std::string& service, const std::string& method) {
+  const std::string path = "/" + service + "/" + method;
+  auto& slot = routes[{client, path}];
+  if (!slot) {
+    slot = std::make_unique<Route>();
+    slot->client = client;
+    slot->service = service;
+    slot->method = method;
+    slot->path = path;
+  }
+  return *slot;
+}
+
+std::shared_ptr<Chain> ShardCore::chain_for(Route& route, const ServiceVariant& variant, const message::MessageLayout& request) {
+  auto& chain = route.chains[variant.fingerprint()];
+  if (chain && chain->epoch() == chains->epoch) return chain;
+  const CallInfo info{route.client, route.service, route.method, now_ns};
+  auto compiled = Chain::compile(*chains, catalog, info, request);
+  // What does not fit a schema that came after the policy was applied fails closed.
+  auto made = compiled ? *compiled : Chain::refusing(chains->epoch, compiled.error());
+  if (chain) made->adopt(*chain);
+  chain = made;
+  return chain;
+}
+
+Result<Message> ShardCore::take_block(Port& port, const abi::Slot& slot, size_t prefix_bytes) {
+  const bool held = (slot.flags & abi::kHold) != 0;
+  std::shared_ptr<void> hold;
+  if (held) {
+    const Released block{port.id(), slot.offset};
+    hold = std::shared_ptr<void>(nullptr, [released = released_, block](void*) { released->push_back(block); });
+  }
+  const std::byte* at = port.send_bytes(slot.offset, slot.length);
+  if (at == nullptr || slot.region != abi::kSendRegion) return breach("a descriptor points outside the send heap");
+  if (slot.offset % abi::kBlobAlign != 0 || slot.length < sizeof(abi::BlockHeader)) return breach("a descriptor names no block");
+  if (slot.length > abi::kIntakeBytesMax && !held) return breach("a large block was sent without kHold");
+  if (slot.length > config.message_bytes_max + abi::kDetailsBytesMax)
+    return resource_exhausted("message of " + std::to_string(slot.length) + " bytes is over the limit of " +
+                              std::to_string(config.message_bytes_max) + "; raise mrpcd's limit or send less");
+  std::vector<std::byte> bytes(prefix_bytes + slot.length);
+  std::memcpy(bytes.data() + prefix_bytes, at, slot.length);
+  auto message = parse_block(std::move(bytes), prefix_bytes, config.block_limits());
+  if (!message) return message.error().code == StatusCode::kResourceExhausted ? message.error() : breach(message.error().text);
+  if (!message->segments.empty() && !held) return breach("segments were sent without kHold");
+  for (const abi::Segment& segment : message->segments) {
+    const std::byte* data = port.segment_bytes(segment);
+    if (data == nullptr) return breach("a segment points outside the memory that its sender may name");
+    message->blobs.push_back({data, segment.length});
+  }
+  message->hold = std::move(hold);
+  return message;
+}
+
+bool ShardCore::send(transport::LinkId link, transport::Frame&& frame) {
+  const auto outbox = outboxes_.find(link);
+  if (outbox == outboxes_.end()) {
+    const auto sent = transport_of(link).send(link & ~kTcpLink, std::move(frame));
+    if (sent != transport::SendResult::kBlocked) return sent == transport::SendResult::kSent;
+  }
+  Outbox& waiting = outboxes_[link];
+  waiting.bytes += frame.head.size();
+  waiting.frames.push_back(std::move(frame));
+  return true;
+}
+
+bool ShardCore::link_congested(transport::LinkId link) const {
+  const auto outbox = outboxes_.find(link);
+  if (outbox == outboxes_.end()) return false;
+  return outbox->second.bytes > config.parked_bytes_max || outbox->second.frames.size() > config.parked_calls_max;
+}
+
+bool ShardCore::pump_outboxes() {
+  bool moved = false;
+  for (auto at = outboxes_.begin(); at != outboxes_.end();) {
+    auto& [link, outbox] = *at;
+    while (!outbox.frames.empty()) {
+      const uint64_t bytes = outbox.frames.front().head.size();
+      if (transport_of(link).send(link & ~kTcpLink, std::move(outbox.frames.front())) == transport::SendResult::kBlocked) break;
+      outbox.bytes -= bytes;
+      outbox.frames.pop_front();
+      moved = true;
+    }
+    at = outbox.frames.empty() ? outboxes_.erase(at) : std::next(at);
+  }
+  return moved;
+}
+
+// Tells senders which of their held blocks have been read to the end.
+void ShardCore::return_released_blocks() {
+  for (const Released& block : *released_) {
+    Port* port = find_port(block.port);
+    if (port == nullptr) continue;
+    abi::Slot slot{};
+    slot.kind = static_cast<uint8_t>(abi::SlotKind::kReclaim);
+    slot.region = abi::kSendRegion;
+    slot.offset = block.offset;
+    slot.aux = 1;
+    port->deliver_urgent(slot);
+    touch(*port);
+  }
+  released_->clear();
+}
+
+}  // namespace mrpc::dataplane

@@ -1,0 +1,98 @@
+// What both halves of a call, and the shard that steps them, have in common: the ports, the directory, the links, the clock.
+//
+// A call has two halves. The *client half* (client_side.h) faces the application that calls: it takes the request in, judges it,
+// chooses an endpoint and answers. The *server half* (server_side.h) faces the application that serves. Between them run
+// transport frames: over the local link when both applications are on this daemon, over TCP when not; neither half knows.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <queue>
+#include <unordered_map>
+#include <vector>
+
+#include "dataplane/config.h"
+#include "dataplane/directory.h"
+#include "dataplane/edge.h"
+#include "dataplane/message_block.h"
+#include "dataplane/port.h"
+#include "transport/local/local.h"
+
+namespace mrpc::dataplane {
+
+// Links of the TCP transport carry this bit, so that ids of both transports can stand side by side.
+constexpr transport::LinkId kTcpLink = 1ull << 63;
+constexpr uint32_t kStreamWindow = 16;  // messages that a stream's sender may have under way before the first kCredit
+
+struct ShardCounters {
+  uint64_t turns = 0, slots = 0, calls = 0, frames = 0, sleeps = 0, violations = 0, long_jobs = 0;
+};
+
+enum class Side : uint8_t { kClient, kServer };
+
+class ShardCore {
+ public:
+  ShardCore(uint32_t index_, const Config& config_, World& world_, const EngineCatalog& catalog_);
+  virtual ~ShardCore() = default;
+
+  const uint32_t index;
+  const Config& config;
+  World& world;
+  const EngineCatalog& catalog;
+  uint64_t now_ns = 0;  // read once a turn
+  bool draining = false;
+  Directory directory;
+  std::shared_ptr<const ChainSet> chains = std::make_shared<ChainSet>();
+  std::map<std::pair<std::string, std::string>, std::unique_ptr<Route>> routes;  // by client app and method path
+  ShardCounters counters;
+
+  Port* find_port(uint32_t id);
+  Route& route(const std::string& client, const std::string& service, const std::string& method);
+  // The chain of `route` for requests of `request`; compiled at its first use. Never null.
+  std::shared_ptr<Chain> chain_for(Route& route, const ServiceVariant& variant, const message::MessageLayout& request);
+
+  // Takes a slot's block out of a port's send heap. Errors with code kInternal are breaches of the ABI: the attachment must
+  // end. Other codes end only the call. Reclaim of a held block is arranged either way.
+  Result<Message> take_block(Port& port, const abi::Slot& slot, size_t prefix_bytes);
+
+  // Sends, or queues behind what the link could not take yet. False when the link is gone.
+  bool send(transport::LinkId link, transport::Frame&& frame);
+  bool link_congested(transport::LinkId link) const;  // more is queued for it than an edge may park
+  virtual transport::Transport& transport_of(transport::LinkId link) = 0;
+
+  void set_timer(uint64_t at_ns, Side side, uint64_t call) { timers_.push({at_ns, side, call}); }
+  // The application broke the protocol: its attachment ends with `text`, and nothing else does.
+  virtual void violation(Port& port, const std::string& text) = 0;
+  virtual void post(std::function<void()> command) = 0;
+  void touch(Port& port) {  // something changed in its rings
+    if (!port.dirty) dirty_.push_back(port.id());
+    port.dirty = true;
+  }
+
+  transport::LinkId local_client_end = 0, local_server_end = 0;
+
+ protected:
+  struct Timer {
+    uint64_t at_ns;
+    Side side;
+    uint64_t call;
+    bool operator<(const Timer& other) const { return at_ns > other.at_ns; }
+  };
+  bool pump_outboxes();
+  void return_released_blocks();
+
+  transport::LocalTransport local_;
+  std::unordered_map<uint32_t, std::unique_ptr<Port>> ports_;
+  std::vector<uint32_t> dirty_;
+  std::priority_queue<Timer> timers_;
+  struct Outbox {
+    std::deque<transport::Frame> frames;
+    uint64_t bytes = 0;
+  };
+  std::unordered_map<transport::LinkId, Outbox> outboxes_;
+  struct Released { uint32_t port; uint64_t offset; };
+  // Shared with the holds themselves, which may be dropped when the shard is no more.
+  std::shared_ptr<std::vector<Released>> released_ = std::make_shared<std::vector<Released>>();
+};
+
+}  // namespace mrpc::dataplane

@@ -1,0 +1,102 @@
+#include "dataplane/shard_thread.h"
+
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include <future>
+#include <string>
+
+#include "shm/futex.h"
+
+namespace mrpc::dataplane {
+namespace {
+
+constexpr uint64_t kWakeTag = 1ull << 32, kTcpTag = 2ull << 32;  // doorbells have their port's id, 32 bits
+
+}  // namespace
+
+ShardThread::ShardThread(uint32_t index, const Config& config, World& world, const EngineCatalog& catalog, ShardObserver& observer)
+    : config_(config), world_(world), shard_(index, config, world, catalog, observer),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  MRPC_ASSERT(epoll_ && wake_);
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  event.data.u64 = kWakeTag;
+  MRPC_ASSERT(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event) == 0);
+}
+
+void ShardThread::start() {
+  thread_ = std::thread([this] { run(); });
+  ::pthread_setname_np(thread_.native_handle(), ("mrpc-shard-" + std::to_string(shard_.index)).c_str());
+}
+
+void ShardThread::stop() {
+  if (!thread_.joinable()) return;
+  stopping_.store(true);
+  wake();
+  thread_.join();
+}
+
+void ShardThread::wake() {
+  const uint64_t one = 1;
+  (void)!::write(wake_.get(), &one, sizeof one);
+}
+
+// Edge-triggered: every ring is an event and nobody has to read the counter. An application that drains its own doorbell
+// keeps only itself waiting.
+void ShardThread::watch(uint32_t port, int doorbell, bool added) {
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  event.data.u64 = port;
+  ::epoll_ctl(epoll_.get(), added ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, doorbell, &event);
+}
+
+void ShardThread::run_and_wait(const std::function<void()>& command) {
+  if (!thread_.joinable()) return command();
+  std::promise<void> done;
+  shard_.post([&] {
+    command();
+    done.set_value();
+  });
+  done.get_future().wait();
+}
+
+void ShardThread::run() {
+  while (!stopping_.load(std::memory_order_relaxed)) {
+    if (shard_.turn()) continue;
+    if (config_.spin_ns > 0 && spin()) continue;
+    if (shard_.prepare_sleep()) sleep();
+  }
+}
+
+bool ShardThread::spin() {
+  const uint64_t until_ns = world_.now_ns() + config_.spin_ns;
+  while (world_.now_ns() < until_ns) {
+    if (shard_.turn()) return true;
+    shm::cpu_relax();
+  }
+  return false;
+}
+
+void ShardThread::sleep() {
+  if (shard_.tcp_fd() != watched_tcp_) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u64 = kTcpTag;
+    watched_tcp_ = shard_.tcp_fd();
+    MRPC_ASSERT(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, watched_tcp_, &event) == 0);
+  }
+  const uint64_t wake_ns = shard_.next_wake_ns(), now_ns = world_.now_ns();
+  timespec span{};
+  if (wake_ns != UINT64_MAX && wake_ns > now_ns) {
+    span.tv_sec = static_cast<time_t>((wake_ns - now_ns) / 1'000'000'000);
+    span.tv_nsec = static_cast<long>((wake_ns - now_ns) % 1'000'000'000);
+  }
+  epoll_event events[64];
+  const int ready = ::epoll_pwait2(epoll_.get(), events, 64, wake_ns == UINT64_MAX ? nullptr : &span, nullptr);
+  for (int i = 0; i < ready; ++i)
+    if (events[i].data.u64 < kWakeTag) shard_.ring(static_cast<uint32_t>(events[i].data.u64));
+}
+
+}  // namespace mrpc::dataplane

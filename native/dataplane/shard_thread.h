@@ -1,0 +1,41 @@
+// Runs one shard: turns while there is work, sleeps in epoll when there is none.
+#pragma once
+
+#include <atomic>
+#include <thread>
+#include <unordered_map>
+
+#include "base/fd.h"
+#include "dataplane/shard.h"
+
+namespace mrpc::dataplane {
+
+class ShardThread {
+ public:
+  ShardThread(uint32_t index, const Config& config, World& world, const EngineCatalog& catalog, ShardObserver& observer);
+  ~ShardThread() { stop(); }
+
+  void start();
+  void stop();
+  Shard& shard() { return shard_; }
+
+  void wake();  // any thread
+  void watch(uint32_t port, int doorbell, bool added);  // this shard's thread
+  // Runs `command` on the shard and waits for it; directly when the thread does not run. Not from the shard's own thread.
+  void run_and_wait(const std::function<void()>& command);
+
+ private:
+  void run();
+  void sleep();
+  bool spin();
+
+  const Config& config_;
+  World& world_;
+  Shard shard_;
+  Fd epoll_, wake_;
+  int watched_tcp_ = -1;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+}  // namespace mrpc::dataplane
