@@ -5,6 +5,10 @@
 // frames of one call keep their order, large payloads of one call do not hold up small ones of another for more than
 // kChunkBytes. Nothing here blocks. Errors are values, and a link's end is an event.
 //
+// A link that connect() made is blocked until its kUp. When its session ends it says kDown, is blocked again, and goes on
+// connecting; an accepted link is gone after kDown. A kDown without a kUp before it tells why the first attempt failed.
+// What send() took leaves with the next poll(); next_timer_ns() is 0 until then.
+//
 // Who frees what: send() takes a Frame whose `head` it owns from then on, and whose `blobs` point to memory that stays
 // valid until the transport destroys Frame::hold (when the last byte has been copied or written, or the link died).
 #pragma once
@@ -55,6 +59,7 @@ struct Event {
   LinkId link = 0;
   bool accepted = false;  // kUp: the other side connected to us
   std::string peer{};     // kUp: the peer's node name
+  uint32_t peer_layout = 0;  // kUp: the peer's message::kLayoutVersion; images pass only between equal ones
   Frame frame{};          // kFrame
   std::optional<Error> error{};  // kDown: why; empty after close() on this side
 };
@@ -62,7 +67,8 @@ struct Event {
 enum class SendResult : uint8_t {
   kSent,      // taken; in order after what was sent before on this link
   kBlocked,   // nothing was taken: the link's queue is full; poll() reports writable() again later
-  kClosed,    // no such link
+  kClosed,    // no such link, or it has ended
+  kTooLarge,  // nothing was taken: the peer does not take frames of this size
 };
 
 class Transport {
