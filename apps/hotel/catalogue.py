@@ -64,7 +64,7 @@ class Profiles:
         rows = {row[0]: [*row, []] for row in self._database.query(
             "SELECT * FROM profile WHERE id IN (SELECT value FROM json_each(?))", ids)}
         for hotel_id, url, is_default in self._database.query(
-                "SELECT * FROM image WHERE hotel_id IN (SELECT value FROM json_each(?))", ids):
+                "SELECT * FROM image WHERE hotel_id IN (SELECT value FROM json_each(?)) ORDER BY is_default DESC, url", ids):
             rows[hotel_id][-1].append((url, bool(is_default)))
         return rows
 
