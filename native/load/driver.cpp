@@ -103,10 +103,11 @@ bool Driver::finished(uint64_t now) const {
 }
 
 uint64_t Driver::due_now(uint64_t now) const {
-  return now < start_ns_ ? 0 : std::min(schedule_->due(now - start_ns_), total_calls_);
+  return std::min(schedule_->due(now - start_ns_), total_calls_);
 }
 
 void Driver::send_due(uint64_t now) {
+  if (now < start_ns_) return;
   if (options_.closed) {
     while (now < end_ns_ && account_.planned < total_calls_ && !free_.empty() && target_->can_send()) send_one(now, measuring_, now);
     return;
@@ -199,7 +200,7 @@ void Driver::settle() {
 uint64_t Driver::next_wake(uint64_t now) const {
   uint64_t wake = now + kWaitMaxNs;
   if (!deadlines_.empty()) wake = std::min(wake, deadlines_.front().at_ns);
-  if (!measuring_) wake = std::min(wake, measure_ns_);
+  if (!measuring_) wake = std::min(wake, now < start_ns_ ? start_ns_ : measure_ns_);
   const bool room = !free_.empty() && target_->can_send();
   if (schedule_ && next_ < total_calls_ && room) wake = std::min(wake, start_ns_ + schedule_->at(next_));
   if (options_.closed) wake = std::min(wake, end_ns_);
