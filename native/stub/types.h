@@ -17,6 +17,7 @@
 namespace mrpc::stub {
 
 class Attachment;
+struct Region;
 
 struct AttachOptions {
   std::string socket_path;  // empty: default_socket_path()
@@ -44,8 +45,8 @@ using InterruptFn = std::function<bool()>;
 // a batch. Safe to keep after the attachment has ended, and to read (not more) in a forked child.
 class RecvBlock : public std::enable_shared_from_this<RecvBlock> {
  public:
-  RecvBlock(std::shared_ptr<Attachment> attachment, shm::BlockReader reader, std::span<const std::byte> bytes, uint32_t region,
-            uint64_t offset, uint32_t shard);
+  RecvBlock(std::shared_ptr<Attachment> attachment, std::shared_ptr<Region> region, const shm::BlockReader& reader, uint64_t offset,
+            uint64_t length, uint32_t shard);
   ~RecvBlock();
   RecvBlock(const RecvBlock&) = delete;
   RecvBlock& operator=(const RecvBlock&) = delete;
@@ -58,11 +59,10 @@ class RecvBlock : public std::enable_shared_from_this<RecvBlock> {
  private:
   friend class Attachment;
   std::shared_ptr<Attachment> attachment_;
+  std::shared_ptr<Region> region_;
   shm::BlockReader reader_;
-  std::span<const std::byte> bytes_;
-  uint32_t region_, shard_;
-  uint64_t offset_;
-  bool located_ = false;  // in the attachment's table of addresses
+  uint64_t offset_, length_;
+  uint32_t shard_;
 };
 using RecvBlockPtr = std::shared_ptr<const RecvBlock>;
 
@@ -88,6 +88,7 @@ using HeapBufferPtr = std::shared_ptr<HeapBuffer>;
 struct Pinned {
   abi::Segment segment;
   std::shared_ptr<const void> owner;
+  const Attachment* attachment;  // whose regions `segment` names
 };
 
 // A block being written: memory of the send heap. Fill it with shm::BlockWriter, then hand it to start(), reply() or
@@ -105,8 +106,12 @@ class SendBlock {
   std::byte* data() const { return bytes_.data(); }
   uint64_t size() const { return bytes_.size(); }
 
-  // Keeps `owner` alive until the daemon has read the block; once for each Segment.
-  void pin(std::shared_ptr<const void> owner) { pins_.push_back(std::move(owner)); }
+  // For each Segment: keeps its memory until the daemon has read the block. When the daemon was replaced between locate() and allocate(),
+  // sending fails with kUnavailable.
+  void pin(Pinned pinned) {
+    stale_ = stale_ || pinned.attachment != attachment_.get();
+    pins_.push_back(std::move(pinned.owner));
+  }
 
  private:
   friend class Attachment;
@@ -116,6 +121,7 @@ class SendBlock {
   uint64_t offset_ = 0;
   std::span<std::byte> bytes_;
   std::vector<std::shared_ptr<const void>> pins_;
+  bool stale_ = false;
 };
 
 // How a call ended. `text` is set when this side ended it; otherwise block says more.

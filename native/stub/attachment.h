@@ -1,0 +1,154 @@
+// One attachment to the daemon: control socket, regions, rings, send heap. Both halves of the stub stand on it.
+//
+// Locks, outermost first: notice_mutex_, consumer_mutex_, a shard's submit_mutex, its reclaim_mutex, memory_mutex_. No callback of
+// a user and no destructor of a pinned object runs under any of them.
+//
+// In a forked child nothing but the destructors runs, and those take no lock: a lock may have been held at the time of the fork.
+#pragma once
+
+#include <map>
+#include <unordered_map>
+
+#include "shm/heap.h"
+#include "shm/futex.h"
+#include "stub/clock.h"
+#include "stub/control_link.h"
+#include "stub/process.h"
+#include "stub/rings.h"
+#include "stub/types.h"
+#include "stub/wait_point.h"
+
+namespace mrpc::stub {
+
+struct Region {
+  abi::RegionRecord record{};
+  shm::Mapping mapping;
+};
+
+// Takes what the completion rings deliver, but for what the attachment sees to itself (kReclaim, kControl).
+class SlotSink {
+ public:
+  virtual void on_slot(uint32_t shard, const abi::Slot& slot) = 0;  // under the consumer lock
+
+ protected:
+  ~SlotSink() = default;
+};
+
+class Attachment : public std::enable_shared_from_this<Attachment> {
+ public:
+  static Result<std::shared_ptr<Attachment>> open(const AttachOptions& options, abi::Role role);
+  explicit Attachment(Fd socket) : control_(std::move(socket)) {}
+  ~Attachment();
+
+  bool here() const { return mark_.here(); }
+  bool dead() const { return dead_.load(std::memory_order_acquire); }
+  bool draining() const { return draining_.load(std::memory_order_relaxed); }
+  Status usable() const;  // kFailedPrecondition in a forked child, the reason of the end when dead
+  Error end_error() const;
+  void end(Error error);  // the first reason stands
+  void detach();          // in good order: kGoodbye, then end()
+  const abi::Welcome& welcome() const { return welcome_; }
+
+  // ---- memory
+  Result<SendBlock> allocate(uint64_t bytes);
+  Result<HeapBufferPtr> allocate_buffer(uint64_t bytes);
+  std::optional<Pinned> locate(const void* data, uint64_t bytes);
+  // The block that a slot of `shard` names; null when it names none. Under the consumer lock. Errors end the attachment.
+  Result<RecvBlockPtr> receive_block(uint32_t shard, const abi::Slot& slot);
+
+  // ---- rings
+  // Publishes `request`, with `block` if it holds one; waits for room until `give_up_ns`. Errors: kResourceExhausted, or usable()'s.
+  Status publish(uint32_t shard, const abi::Slot& request, SendBlock&& block, uint64_t give_up_ns);
+  // Takes up to `slots_max` completions. Returns how many.
+  size_t poll(size_t slots_max, SlotSink& sink);
+  bool completions_waiting() const {
+    return rings_.load(std::memory_order_acquire)->completions_waiting() || old_pending_.load(std::memory_order_relaxed);
+  }
+  // Sleeps until a completion comes, at most `timeout_ns`, unless `ready` (looked at after the sleep was announced) says otherwise.
+  template <typename Ready>
+  void sleep(uint64_t timeout_ns, const Ready& ready) { sleep(timeout_ns, ready, nullptr); }
+  // The same, also ended by `point`, whose sequence() was `seen`.
+  template <typename Ready>
+  void sleep(uint64_t timeout_ns, const Ready& ready, WaitPoint* point, uint32_t seen = 0);
+  void wake_one_sleeper();
+  void wake_all_sleepers();  // after a change of state that `ready` sees
+  void flush_reclaims();
+  void set_poll_armed(bool armed);
+  int wake_fd() const { return rings_.load(std::memory_order_acquire)->wake_fd.get(); }
+  void signal_wake_fd();
+  void drain_wake_fd();
+
+  // ---- control
+  int control_fd() const { return control_.fd(); }
+  Result<shm::ControlMessage> request(abi::ControlKind kind, std::span<const std::byte> body, abi::ControlKind answer);
+  // Reads notices, and finds out whether the daemon is there; ends the attachment if not. False when it has ended.
+  bool check();
+
+  // ---- for the owners of memory (types.h)
+  void free_unsent(uint64_t offset);
+  void release_buffer(const std::byte* at, uint64_t offset);
+  void release_received(const RecvBlock& block);
+  void retire_regions();
+
+ private:
+  struct LocatedMemory {
+    uint64_t bytes, offset;
+    uint32_t region;
+    std::weak_ptr<const void> owner;
+  };
+
+  Status hello(const AttachOptions& options, abi::Role role);
+  Status map_regions(shm::ControlMessage& message);
+  Status handle_notices();
+  Status handle_notice(shm::ControlMessage& notice);
+  Status add_region(shm::ControlMessage& notice);
+  Status replace_rings(shm::ControlMessage& notice);
+  std::optional<uint64_t> allocate_offset(uint64_t bytes);
+  void collect_passed();  // frees blocks whose slots the daemon has passed
+  void free_offsets(std::span<const uint64_t> offsets);
+  size_t poll_rings(Rings& rings, size_t slots_max, SlotSink& sink);
+  static void wake_all_sleepers(const Rings& rings);
+  void on_reclaim(const abi::Slot& slot);
+  void describe(abi::Slot& slot, SendBlock& block);
+
+  ProcessMark mark_;
+  ControlLink control_;
+  abi::Welcome welcome_{};
+  std::atomic<bool> dead_{false}, draining_{false};
+  std::mutex notice_mutex_, consumer_mutex_;
+  bool control_pending_ = false;  // consumer_mutex_
+
+  std::atomic<Rings*> rings_{nullptr};
+  std::vector<std::shared_ptr<Rings>> all_rings_;  // consumer_mutex_; replaced ones stay mapped: threads may sleep on their words
+  std::atomic<bool> old_pending_{false};           // replaced rings may hold completions
+
+  mutable std::mutex memory_mutex_;
+  Error end_error_;                                // memory_mutex_
+  std::unique_ptr<shm::Heap> heap_;                // memory_mutex_
+  std::unordered_map<uint64_t, std::vector<std::shared_ptr<const void>>> held_;  // blocks sent with kHold; memory_mutex_
+  std::map<const std::byte*, LocatedMemory> located_;  // memory_mutex_
+  std::vector<std::shared_ptr<Region>> retiring_;      // memory_mutex_
+  std::atomic<bool> any_retiring_{false};
+  std::shared_ptr<Region> send_region_;
+  Fd send_heap_fd_;
+  std::vector<std::shared_ptr<Region>> receive_regions_;  // consumer_mutex_
+  std::vector<std::shared_ptr<const void>> freed_pins_;   // consumer_mutex_; dropped after it
+};
+
+template <typename Ready>
+void Attachment::sleep(uint64_t timeout_ns, const Ready& ready, WaitPoint* point, uint32_t point_seen) {
+  flush_reclaims();
+  Rings& rings = *rings_.load(std::memory_order_acquire);
+  abi::Index& sleepers = rings.regions.app_control().sleepers;
+  const abi::Index& sequence = rings.regions.daemon_control().wake_sequence;
+  sleepers.fetch_add(1, std::memory_order_seq_cst);
+  const uint32_t seen = sequence.load(std::memory_order_seq_cst);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (!dead() && !completions_waiting() && !ready()) {
+    if (point == nullptr) shm::futex_wait(&sequence, seen, timeout_ns);
+    else point->sleep_with(point_seen, sequence, seen, timeout_ns);
+  }
+  sleepers.fetch_sub(1, std::memory_order_relaxed);
+}
+
+}  // namespace mrpc::stub

@@ -1,0 +1,70 @@
+// Waiting of ClientSession: who leads polls for a while, then sleeps; who follows sleeps at once.
+#pragma once
+
+#include "stub/client_session.h"
+
+namespace mrpc::stub {
+
+constexpr size_t kPollSlotsMax = 64;
+
+template <typename Ready>
+WaitOutcome ClientSession::wait_until(WaitPoint& point, uint64_t poll_ns, const Ready& ready, const InterruptFn& interrupt) {
+  while (!ready()) {
+    Demux::Waiter waiter{point};
+    bool leads = demux_.enter(waiter);
+    bool undisturbed = true;
+    if (!leads) {
+      undisturbed = follow(waiter, ready, interrupt);
+      leads = demux_.withdraw(waiter);
+    }
+    if (leads) {
+      begin_lead();
+      if (undisturbed) undisturbed = lead(poll_ns, ready, interrupt);
+      resign();
+    }
+    if (!undisturbed) return WaitOutcome::kInterrupted;
+  }
+  return WaitOutcome::kReady;
+}
+
+// False: interrupted.
+template <typename Ready>
+bool ClientSession::follow(Demux::Waiter& waiter, const Ready& ready, const InterruptFn& interrupt) {
+  const uint64_t slice_ns = policy_.slice_ms * 1'000'000ull;
+  for (;;) {
+    const uint32_t seen = waiter.point.sequence();
+    if (ready() || waiter.leads.load(std::memory_order_acquire)) return true;
+    waiter.point.sleep(seen, interrupt ? slice_ns : UINT64_MAX);
+    if (interrupt && waiter.point.sequence() == seen && interrupt()) return false;
+  }
+}
+
+template <typename Ready>
+bool ClientSession::lead(uint64_t poll_ns, const Ready& ready, const InterruptFn& interrupt) {
+  const uint64_t slice_ns = policy_.slice_ms * 1'000'000ull;
+  uint64_t now = now_ns();
+  uint64_t looked_ns = now, poll_until_ns = now + poll_ns;
+  while (!ready()) {
+    const bool got = poll(kPollSlotsMax) != 0;
+    if (ready()) break;
+    now = now_ns();
+    if (got) poll_until_ns = now + poll_ns;
+    if (now - looked_ns >= slice_ns) {
+      looked_ns = now;
+      on_loss_check(now);
+      if (interrupt && interrupt()) return false;
+    }
+    if (got) continue;
+    if (now < poll_until_ns) {
+      PollTurn turn;
+      if (!turn.granted()) poll_until_ns = now;
+      while (!attachment_->completions_waiting() && now_ns() < poll_until_ns)
+        for (int i = 0; i < 16; ++i) shm::cpu_relax();
+    } else {
+      attachment_->sleep(slice_ns, ready);
+    }
+  }
+  return true;
+}
+
+}  // namespace mrpc::stub
