@@ -229,7 +229,7 @@ def main() -> None:
             while not stop.wait(0.5):
                 app.check()
     except StartError as error:
-        raise SystemExit(f"hotel: {error}")
+        raise SystemExit(f"hotel: {error}") from None
 
 
 if __name__ == "__main__":
