@@ -15,6 +15,11 @@ uint64_t heap_bytes(uint64_t quota_bytes) {
   return std::clamp<uint64_t>(abi::align_up(2 * quota_bytes, 2ull << 20), 2ull << 20, 4ull << 30);
 }
 
+uint64_t backed_bytes(int fd) {
+  struct stat info;
+  return ::fstat(fd, &info) == 0 ? static_cast<uint64_t>(info.st_blocks) * 512 : 0;
+}
+
 Status store(Result<Fd> made, Fd& into) {
   if (!made) return made.error();
   into = std::move(*made);
@@ -100,9 +105,7 @@ void Attachment::mark_closed() {
   (void)!::write(wake_fd_.get(), &one, sizeof one);
 }
 
-uint64_t Attachment::send_bytes_committed() const {
-  struct stat info;
-  return ::fstat(send_fd_.get(), &info) == 0 ? static_cast<uint64_t>(info.st_blocks) * 512 : 0;
-}
+uint64_t Attachment::send_bytes_committed() const { return backed_bytes(send_fd_.get()); }
+uint64_t Attachment::receive_bytes_committed() const { return backed_bytes(receive_fd_.get()); }
 
 }  // namespace mrpc::dataplane

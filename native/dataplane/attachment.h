@@ -52,6 +52,7 @@ class Attachment {
 
   int doorbell(uint32_t shard) const { return doorbells_[shard].get(); }
   uint64_t send_bytes_committed() const;  // pages that the application has touched, as the kernel counts them
+  uint64_t receive_bytes_committed() const;
   std::atomic<uint64_t> receive_bytes_in_use{0};
 
  private:

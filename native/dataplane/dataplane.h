@@ -59,7 +59,7 @@ struct Snapshot {
   std::vector<ShardView> shards;
 };
 
-class Dataplane final : private ShardObserver, private ShardGate {
+class Dataplane final : public ShardObserver, public ShardGate {
  public:
   explicit Dataplane(Config config);
   ~Dataplane() override;

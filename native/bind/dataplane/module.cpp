@@ -1,0 +1,344 @@
+// mrpc_service._dataplane: the data plane as the Python control plane sees it. No logic: dictionaries in and out.
+// The shape is written down, typed, in mrpc_service/dataplane_api.py.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstring>
+#include <optional>
+
+#include "dataplane/dataplane.h"
+
+namespace nb = nanobind;
+using namespace mrpc::dataplane;
+using namespace nb::literals;
+
+namespace {
+
+[[noreturn]] void raise(const mrpc::Error& error) {
+  switch (error.code) {
+    case mrpc::StatusCode::kInvalidArgument:
+    case mrpc::StatusCode::kFailedPrecondition: throw nb::value_error(error.text.c_str());
+    default: throw std::runtime_error(error.text);
+  }
+}
+
+std::vector<AppRecord> to_apps(const nb::list& list) {
+  std::vector<AppRecord> apps;
+  for (nb::handle item : list) {
+    const auto record = nb::cast<nb::dict>(item);
+    const auto hash = nb::cast<nb::bytes>(record["token_sha256"]);
+    AppRecord app{nb::cast<std::string>(record["name"]), nb::cast<uint32_t>(record["uid"]), {}};
+    if (hash.size() != app.token.size()) throw nb::value_error("token_sha256 must be 32 bytes");
+    std::memcpy(app.token.data(), hash.c_str(), app.token.size());
+    apps.push_back(std::move(app));
+  }
+  return apps;
+}
+
+ConfigValue to_config_value(nb::handle value) {
+  if (nb::isinstance<nb::bool_>(value)) return nb::cast<bool>(value);
+  if (nb::isinstance<nb::int_>(value) || nb::isinstance<nb::float_>(value)) return nb::cast<double>(nb::float_(value));
+  if (nb::isinstance<nb::str>(value)) return nb::cast<std::string>(value);
+  std::vector<std::string> texts;
+  for (nb::handle item : nb::cast<nb::list>(nb::list(value))) texts.push_back(nb::cast<std::string>(nb::str(item)));
+  return texts;
+}
+
+std::string text_or(const nb::dict& from, const char* key, const char* otherwise) {
+  if (!from.contains(key) || from[key].is_none()) return otherwise;
+  return nb::cast<std::string>(from[key]);
+}
+
+std::vector<ChainSpec> to_chains(const nb::list& list) {
+  std::vector<ChainSpec> chains;
+  for (nb::handle item : list) {
+    const auto document = nb::cast<nb::dict>(item);
+    const auto selector = document.contains("selector") ? nb::cast<nb::dict>(document["selector"]) : nb::dict();
+    ChainSpec chain{nb::cast<std::string>(document["name"]), text_or(selector, "client", "*"), text_or(selector, "service", "*"),
+                    text_or(selector, "method", "*"), {}};
+    for (nb::handle entry : nb::cast<nb::list>(document["policies"])) {
+      const auto policy = nb::cast<nb::dict>(entry);
+      PolicySpec spec{nb::cast<std::string>(policy["name"]), nb::cast<std::string>(policy["use"]), {}};
+      if (policy.contains("config"))
+        for (auto [key, value] : nb::cast<nb::dict>(policy["config"]))
+          spec.config.emplace(nb::cast<std::string>(key), to_config_value(value));
+      chain.policies.push_back(std::move(spec));
+    }
+    chains.push_back(std::move(chain));
+  }
+  return chains;
+}
+
+nb::dict from_event(const ControlEvent& event) {
+  nb::dict out;
+  out["kind"] = event.kind;
+  out["app"] = event.app;
+  out["principal"] = event.principal;
+  out["label"] = event.label;
+  out["role"] = event.role;
+  out["service"] = event.service;
+  out["peer"] = event.peer;
+  out["text"] = event.text;
+  out["attachment"] = event.attachment;
+  out["uid"] = event.uid;
+  out["pid"] = event.pid;
+  return out;
+}
+
+nb::list from_attachments(const Snapshot& snapshot) {
+  nb::list out;
+  for (const AttachmentView& view : snapshot.attachments) {
+    const Attachment& attachment = *view.attachment;
+    nb::dict item;
+    item["id"] = attachment.id;
+    item["app"] = attachment.identity.app;
+    item["principal"] = attachment.identity.principal;
+    item["uid"] = attachment.identity.uid;
+    item["pid"] = attachment.identity.pid;
+    item["label"] = attachment.identity.label;
+    item["role"] = attachment.role == mrpc::abi::Role::kServer ? "server" : "client";
+    item["send_bytes"] = attachment.send_bytes_committed();
+    item["receive_bytes"] = attachment.receive_bytes_in_use.load();
+    item["receive_committed_bytes"] = attachment.receive_bytes_committed();
+    item["open_calls"] = view.open_calls;
+    out.append(item);
+  }
+  return out;
+}
+
+nb::list from_services(const Snapshot& snapshot) {
+  nb::dict by_name;
+  for (const EndpointView& endpoint : snapshot.endpoints) {
+    if (!by_name.contains(endpoint.service.c_str())) {
+      nb::dict service;
+      service["service"] = endpoint.service;
+      service["methods"] = nb::cast(endpoint.methods);
+      service["endpoints"] = nb::list();
+      by_name[endpoint.service.c_str()] = service;
+    }
+    nb::dict item;
+    item["attachment"] = endpoint.attachment;
+    item["peer"] = endpoint.attachment == 0 ? nb::cast(endpoint.node) : nb::none();
+    item["app"] = endpoint.app;
+    item["node"] = endpoint.node;
+    item["open_calls"] = endpoint.open_calls;
+    nb::cast<nb::list>(by_name[endpoint.service.c_str()]["endpoints"]).append(item);
+  }
+  return nb::list(by_name.values());
+}
+
+nb::dict from_latency(const Histogram& histogram) {
+  std::vector<uint64_t> bounds;
+  for (uint32_t i = 0; i < Histogram::kBuckets; ++i) bounds.push_back(Histogram::bound_ns(i));
+  nb::dict out;
+  out["bounds_ns"] = nb::cast(bounds);
+  out["counts"] = nb::cast(std::vector<uint64_t>(histogram.counts().begin(), histogram.counts().end()));
+  out["sum_ns"] = histogram.sum_ns();
+  return out;
+}
+
+nb::list from_edges(const Snapshot& snapshot) {
+  nb::list out;
+  for (const EdgeView& edge : snapshot.edges) {
+    nb::dict item, codes;
+    for (uint32_t code = 0; code < edge.stats.codes.size(); ++code)
+      if (edge.stats.codes[code] != 0) codes[nb::int_(code)] = edge.stats.codes[code];
+    nb::list policies;
+    for (const PolicyView& policy : edge.policies) {
+      nb::dict view;
+      view["chain"] = policy.chain;
+      view["policy"] = policy.policy;
+      view["use"] = policy.use;
+      view["evaluations"] = policy.evaluations;
+      view["denied"] = policy.denied;
+      view["ns_total"] = policy.ns_total;
+      policies.append(view);
+    }
+    item["client"] = edge.client;
+    item["server"] = edge.server;
+    item["service"] = edge.service;
+    item["method"] = edge.method;
+    item["calls"] = edge.stats.calls;
+    item["in_flight"] = edge.stats.in_flight;
+    item["denied"] = edge.stats.denied;
+    item["request_bytes"] = edge.stats.request_bytes;
+    item["reply_bytes"] = edge.stats.reply_bytes;
+    item["codes"] = codes;
+    item["latency"] = from_latency(edge.stats.latency);
+    item["policies"] = policies;
+    out.append(item);
+  }
+  return out;
+}
+
+nb::list from_peers(const Snapshot& snapshot) {
+  nb::list out;
+  for (const PeerView& peer : snapshot.peers) {
+    nb::dict item;
+    item["id"] = peer.id;
+    item["address"] = peer.address;
+    item["node"] = peer.node;
+    item["state"] = peer.up ? "up" : "down";
+    item["direction"] = peer.accepted ? "accepted" : "joined";
+    item["error"] = peer.error;
+    item["services"] = nb::cast(peer.services);
+    out.append(item);
+  }
+  return out;
+}
+
+nb::dict from_transport(const Snapshot& snapshot) {
+  mrpc::transport::TcpStats sum;
+  for (const ShardView& shard : snapshot.shards) {
+    sum.garbage_closed += shard.tcp.garbage_closed;
+    sum.refused += shard.tcp.refused;
+    sum.frames_in += shard.tcp.frames_in;
+    sum.frames_out += shard.tcp.frames_out;
+    sum.bytes_in += shard.tcp.bytes_in;
+    sum.bytes_out += shard.tcp.bytes_out;
+    sum.reconnects += shard.tcp.reconnects;
+    sum.resumed += shard.tcp.resumed;
+  }
+  nb::dict out;
+  out["garbage_closed"] = sum.garbage_closed;
+  out["refused"] = sum.refused;
+  out["frames_in"] = sum.frames_in;
+  out["frames_out"] = sum.frames_out;
+  out["bytes_in"] = sum.bytes_in;
+  out["bytes_out"] = sum.bytes_out;
+  out["reconnects"] = sum.reconnects;
+  out["resumed"] = sum.resumed;
+  return out;
+}
+
+nb::list from_shards(const Snapshot& snapshot) {
+  nb::list out;
+  for (const ShardView& shard : snapshot.shards) {
+    nb::dict item;
+    item["index"] = shard.index;
+    item["turns"] = shard.counters.turns;
+    item["slots"] = shard.counters.slots;
+    item["calls"] = shard.counters.calls;
+    item["frames"] = shard.counters.frames;
+    item["sleeps"] = shard.counters.sleeps;
+    item["violations"] = shard.counters.violations;
+    item["long_jobs"] = shard.counters.long_jobs;
+    item["client_calls"] = shard.client_calls;
+    item["server_calls"] = shard.server_calls;
+    out.append(item);
+  }
+  return out;
+}
+
+// Runs `fn` without the GIL and returns what it returned.
+template <typename Fn>
+auto unlocked(Fn&& fn) {
+  const nb::gil_scoped_release released;
+  return fn();
+}
+
+class PyDataplane {
+ public:
+  explicit PyDataplane(Config config) : node_(config.node), plane_(std::make_unique<Dataplane>(std::move(config))) {}
+  ~PyDataplane() {
+    const nb::gil_scoped_release released;
+    plane_.reset();
+  }
+
+  void start() {
+    if (auto s = unlocked([&] { return plane_->start(); }); !s) raise(s.error());
+  }
+  void stop(double grace_s) {
+    unlocked([&] { plane_->stop(static_cast<uint64_t>(std::max(0.0, grace_s) * 1e9)); });
+  }
+  void set_identities(const nb::list& apps) { plane_->registrar().set_apps(to_apps(apps)); }
+  void set_service_owners(std::map<std::string, std::string> owners) { plane_->registrar().set_owners(std::move(owners)); }
+  int events_fd() { return plane_->events().fd(); }
+  nb::list drain_events() {
+    nb::list out;
+    for (const ControlEvent& event : plane_->events().drain()) out.append(from_event(event));
+    return out;
+  }
+  nb::dict apply_chains(const nb::list& documents) {
+    auto chains = to_chains(documents);
+    auto applied = unlocked([&] { return plane_->apply_chains(std::move(chains)); });
+    if (!applied) raise(applied.error());
+    nb::dict out;
+    out["epoch"] = applied->epoch;
+    out["pause_ns_max"] = applied->pause_ns_max;
+    return out;
+  }
+  std::string listen(const std::string& address) {
+    auto bound = unlocked([&] { return plane_->listen(address); });
+    if (!bound) raise(bound.error());
+    return *bound;
+  }
+  uint64_t add_peer(const std::string& address) {
+    auto id = unlocked([&] { return plane_->add_peer(address); });
+    if (!id) raise(id.error());
+    return *id;
+  }
+  void remove_peer(uint64_t id) {
+    unlocked([&] { plane_->remove_peer(id); });
+  }
+  nb::dict snapshot() {
+    const Snapshot taken = unlocked([&] { return plane_->snapshot(); });
+    nb::dict out;
+    out["node"] = node_;
+    out["uptime_ns"] = taken.uptime_ns;
+    out["epoch"] = taken.epoch;
+    out["attachments"] = from_attachments(taken);
+    out["services"] = from_services(taken);
+    out["edges"] = from_edges(taken);
+    out["peers"] = from_peers(taken);
+    out["shards"] = from_shards(taken);
+    out["transport"] = from_transport(taken);
+    return out;
+  }
+  nb::bytes schema(const std::string& service) {
+    const auto found = unlocked([&] { return plane_->schema(service); });
+    if (!found) throw nb::key_error(service.c_str());
+    return nb::bytes(reinterpret_cast<const char*>(found->serialized().data()), found->serialized().size());
+  }
+
+ private:
+  std::string node_;
+  std::unique_ptr<Dataplane> plane_;
+};
+
+}  // namespace
+
+NB_MODULE(_dataplane, module) {
+  nb::class_<PyDataplane>(module, "Dataplane")
+      .def("__init__",
+           [](PyDataplane* self, std::string socket_path, std::string node, uint32_t shards, uint64_t message_bytes_max,
+              uint64_t send_quota_bytes, uint64_t receive_quota_bytes, uint64_t spin_us) {
+             Config config;
+             config.socket_path = std::move(socket_path);
+             config.node = std::move(node);
+             config.shards = shards;
+             config.message_bytes_max = message_bytes_max;
+             config.send_quota_bytes = send_quota_bytes;
+             config.receive_quota_bytes = receive_quota_bytes;
+             config.spin_ns = spin_us * 1000;
+             if (shards < 1 || shards > 32) throw nb::value_error("shards must be from 1 to 32");
+             if (message_bytes_max > mrpc::abi::kMessageBytesLimit) throw nb::value_error("message_bytes_max is over 1 GiB");
+             new (self) PyDataplane(std::move(config));
+           },
+           nb::kw_only(), "socket_path"_a, "node"_a, "shards"_a, "message_bytes_max"_a, "send_quota_bytes"_a, "receive_quota_bytes"_a,
+           "spin_us"_a = 0)
+      .def("start", &PyDataplane::start)
+      .def("stop", &PyDataplane::stop, "grace_s"_a)
+      .def("set_identities", &PyDataplane::set_identities, "apps"_a)
+      .def("set_service_owners", &PyDataplane::set_service_owners, "owners"_a)
+      .def("events_fd", &PyDataplane::events_fd)
+      .def("drain_events", &PyDataplane::drain_events)
+      .def("apply_chains", &PyDataplane::apply_chains, "chains"_a)
+      .def("listen", &PyDataplane::listen, "address"_a)
+      .def("add_peer", &PyDataplane::add_peer, "address"_a)
+      .def("remove_peer", &PyDataplane::remove_peer, "peer_id"_a)
+      .def("snapshot", &PyDataplane::snapshot)
+      .def("schema", &PyDataplane::schema, "service"_a);
+}
