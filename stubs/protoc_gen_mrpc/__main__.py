@@ -1,0 +1,5 @@
+import sys
+
+from protoc_gen_mrpc import main
+
+sys.exit(main())
