@@ -103,12 +103,6 @@ def method_handlers_generic_handler(service: str, method_handlers: Mapping[str, 
     return DictionaryHandler(service, dict(method_handlers))
 
 
-def message_class_of(serializer: Callable[..., Any] | None) -> type | None:
-    """The generated class that `Class.FromString` or `Class.SerializeToString` belongs to; None when it cannot be told."""
-    owner = getattr(serializer, "__self__", None) or getattr(serializer, "__objclass__", None)
-    return owner if isinstance(owner, type) else None
-
-
 def handlers_by_method(generic: Sequence[GenericRpcHandler]) -> dict[str, dict[str, RpcMethodHandler]]:
     """Service full name -> method name -> handler, of handlers whose methods are known beforehand.
 

@@ -10,6 +10,7 @@
 #include "bind/rpc/heap_memory.h"
 #include "bind/rpc/hooks.h"
 #include "bind/rpc/incoming_call.h"
+#include "bind/rpc/method_lookup.h"
 #include "bind/rpc/pending_call.h"
 #include "bind/rpc/received.h"
 #include "bind/rpc/server.h"
@@ -73,12 +74,17 @@ nb::object allocate(ChannelCore& channel, uint64_t bytes) {
   return own(make_heap_memory(value_or_raise(channel_attach(channel)->allocate_buffer(bytes))));
 }
 
-// Runs the callbacks of what has come for the client, until nothing is left and the next event will ring its descriptor.
-void drain_client(stub::Client& client) {
-  do {
-    while (client.drain(kDrainEvents) == kDrainEvents) {
-    }
-  } while (!client.arm());
+// Runs the callbacks of what has come for the client, until nothing is left and the next event will ring its descriptor. Returns what
+// they put on `queue`, whose reader this thread is.
+std::vector<uint64_t> drain_client(stub::Client& client, DoneQueue& queue) {
+  {
+    const DoneQueue::Draining here(queue);
+    do {
+      while (client.drain(kDrainEvents) == kDrainEvents) {
+      }
+    } while (!client.arm());
+  }
+  return queue.take();
 }
 
 nb::object drain_server(ServerCore& server) {
@@ -119,8 +125,12 @@ void bind_client_side(nb::module_& module) {
   nb::class_<DoneQueue>(module, "DoneQueue")
       .def(nb::init<>())
       .def("fileno", &DoneQueue::fd)
+      .def("push", &DoneQueue::push)
       .def("take", &DoneQueue::take)
-      .def("wait", &DoneQueue::wait, nb::call_guard<nb::gil_scoped_release>());
+      .def("wait", [](DoneQueue& queue) {
+        const GilRelease release;
+        return queue.wait();
+      });
   nb::class_<PendingCall>(module, "PendingCall")
       .def("done", &PendingCall::done)
       .def_prop_ro("deadline_ns", &PendingCall::deadline_ns)
@@ -139,8 +149,8 @@ void bind_client_side(nb::module_& module) {
       .def("control_fd", &stub::Client::control_fd)
       .def("epoch", &stub::Client::epoch)
       .def("disarm", &stub::Client::disarm)
-      .def("drain", &drain_client, nb::call_guard<nb::gil_scoped_release>())
-      .def("check_daemon", &stub::Client::check_daemon, nb::call_guard<nb::gil_scoped_release>());
+      .def("drain", &drain_client, nb::call_guard<GilRelease>())
+      .def("check_daemon", &stub::Client::check_daemon, nb::call_guard<GilRelease>());
   nb::class_<ChannelCore>(module, "ChannelCore")
       .def(nb::init<std::string, std::string, std::string>(), nb::arg("target"), nb::arg("label"), nb::arg("token"))
       .def("attach", &channel_attach)
@@ -156,7 +166,7 @@ void bind_server_side(nb::module_& module) {
       .def(nb::new_(&make_server), nb::arg("label"), nb::arg("token"), nb::arg("context_class"))
       .def("offer", &offer)
       .def("serve", &ServerCore::serve)
-      .def("stop", &ServerCore::stop, nb::call_guard<nb::gil_scoped_release>())
+      .def("stop", &ServerCore::stop, nb::call_guard<GilRelease>())
       .def("wake_fd", [](ServerCore& server) { return server.stub().wake_fd(); })
       .def("epoch", [](ServerCore& server) { return server.stub().epoch(); })
       .def("disarm", [](ServerCore& server) { server.stub().disarm(); })
@@ -172,7 +182,7 @@ void bind_rpc(nb::module_& module) {
   module.attr("IncomingCall") = nb::handle(incoming_call_type());
   module.def("configure_rpc", &configure);
   module.def("method_paths", &method_paths);
-  module.def("deadline_after", &deadline_after);
+  module.def("find_method", [](nb::handle cls, const std::string& path) { return own(find_method(cls.ptr(), path.c_str())); });
   module.def("default_socket_path", &stub::default_socket_path);
   bind_client_side(module);
   bind_server_side(module);

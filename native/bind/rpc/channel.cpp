@@ -44,10 +44,10 @@ Result<stub::BoundServicePtr> ServiceBinding::bind(stub::Client& client) const {
 ChannelCore::ChannelCore(std::string target, std::string label, std::string token)
     : target_(std::move(target)), options_{{}, std::move(label), std::move(token)}, process_generation_(process_generation()) {}
 
-bool ChannelCore::usable() const { return process_generation_ == process_generation(); }
+bool ChannelCore::inherited() const { return process_generation_ != process_generation(); }
 
 Result<std::shared_ptr<stub::Client>> ChannelCore::client() {
-  if (!usable())
+  if (inherited())
     return Error{StatusCode::kFailedPrecondition,
                  "this channel was opened before fork() and belongs to the parent process; open a channel in the child"};
   std::lock_guard lock(mutex_);

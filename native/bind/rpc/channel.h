@@ -38,7 +38,7 @@ class ChannelCore {
   Result<std::shared_ptr<stub::Client>> client();
 
   // The same once client() has succeeded, else null. For the call path.
-  stub::Client* attached() const { return usable() ? attached_.load(std::memory_order_acquire) : nullptr; }
+  stub::Client* attached() const { return !inherited() ? attached_.load(std::memory_order_acquire) : nullptr; }
 
   std::shared_ptr<ServiceBinding> service(const std::shared_ptr<const message::Schema>& schema, const std::string& name);
 
@@ -46,7 +46,7 @@ class ChannelCore {
   bool closed() const { return closed_; }
 
  private:
-  bool usable() const;
+  bool inherited() const;  // through fork(): nothing may be called on it
 
   std::string target_;
   stub::AttachOptions options_;

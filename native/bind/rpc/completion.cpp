@@ -5,25 +5,32 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <utility>
 
 #include "base/assert.h"
 
 namespace mrpc::bind {
+
+thread_local DoneQueue* DoneQueue::draining = nullptr;
 
 DoneQueue::DoneQueue() : event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) { MRPC_ASSERT(event_.get() >= 0); }
 
 void DoneQueue::push(uint64_t token) {
   std::lock_guard lock(mutex_);
   tokens_.push_back(token);
-  if (tokens_.size() > 1) return;  // the reader has been woken for those before
+  if (rung_ || draining == this) return;
+  rung_ = true;
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = write(event_.get(), &one, sizeof one);
 }
 
 std::vector<uint64_t> DoneQueue::take() {
   std::lock_guard lock(mutex_);
-  uint64_t count = 0;
-  if (!tokens_.empty()) [[maybe_unused]] const ssize_t taken = read(event_.get(), &count, sizeof count);
+  if (rung_) {
+    uint64_t count;
+    [[maybe_unused]] const ssize_t taken = read(event_.get(), &count, sizeof count);
+    rung_ = false;
+  }
   return std::exchange(tokens_, {});
 }
 

@@ -24,9 +24,19 @@ class DoneQueue {
   std::vector<uint64_t> take();  // what there is now
   std::vector<uint64_t> wait();  // blocks until there is something; for one thread
 
+  // While one lives, what this thread pushes to `queue` does not ring: the thread takes it itself when it has drained its client.
+  class Draining {
+   public:
+    explicit Draining(DoneQueue& queue) { draining = &queue; }
+    ~Draining() { draining = nullptr; }
+  };
+
  private:
+  static thread_local DoneQueue* draining;
+
   Fd event_;
   std::mutex mutex_;
+  bool rung_ = false;
   std::vector<uint64_t> tokens_;
 };
 

@@ -2,11 +2,15 @@
 
 #include <structmember.h>
 
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/shared_ptr.h>
+
 #include <cstddef>
 #include <new>
 #include <string>
 
 #include "base/clock.h"
+#include "bind/rpc/completion.h"
 #include "bind/rpc/hooks.h"
 #include "bind/rpc/outgoing.h"
 #include "bind/rpc/received.h"
@@ -59,7 +63,7 @@ bool check_reply(const IncomingCall& call, PyObject* reply) {
 
 // Details as UTF-8; false with an exception set.
 bool details_view(const IncomingCall& call, std::string_view& view) {
-  if (!call.details) return true;
+  if (!call.details || call.details == Py_None) return true;
   Py_ssize_t size = 0;
   const char* data = PyUnicode_AsUTF8AndSize(call.details, &size);
   if (!data) return false;
@@ -123,6 +127,25 @@ PyObject* call_finish(PyObject* self, PyObject* reply) {
   Py_RETURN_NONE;
 }
 
+PyObject* call_run_callbacks(PyObject* self, PyObject*) {
+  run_end_callbacks(as_call(self));
+  Py_RETURN_NONE;
+}
+
+// _notify_cancel(queue, token): puts `token` on the DoneQueue when the caller gives the call up.
+PyObject* call_notify_cancel(PyObject* self, PyObject* arguments) {
+  PyObject* queue_object;
+  unsigned long long token;
+  if (!PyArg_ParseTuple(arguments, "OK", &queue_object, &token)) return nullptr;
+  std::shared_ptr<DoneQueue> queue;
+  if (!nanobind::try_cast(nanobind::handle(queue_object), queue)) {
+    PyErr_SetString(PyExc_TypeError, "_notify_cancel needs a DoneQueue");
+    return nullptr;
+  }
+  as_call(self).incoming->on_cancel([queue = std::move(queue), token] { queue->push(token); });
+  Py_RETURN_NONE;
+}
+
 int call_traverse(PyObject* self, visitproc visit, void* arg) {
   IncomingCall& call = as_call(self);
   Py_VISIT(Py_TYPE(self));
@@ -167,6 +190,8 @@ PyMethodDef call_methods[] = {
     {"_request", call_request, METH_NOARGS, nullptr},
     {"_cancelled", call_cancelled, METH_NOARGS, nullptr},
     {"_send_initial_metadata", call_send_initial_metadata, METH_O, nullptr},
+    {"_run_callbacks", call_run_callbacks, METH_NOARGS, nullptr},
+    {"_notify_cancel", call_notify_cancel, METH_VARARGS, nullptr},
     {"_finish", call_finish, METH_O, nullptr},
     {"time_remaining", call_time_remaining, METH_NOARGS, "Seconds to the call's deadline, not below 0; None when it has none."},
     {nullptr, nullptr, 0, nullptr},

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <Python.h>
+#include <unistd.h>
 
 #include <string_view>
 #include <utility>
@@ -32,11 +33,15 @@ class PyRef {
   PyObject* object_ = nullptr;
 };
 
-// The GIL is not held while one of these lives.
+// The GIL is not held while one of these lives. A daemon thread that wants it back while the interpreter ends gets it no more: CPython
+// would unwind the thread through these frames, whose destructors need the GIL. Such a thread rests here until the process is gone.
 class GilRelease {
  public:
   GilRelease() : state_(PyEval_SaveThread()) {}
-  ~GilRelease() { PyEval_RestoreThread(state_); }
+  ~GilRelease() {
+    while (_Py_IsFinalizing() && gettid() != getpid()) pause();
+    PyEval_RestoreThread(state_);
+  }
   GilRelease(const GilRelease&) = delete;
   GilRelease& operator=(const GilRelease&) = delete;
 
