@@ -26,7 +26,7 @@ from mrpc_service.settings import Settings
 log = logging.getLogger("mrpcd")
 EVENT_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 EVENT_DEFAULT_LEVELS = {"refused": logging.WARNING, "peer_down": logging.WARNING}
-EVENT_FIELDS = ("app", "principal", "uid", "pid", "label", "role", "service", "peer")
+EVENT_FIELDS = ("app", "principal", "pid", "label", "role", "service", "peer")
 
 
 class ControlPlane:
@@ -58,13 +58,18 @@ class ControlPlane:
         if self.settings.listen:
             try:
                 self.listening = self.dataplane.listen(self.settings.listen)
-            except OSError as error:
-                reason = error.strerror or error
-                raise StartupError(f"cannot listen on {self.settings.listen}: {reason}; choose another --listen") from None
+            except (RuntimeError, ValueError) as error:
+                raise StartupError(f"cannot listen on {self.settings.listen}: {error}; choose another --listen") from None
             log.warning("listening for daemons on %s in plaintext: whoever reaches it can call and read", self.listening)
         for address in self.settings.peers:
-            self.dataplane.add_peer(address)
+            self._add_peer(address)
         asyncio.get_running_loop().add_reader(self.dataplane.events_fd(), self.take_events)
+
+    def _add_peer(self, address: str) -> None:
+        try:
+            self.dataplane.add_peer(address)
+        except (RuntimeError, ValueError) as error:
+            raise StartupError(f"--peer {address}: {error}") from None
 
     async def stop(self) -> None:
         """Drain the data plane and close the store."""
@@ -91,7 +96,7 @@ class ControlPlane:
     def _log_event(self, event: dict[str, Any]) -> None:
         kind = event["kind"]
         level = EVENT_LEVELS.get(event.get("level", ""), EVENT_DEFAULT_LEVELS.get(kind, logging.INFO))
-        facts = " ".join(f"{name}={event[name]}" for name in EVENT_FIELDS if event.get(name) not in (None, ""))
+        facts = " ".join(f"{name}={event[name]}" for name in EVENT_FIELDS if event.get(name))
         parts = [event.get("text", "")] if kind == "log" else [kind, facts, event.get("text", "")]
         logging.getLogger("mrpcd.dataplane").log(level, "%s", " ".join(filter(None, parts)))
 

@@ -86,9 +86,8 @@ def start_dataplane(dataplane: Any, runtime: runtime_dir.RuntimeDir) -> None:
     try:
         dataplane.start()
         runtime.app_socket.chmod(0o666)  # applications of every user; the data plane knows each by its credentials
-    except OSError as error:
-        reason = error.strerror or error
-        raise StartupError(f"cannot serve {runtime.app_socket}: {reason}; choose another --runtime-dir") from None
+    except (OSError, RuntimeError) as error:
+        raise StartupError(f"cannot serve {runtime.app_socket}: {error}; choose another --runtime-dir") from None
 
 
 async def serve(plane: Any, stack: contextlib.AsyncExitStack) -> None:

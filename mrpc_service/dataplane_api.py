@@ -25,7 +25,7 @@ class Applied(TypedDict):
 
 class Dataplane(Protocol):
     def start(self) -> None:
-        """Bind app.sock, in a directory that the caller has made and locked, and start the threads. OSError."""
+        """Bind app.sock, in a directory that the caller has made and locked, and start the threads. RuntimeError."""
 
     def stop(self, grace_s: float) -> None:
         """Drain: refuse new calls, wait up to `grace_s` for open ones, end all attachments, join the threads."""
@@ -46,9 +46,10 @@ class Dataplane(Protocol):
         """Replace all chains, or change nothing and raise ValueError with the reason."""
 
     def listen(self, address: str) -> str:
-        """Take connections of other daemons, in plaintext; returns the address bound. OSError."""
+        """Take connections of other daemons, in plaintext; returns the address bound. ValueError, RuntimeError."""
 
-    def add_peer(self, address: str) -> int: ...
+    def add_peer(self, address: str) -> int:
+        """Dial another daemon, again and again; the id is for `remove_peer`. ValueError for an address that is none."""
 
     def remove_peer(self, peer_id: int) -> None: ...
 

@@ -141,7 +141,7 @@ class Joiner:
         """`address` is where this node listens; "" if it does not, and then it only dials."""
         self._directory, self._dataplane = directory, dataplane
         self._node, self._address, self._lease_s = node, address, lease_s
-        self._peers: dict[str, tuple[str, int]] = {}  # node -> address, peer id
+        self._peers: dict[str, tuple[str, int | None]] = {}  # node -> address, peer id (None: not an address)
         self._holds_lease = False
         self._complaint = ""
 
@@ -176,12 +176,21 @@ class Joiner:
         for node, (address, peer_id) in list(self._peers.items()):
             if wanted.get(node) != address:
                 log.info("node %s at %s has left", node, address)
-                self._dataplane.remove_peer(peer_id)
+                if peer_id is not None:
+                    self._dataplane.remove_peer(peer_id)
                 del self._peers[node]
         for node, address in wanted.items():
             if node not in self._peers:
-                log.info("node %s is at %s", node, address)
-                self._peers[node] = (address, self._dataplane.add_peer(address))
+                self._dial(node, address)
+
+    def _dial(self, node: str, address: str) -> None:
+        peer_id = None
+        try:
+            peer_id = self._dataplane.add_peer(address)
+            log.info("node %s is at %s", node, address)
+        except (RuntimeError, ValueError) as error:  # what others wrote into the directory need not be an address
+            log.warning("node %s is said to be at %r: %s", node, address, error)
+        self._peers[node] = (address, peer_id)
 
     async def leave(self) -> None:
         """Give the lease back, so that others stop dialling at once."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 def quantile_ns(bounds_ns: Sequence[int], counts: Sequence[int], fraction: float) -> float:
     """The value below which `fraction` of the samples lie, interpolated within its bucket; 0.0 of no samples.
 
-    `bounds_ns` are rising upper bounds; `counts` has one more: samples above the last bound, which count as that bound.
+    Bucket i holds what is below `bounds_ns[i]` and in no bucket before; what lies above the last bound counts as that bound.
     """
     total = sum(counts)
     if total == 0:

@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from mrpc_service.dataplane_api import Dataplane
 from mrpc_service.status_codes import code_name
 
+BUCKETS_MERGED = 4
 EDGE = ("client", "server", "service", "method")
 
 
@@ -54,13 +55,15 @@ def edge_metrics(edges: Sequence[dict[str, Any]]) -> Iterator[Metric]:
 
 
 def cumulative_buckets(latency: dict[str, Any]) -> list[tuple[str, int]]:
-    """Prometheus' buckets: each counts all samples up to its bound, in seconds; the last is +Inf."""
+    """Prometheus' buckets: each counts all samples up to its bound, in seconds; the last is +Inf.
+
+    One for every power of two, where the data plane has four: each bucket of each edge is a series of its own."""
     buckets, total = [], 0
-    bounds = [repr(bound / 1e9) for bound in latency["bounds_ns"]] + ["+Inf"]
-    for bound, count in zip(bounds, latency["counts"], strict=True):
+    for index, (bound, count) in enumerate(zip(latency["bounds_ns"], latency["counts"], strict=True)):
         total += count
-        buckets.append((bound, total))
-    return buckets
+        if index % BUCKETS_MERGED == 0 and index + 1 < len(latency["counts"]):
+            buckets.append((repr(bound / 1e9), total))
+    return [*buckets, ("+Inf", total)]
 
 
 def policy_counter(name: str, text: str, edges: Iterable[dict[str, Any]], field: str) -> Metric:

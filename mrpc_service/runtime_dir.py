@@ -47,15 +47,13 @@ class RuntimeDir:
 
 
 def locate(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> RuntimeDir:
-    """The runtime directory that flag, environment and user name. StartupError if they name none."""
+    """The runtime directory that flag, environment and user name; applications find it by the same rule."""
     chosen = flag or environ.get("MRPC_RUNTIME_DIR")
     if chosen:
         return RuntimeDir(Path(chosen).absolute())
     if os.geteuid() == 0:
         return RuntimeDir(Path("/run/mrpc"))
-    if environ.get("XDG_RUNTIME_DIR"):
-        return RuntimeDir(Path(environ["XDG_RUNTIME_DIR"], "mrpc"))
-    raise StartupError("no runtime directory: XDG_RUNTIME_DIR is not set; set MRPC_RUNTIME_DIR or pass --runtime-dir DIR")
+    return RuntimeDir(Path(environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}", "mrpc"))
 
 
 def locate_state(flag: str | None, runtime_flag: str | None, environ: Mapping[str, str] = os.environ) -> Path:

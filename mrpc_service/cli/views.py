@@ -84,7 +84,7 @@ def services(context: click.Context, output: str) -> None:
 
 
 def endpoint_text(endpoint: dict[str, Any]) -> str:
-    where = f"@{endpoint['node']}" if endpoint["peer"] else ""
+    where = "" if endpoint["attachment"] else f"@{endpoint['node']}"
     return f"{endpoint['app']}{where} ({endpoint['open_calls']} open)"
 
 
@@ -112,8 +112,11 @@ def edge_row(edge: dict[str, Any]) -> tuple[Any, ...]:
 def peers(context: click.Context, output: str) -> None:
     """List the other daemons that this one knows."""
     found = snapshot_part(context, "peers")
-    rows = [(each["node"], each["address"], each["state"], ", ".join(each["services"]), each["error"]) for each in found]
-    columns = ("node", "address", "state", "services", "trouble")
+    rows = [
+        (each["node"], each["address"], each["direction"], each["state"], ", ".join(each["services"]), each["error"])
+        for each in found
+    ]
+    columns = ("node", "address", "link", "state", "services", "trouble")
     emit(output, found, lambda: print_table(columns, rows, "No other daemon is known."))
 
 

@@ -136,18 +136,16 @@ class Service(_message.Message):
     def __init__(self, service: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., endpoints: _Optional[_Iterable[_Union[Endpoint, _Mapping]]] = ...) -> None: ...
 
 class Endpoint(_message.Message):
-    __slots__ = ("attachment", "peer", "app", "node", "open_calls")
+    __slots__ = ("attachment", "app", "node", "open_calls")
     ATTACHMENT_FIELD_NUMBER: _ClassVar[int]
-    PEER_FIELD_NUMBER: _ClassVar[int]
     APP_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     OPEN_CALLS_FIELD_NUMBER: _ClassVar[int]
     attachment: int
-    peer: int
     app: str
     node: str
     open_calls: int
-    def __init__(self, attachment: _Optional[int] = ..., peer: _Optional[int] = ..., app: _Optional[str] = ..., node: _Optional[str] = ..., open_calls: _Optional[int] = ...) -> None: ...
+    def __init__(self, attachment: _Optional[int] = ..., app: _Optional[str] = ..., node: _Optional[str] = ..., open_calls: _Optional[int] = ...) -> None: ...
 
 class Edge(_message.Message):
     __slots__ = ("client", "server", "service", "method", "calls", "codes", "in_flight", "request_bytes", "reply_bytes", "denied", "latency", "policies")
@@ -211,32 +209,46 @@ class PolicyCounters(_message.Message):
     def __init__(self, chain: _Optional[str] = ..., policy: _Optional[str] = ..., use: _Optional[str] = ..., evaluations: _Optional[int] = ..., denied: _Optional[int] = ..., ns_total: _Optional[int] = ...) -> None: ...
 
 class Peer(_message.Message):
-    __slots__ = ("id", "address", "node", "state", "error", "services")
+    __slots__ = ("id", "address", "node", "state", "direction", "error", "services")
     ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    DIRECTION_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     SERVICES_FIELD_NUMBER: _ClassVar[int]
     id: int
     address: str
     node: str
     state: str
+    direction: str
     error: str
     services: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[int] = ..., address: _Optional[str] = ..., node: _Optional[str] = ..., state: _Optional[str] = ..., error: _Optional[str] = ..., services: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., address: _Optional[str] = ..., node: _Optional[str] = ..., state: _Optional[str] = ..., direction: _Optional[str] = ..., error: _Optional[str] = ..., services: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Shard(_message.Message):
-    __slots__ = ("index", "turns", "calls", "wakeups")
+    __slots__ = ("index", "turns", "slots", "calls", "frames", "sleeps", "violations", "long_jobs", "client_calls", "server_calls")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     TURNS_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
     CALLS_FIELD_NUMBER: _ClassVar[int]
-    WAKEUPS_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    SLEEPS_FIELD_NUMBER: _ClassVar[int]
+    VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
+    LONG_JOBS_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_CALLS_FIELD_NUMBER: _ClassVar[int]
+    SERVER_CALLS_FIELD_NUMBER: _ClassVar[int]
     index: int
     turns: int
+    slots: int
     calls: int
-    wakeups: int
-    def __init__(self, index: _Optional[int] = ..., turns: _Optional[int] = ..., calls: _Optional[int] = ..., wakeups: _Optional[int] = ...) -> None: ...
+    frames: int
+    sleeps: int
+    violations: int
+    long_jobs: int
+    client_calls: int
+    server_calls: int
+    def __init__(self, index: _Optional[int] = ..., turns: _Optional[int] = ..., slots: _Optional[int] = ..., calls: _Optional[int] = ..., frames: _Optional[int] = ..., sleeps: _Optional[int] = ..., violations: _Optional[int] = ..., long_jobs: _Optional[int] = ..., client_calls: _Optional[int] = ..., server_calls: _Optional[int] = ...) -> None: ...
 
 class GetMetricsRequest(_message.Message):
     __slots__ = ()

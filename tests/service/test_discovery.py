@@ -91,6 +91,8 @@ class Peers:
         self._next_id = 0
 
     def add_peer(self, address: str) -> int:
+        if ":" not in address:
+            raise ValueError("no address")
         self._next_id += 1
         self.addresses[self._next_id] = address
         return self._next_id
@@ -131,6 +133,15 @@ def test_a_node_that_moves_is_dialled_at_its_new_address(joiner_of: JoinerOf) ->
     joiner.follow({"b": "h:2", "c": "h:3"})
     joiner.follow({"b": "h:9", "c": "h:3"})
     assert sorted(peers.addresses.values()) == ["h:3", "h:9"]
+
+
+def test_what_is_no_address_is_told_once_and_left(joiner_of: JoinerOf, caplog: pytest.LogCaptureFixture) -> None:
+    joiner, peers = joiner_of("a", "h:1")
+    for _ in range(3):
+        joiner.follow({"b": "nonsense", "c": "h:3"})
+    joiner.follow({})
+    assert peers.addresses == {}
+    assert sum("said to be at 'nonsense'" in record.getMessage() for record in caplog.records) == 1
 
 
 def test_a_second_node_of_one_name_says_so_and_does_not_publish(joiner_of: JoinerOf, caplog: pytest.LogCaptureFixture) -> None:

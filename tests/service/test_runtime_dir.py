@@ -21,8 +21,7 @@ def test_flag_then_environment_then_user_choose_the_directory(monkeypatch: pytes
     assert runtime_dir.locate(None, {"XDG_RUNTIME_DIR": "/x"}).path == Path("/run/mrpc")
     monkeypatch.setattr(os, "geteuid", lambda: 1001)
     assert runtime_dir.locate(None, {"XDG_RUNTIME_DIR": "/x"}).path == Path("/x/mrpc")
-    with pytest.raises(StartupError, match="set MRPC_RUNTIME_DIR or pass --runtime-dir"):
-        runtime_dir.locate(None, {})
+    assert runtime_dir.locate(None, {}).path == Path("/run/user/1001/mrpc")
 
 
 def test_state_of_a_daemon_in_its_own_directory_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
