@@ -102,6 +102,7 @@ std::optional<uint64_t> Heap::allocate_small(uint32_t size_class) {
   while (span.free_bits[span.first_word] == 0) ++span.first_word;
   const uint32_t object = span.first_word * 64u + static_cast<uint32_t>(std::countr_zero(span.free_bits[span.first_word]));
   span.free_bits[span.first_word] &= span.free_bits[span.first_word] - 1;
+  if (span.used == 0 && spare_[size_class] == id) spare_[size_class] = kNone;
   if (++span.used == span.objects) unlink(id);
   bytes_in_use_ += span.object_bytes;
   return span.first_page * kPage + uint64_t{object} * span.object_bytes;
@@ -118,8 +119,10 @@ std::optional<uint64_t> Heap::allocate_large(uint64_t bytes) {
 }
 
 uint32_t Heap::new_span(uint32_t pages) {
-  if (bytes_reserved_ + pages * kPage > quota_bytes_) return kNone;
-  const auto first = take_pages(pages);
+  const auto fits = [&] { return bytes_reserved_ + pages * kPage <= quota_bytes_; };
+  if (!fits() && !(drop_spares() && fits())) return kNone;
+  auto first = take_pages(pages);
+  if (!first && drop_spares()) first = take_pages(pages);
   if (!first) return kNone;
   uint32_t id;
   if (free_span_ids_.empty()) {
@@ -200,12 +203,26 @@ void Heap::free_object(const Located& at) {
   span.free_bits[at.object / 64] |= 1ull << (at.object % 64);
   span.first_word = std::min<uint16_t>(span.first_word, static_cast<uint16_t>(at.object / 64));
   if (span.used-- == span.objects) link(at.span);
-  // The last span of a class that has room stays, or one object coming and going would make a span each time.
-  const bool only = span.previous == kNone && span.next == kNone;
-  if (span.used == 0 && !only) {
-    unlink(at.span);
-    drop_span(at.span);
+  if (span.used != 0) return;
+  // One empty span of each class stays, or one object coming and going would make a span each time.
+  uint32_t& spare = spare_[span.size_class];
+  if (spare == kNone) {
+    spare = at.span;
+    return;
   }
+  unlink(at.span);
+  drop_span(at.span);
+}
+
+bool Heap::drop_spares() {
+  bool any = false;
+  for (uint32_t& spare : spare_) {
+    if (spare == kNone) continue;
+    unlink(spare);
+    drop_span(std::exchange(spare, kNone));
+    any = true;
+  }
+  return any;
 }
 
 std::optional<uint64_t> Heap::size_of(uint64_t offset) const {

@@ -95,6 +95,7 @@ class Heap {
   std::optional<uint64_t> allocate_large(uint64_t bytes);
   uint32_t new_span(uint32_t pages);  // kNone when there is no room
   void drop_span(uint32_t id);
+  bool drop_spares();  // false: there were none
   std::optional<uint32_t> take_pages(uint32_t pages);
   void link(uint32_t id);
   void unlink(uint32_t id);
@@ -108,6 +109,7 @@ class Heap {
   std::vector<Span> spans_;
   std::vector<uint32_t> free_span_ids_;
   std::array<uint32_t, kClasses> with_room_{};  // heads of lists
+  std::array<uint32_t, kClasses> spare_{};      // an empty span of each class, also in the list
   Runs warm_, cold_;
   uint64_t bytes_in_use_ = 0, bytes_reserved_ = 0, warm_free_ = 0;
 };
