@@ -24,10 +24,9 @@ bool number(std::string_view text, uint64_t& bits) {
 }
 
 bool enum_number(const EnumLayout& enumeration, std::string_view name, uint64_t& bits) {
-  for (const auto& [value_name, value] : enumeration.values) {
-    if (value_name == name) return bits = static_cast<uint32_t>(value), true;
-  }
-  return false;
+  const int32_t* value = enumeration.by_name(name);
+  if (value != nullptr) bits = static_cast<uint32_t>(*value);
+  return value != nullptr;
 }
 
 int digit(char c) {

@@ -1,6 +1,9 @@
 #include "message/fingerprint.h"
 
+#include <algorithm>
 #include <cstring>
+#include <map>
+#include <unordered_set>
 
 namespace mrpc::message {
 namespace {
@@ -57,21 +60,21 @@ const Sha256& Fingerprinter::message(const MessageLayout& layout) {
   return digest = out.hash();
 }
 
-std::map<std::string_view, const MessageLayout*> Fingerprinter::reach(const ServiceLayout& service) {
-  std::map<std::string_view, const MessageLayout*> reached;
-  std::vector<const MessageLayout*> open;
+std::vector<const MessageLayout*> Fingerprinter::reach(const ServiceLayout& service) {
+  std::vector<const MessageLayout*> reached;  // those from `next` on have not been looked into
+  std::unordered_set<const MessageLayout*> seen;
   const auto add = [&](const MessageLayout* m) {
-    if (reached.emplace(m->full_name, m).second) open.push_back(m);
+    if (seen.insert(m).second) reached.push_back(m);
   };
   for (const auto& method : service.methods) add(method.request), add(method.reply);
-  while (!open.empty() && work_ <= kFingerprintWorkMax) {
-    const MessageLayout* m = open.back();
-    open.pop_back();
+  for (size_t next = 0; next < reached.size() && work_ <= kFingerprintWorkMax; ++next) {
+    const MessageLayout* m = reached[next];
     work_ += 1 + m->fields.size();
     for (const auto& f : m->fields) {
       if (f.message) add(f.message);
     }
   }
+  std::sort(reached.begin(), reached.end(), [](const auto* a, const auto* b) { return a->full_name < b->full_name; });
   return reached;
 }
 
@@ -86,7 +89,7 @@ uint64_t Fingerprinter::service(const ServiceLayout& service) {
     out.text(name).number(m->client_streaming).number(m->server_streaming).text(m->request->full_name).text(m->reply->full_name);
   }
   out.number(reached.size());
-  for (const auto& [name, layout] : reached) out.digest(message(*layout));
+  for (const MessageLayout* layout : reached) out.digest(message(*layout));
   const Sha256 digest = out.hash();
   uint64_t fingerprint = 0;
   std::memcpy(&fingerprint, digest.data(), sizeof fingerprint);

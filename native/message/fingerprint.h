@@ -26,13 +26,13 @@ class Fingerprinter {
  private:
   const Sha256& message(const MessageLayout& layout);
   const Sha256& enumeration(const EnumLayout& layout);
-  std::map<std::string_view, const MessageLayout*> reach(const ServiceLayout& service);
+  std::vector<const MessageLayout*> reach(const ServiceLayout& service);  // by full name
 
   // By address, which is not the sender's to choose.
   std::unordered_map<const void*, Sha256> digests_;
   uint64_t work_ = 0;
 };
 
-constexpr uint64_t kFingerprintWorkMax = 1u << 22;
+constexpr uint64_t kFingerprintWorkMax = 1u << 20;
 
 }  // namespace mrpc::message

@@ -3,11 +3,13 @@
 // Merging two occurrences of a message is parsing their bytes one after the other. So a message to be laid out is a list of
 // chunks of the input. Its fields are noted as runs (neighbours with the same number), sorted by field, and laid out in that order,
 // each sub-message in turn as the list of its chunks. Each level looks only at its own tags and steps over what they hold, so time is
-// linear in the input but for sorting; memory is the image, which is checked against the limit before it grows, and 12 bytes a run.
+// linear in the input but for sorting; memory is the image, which is checked against the limit before it grows, and 12 bytes a run,
+// of which there may only be so many.
 // What a later value replaces (an earlier scalar, a cleared oneof member, a map entry of the same key) is not looked into.
 #include <algorithm>
 
 #include "message/builder.h"
+#include "message/error_path.h"
 #include "message/image.h"
 #include "message/map_key.h"
 #include "message/scalar.h"
@@ -59,18 +61,18 @@ class Encoder {
     return false;
   }
   bool malformed() { return fail("the protobuf bytes are malformed or truncated"); }
-  bool fail_in(const FieldLayout& field) {
-    path_ = path_.empty() ? field.name : field.name + "." + path_;
-    return false;
-  }
+  bool fail_in(const FieldLayout& field) { return prepend_field(path_, field.name), false; }
+  bool exhausted(const std::string& error) { return fail(error, StatusCode::kResourceExhausted); }
 
   std::optional<uint32_t> append(uint64_t bytes) {
     const auto at = builder_.append(bytes);
-    if (!at) {
-      fail("its image is larger than the limit of " + std::to_string(bytes_max_) + " bytes; send less at a time, or raise message_bytes_max",
-           StatusCode::kResourceExhausted);
-    }
+    if (!at) exhausted("its image is larger than the limit of " + std::to_string(bytes_max_) + " bytes; send less at a time, or raise message_bytes_max");
     return at;
+  }
+
+  // Notes cost several times the bytes that they are about. Encoders write a field's occurrences together, so few are needed.
+  bool room_for_notes(size_t count) {
+    return count <= 4096 + bytes_max_ / 16 || exhausted("its fields are written in too many pieces; write each field's occurrences together");
   }
 
   // ---- reading the input ----
@@ -162,9 +164,13 @@ class Encoder {
     });
   }
 
-  void note(uint32_t key, uint32_t begin, uint32_t end, size_t first) {
-    if (runs_.size() > first && runs_.back().key == key && runs_.back().end == begin) runs_.back().end = end;
-    else runs_.push_back({key, begin, end});
+  bool note(uint32_t key, uint32_t begin, uint32_t end, size_t first) {
+    if (runs_.size() > first && runs_.back().key == key && runs_.back().end == begin) {
+      runs_.back().end = end;
+      return true;
+    }
+    runs_.push_back({key, begin, end});
+    return room_for_notes(runs_.size());
   }
 
   bool scan(const MessageLayout& layout, Chunk part, size_t first_run, size_t first_choice) {
@@ -172,9 +178,9 @@ class Encoder {
       const FieldLayout* field = layout.by_number(wire.number);
       Fate fate;
       if (!this->fate(layout, field, wire, fate)) return fail_in(*field);
-      if (fate.unknown) note(0, begin, end, first_run);
+      if (fate.unknown && !note(0, begin, end, first_run)) return false;
       if (!fate.known) return true;
-      note(field->index + 1, begin, end, first_run);
+      if (!note(field->index + 1, begin, end, first_run)) return false;
       if (field->oneof < 0) return true;
       Choice& choice = choices_[first_choice + static_cast<size_t>(field->oneof)];
       if (choice.key != field->index + 1) choice = {field->index + 1, begin};
@@ -340,7 +346,7 @@ class Encoder {
 
   bool merged(const FieldLayout& field, size_t first, size_t last, uint32_t slot, uint32_t depth) {
     const size_t first_chunk = chunks_.size();
-    if (!each_in_runs(first, last, [&](const WireField& f) { return chunks_.push_back(chunk(f.bytes)), true; })) return false;
+    if (!each_in_runs(first, last, [&](const WireField& f) { return chunks_.push_back(chunk(f.bytes)), room_for_notes(chunks_.size()); })) return false;
     const auto at = append(field.message->struct_bytes);
     if (!at) return false;
     builder_.set(slot, Ref{*at, field.message->struct_bytes});
@@ -372,7 +378,12 @@ class Encoder {
   }
 
   bool map(const FieldLayout& field, size_t first, size_t last, uint32_t slot, uint32_t depth) {
+    uint64_t count = 0;
+    if (!count_fields(first, last, count)) return false;
+    // Entries that will be replaced count too: noting one takes about as much memory as laying it out.
+    if (count * field.element_bytes > bytes_max_) return exhausted("its entries are more than the limit of " + std::to_string(bytes_max_) + " bytes allows");
     std::vector<MapItem> items;
+    items.reserve(count);
     const bool read = each_in_runs(first, last, [&](const WireField& f) {
       items.push_back({{}, chunk(f.bytes)});
       return wire_key(field.message->fields[0], items.back());

@@ -66,9 +66,11 @@ struct EnumLayout {
   std::string full_name;
   std::vector<std::pair<std::string, int32_t>> values;  // in declaration order
   std::vector<int32_t> numbers;                         // ascending, each once
+  std::vector<uint32_t> name_order;                     // indexes of values, ascending by name
   bool closed = false;                                  // proto2: unknown numbers are kept as unknown fields
 
   bool has(int32_t number) const { return std::binary_search(numbers.begin(), numbers.end(), number); }
+  const int32_t* by_name(std::string_view name) const;  // nullptr when there is none
 };
 
 struct FieldLayout {

@@ -1,4 +1,5 @@
 // From descriptors to layouts: declare every type by its full name, then resolve fields, then place them, then services.
+#include <numeric>
 #include <set>
 
 #include "message/default_value.h"
@@ -58,6 +59,11 @@ const FieldLayout* MessageLayout::by_number(uint32_t number) const {
 const FieldLayout* MessageLayout::by_name(std::string_view name) const {
   const auto at = std::find_if(fields.begin(), fields.end(), [&](const FieldLayout& f) { return f.name == name; });
   return at != fields.end() ? &*at : nullptr;
+}
+
+const int32_t* EnumLayout::by_name(std::string_view name) const {
+  const auto at = std::lower_bound(name_order.begin(), name_order.end(), name, [&](uint32_t i, std::string_view n) { return values[i].first < n; });
+  return at != name_order.end() && values[*at].first == name ? &values[*at].second : nullptr;
 }
 
 class SchemaBuilder {
@@ -133,6 +139,10 @@ class SchemaBuilder {
       layout->values.emplace_back(name, number);
       layout->numbers.push_back(number);
     }
+    auto& order = layout->name_order;
+    order.resize(layout->values.size());
+    std::iota(order.begin(), order.end(), 0u);
+    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return layout->values[a].first < layout->values[b].first; });
     auto& numbers = layout->numbers;
     std::sort(numbers.begin(), numbers.end());
     numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());

@@ -1,5 +1,6 @@
 // The verifier: a depth-first walk in canonical order with one cursor, which every part must meet. A Ref is believed only when it
 // points at the cursor (or at the next segment), so nothing is read twice or out of order. Time is linear in the image.
+#include "message/error_path.h"
 #include "message/image.h"
 #include "message/map_key.h"
 #include "message/scalar.h"
@@ -29,10 +30,7 @@ class Verifier {
   bool fail(const char* error) { return error_ = error, false; }
 
   // Called on the way out of a failed walk, innermost field first.
-  bool fail_in(const FieldLayout& field) {
-    path_ = path_.empty() ? field.name : field.name + "." + path_;
-    return false;
-  }
+  bool fail_in(const FieldLayout& field) { return prepend_field(path_, field.name), false; }
 
   bool finish() {
     if (end_ != size_) return fail("bytes stand behind its last part");

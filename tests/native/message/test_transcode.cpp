@@ -144,3 +144,12 @@ TEST_CASE("a small input cannot make an image over the limit") {
   CHECK(out.capacity() <= 200'000);
   CHECK(refusal(everything(), Wire().text(9, "12345678"), {.message_bytes_max = 8}).code == mrpc::StatusCode::kResourceExhausted);
 }
+
+TEST_CASE("notes about scattered fields are limited too") {
+  Wire scattered, entries, pieces;
+  for (int i = 0; i < 6000; ++i) scattered.number(3, 1).number(4, 1), entries.text(50, Wire().number(2, 1)), pieces.text(10, Wire().number(1, 1));
+  const Limits limits{.message_bytes_max = 100'000};
+  CHECK(refusal(everything(), scattered, limits).text.find("too many pieces") != std::string::npos);
+  CHECK(refusal(everything(), entries, limits).code == mrpc::StatusCode::kResourceExhausted);
+  CHECK(round_trip(everything(), pieces) == Wire().text(10, Wire().number(1, 1)).view());
+}
