@@ -50,6 +50,8 @@ Result<Fd> ControlLink::connect(const std::string& path) {
 Result<shm::ControlMessage> ControlLink::request(abi::ControlKind kind, std::span<const std::byte> body, abi::ControlKind answer) {
   std::lock_guard one_request(request_mutex_);
   const uint32_t id = ++last_request_id_;
+  // Before the request goes: a thread in read_notices() would take the answer for a notice.
+  std::lock_guard reading(receive_mutex_);
   {
     std::lock_guard lock(send_mutex_);
     if (auto sent = shm::send_control(socket_.get(), kind, id, body); !sent) return sent.error();
@@ -64,7 +66,6 @@ Result<shm::ControlMessage> ControlLink::request(abi::ControlKind kind, std::spa
 
 Result<std::optional<shm::ControlMessage>> ControlLink::await_answer(uint32_t request_id) {
   const uint64_t give_up_ns = now_ns() + kAnswerTimeoutMs * 1'000'000ull;
-  std::lock_guard reading(receive_mutex_);
   for (uint64_t now = now_ns(); now < give_up_ns; now = now_ns()) {
     auto message = receive(static_cast<int>((give_up_ns - now) / 1'000'000 + 1));
     if (!message) return message.error();

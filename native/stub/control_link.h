@@ -30,7 +30,7 @@ class ControlLink {
  private:
   // Reads one message; waits for it up to `timeout_ms`. An empty optional: nothing came.
   Result<std::optional<shm::ControlMessage>> receive(int timeout_ms);
-  Result<std::optional<shm::ControlMessage>> await_answer(uint32_t request_id);
+  Result<std::optional<shm::ControlMessage>> await_answer(uint32_t request_id);  // under receive_mutex_
 
   Fd socket_;
   std::mutex send_mutex_, receive_mutex_, notices_mutex_;
