@@ -122,6 +122,7 @@ void FakeTransport::end_session(Link& link, Error error) {
   if (!link.dialed) return finish(link);
   if (link.peer_port != 0) ended_peers_.insert(link.peer_port);
   link.session.reset();
+  link.early.clear();
   link.port = link.peer_port = 0;
   link.retry_at_ns = now_ns_ + options_.retry_ns;
 }
@@ -214,14 +215,37 @@ void FakeTransport::receive_in_session(Link& link, const WireHeader& header, std
     case WireType::kData: break;
     default: return;
   }
+  if (!receive_data(link, header, payload)) return;
+  while (!link.early.empty() && link.early.begin()->first <= session.in.receive_next()) {
+    const auto early = link.early.extract(link.early.begin());
+    const std::span<const std::byte> bytes = early.mapped();
+    if (!receive_data(link, *parse_header(bytes), bytes.subspan(sizeof(WireHeader)))) return;
+  }
+}
+
+bool FakeTransport::receive_data(Link& link, const WireHeader& header, std::span<const std::byte> payload) {
+  Session& session = *link.session;
   auto received = session.in.receive(header, payload);
-  if (!received) return end_session(link, received.error());
-  if (received->verdict != Assembler::Verdict::kTake) session.owe_ack();
-  if (!received->frame) return;
-  if (link.closing) return session.in.release(*received->frame);
+  if (!received) {
+    end_session(link, received.error());
+    return false;
+  }
+  if (received->verdict == Assembler::Verdict::kDuplicate) session.owe_ack();
+  if (received->verdict == Assembler::Verdict::kGap) {
+    std::vector<std::byte> bytes(sizeof header);
+    std::memcpy(bytes.data(), &header, sizeof header);
+    bytes.insert(bytes.end(), payload.begin(), payload.end());
+    link.early.emplace(header.sequence, std::move(bytes));
+  }
+  if (!received->frame) return true;
+  if (link.closing) {
+    session.in.release(*received->frame);
+    return true;
+  }
   Event event{.kind = Event::Kind::kFrame, .link = link.id, .accepted = !link.dialed};
   event.frame = std::move(*received->frame);
   push_event(link, std::move(event));
+  return true;
 }
 
 // ---- events and timers ---------------------------------------------------------------------------------

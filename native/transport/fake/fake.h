@@ -1,8 +1,8 @@
 // A network in memory for simulations: virtual time, and datagrams that a seed loses, duplicates, delays and so reorders.
 //
 // Over it runs the very session of the TCP transport (session/): same headers, segments, watermarks, windows, assembly. What TCP
-// has from the kernel is made here in the simplest way: a receiver drops what is out of sequence, a sender that sees
-// no acknowledgement for a while rewinds, exactly as after a reconnect. Everything is driven by the `now_ns` of poll().
+// has from the kernel is made here in the simplest way: a receiver keeps what comes early until its turn, a sender that
+// sees no acknowledgement for a while rewinds, exactly as after a reconnect. Everything is driven by the `now_ns` of poll().
 #pragma once
 
 #include <map>
@@ -91,6 +91,7 @@ class FakeTransport final : public Transport {
     uint64_t acknowledged = 0;   // at the last look
     uint64_t heard_ns = 0, ping_at_ns = UINT64_MAX;
     size_t events_queued = 0;
+    std::map<uint64_t, std::vector<std::byte>> early;  // whole datagrams, by sequence
   };
   struct Queued {
     Event event{};
@@ -101,6 +102,8 @@ class FakeTransport final : public Transport {
   void receive_hello(const FakeNetwork::Datagram& datagram, const WireHeader& header, std::span<const std::byte> payload);
   void receive_hello_ack(Link& link, const FakeNetwork::Datagram& datagram, const WireHeader& header, std::span<const std::byte> payload);
   void receive_in_session(Link& link, const WireHeader& header, std::span<const std::byte> payload);
+  // False: the peer broke the protocol, and the session has ended.
+  bool receive_data(Link& link, const WireHeader& header, std::span<const std::byte> payload);
   void start_session(Link& link, SessionId id, const ParsedHello& peer);
   void end_session(Link& link, Error error);
   void finish(Link& link);

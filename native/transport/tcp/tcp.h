@@ -120,7 +120,7 @@ class TcpTransport final : public Transport {
   TcpStats stats_;
   uint64_t now_ns_ = 0;
   uint64_t next_id_ = 1;  // of links, connections, listeners and sessions alike
-  uint64_t timer_ns_ = 0;
+  uint64_t timer_ns_ = UINT64_MAX;
   bool dirty_ = false;    // something was sent or begun since the last poll()
   std::map<LinkId, Link> links_;
   std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;
