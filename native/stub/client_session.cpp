@@ -8,6 +8,7 @@ namespace {
 constexpr uint64_t kSecondNs = 1'000'000'000ull;
 constexpr uint64_t kQuietNs = 10'000'000;                  // without a completion: the daemon may have gone meanwhile
 constexpr uint64_t kRoomTimeoutNs = 10 * kSecondNs;        // of a full ring, for calls without a deadline
+constexpr uint64_t kExpireEveryNs = kSecondNs / 4;
 constexpr uint64_t kBackstopNs = kSecondNs;                // the daemon enforces deadlines; this side only if it fails to
 
 uint64_t give_up_ns(uint64_t deadline_ns) {
@@ -254,8 +255,9 @@ size_t ClientSession::poll(size_t slots_max) {
 
 void ClientSession::on_loss_check(uint64_t now) {
   attachment_->check();
-  if (now - expired_ns_.exchange(now, std::memory_order_relaxed) >= kSecondNs / 4) expire_overdue(now);
-  else expired_ns_.store(now, std::memory_order_relaxed);
+  if (now - expired_ns_.load(std::memory_order_relaxed) < kExpireEveryNs) return;
+  expired_ns_.store(now, std::memory_order_relaxed);
+  expire_overdue(now);
 }
 
 uint64_t ClientSession::poll_ns(const Call::State& call) const {
