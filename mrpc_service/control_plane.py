@@ -173,7 +173,6 @@ class ControlPlane:
 
     def set_log_level(self, level: str) -> None:
         logs.set_level(level)
-        self.dataplane.set_log_level(level)
         log.info("log level is %s", level)
 
     # ---- what operators see

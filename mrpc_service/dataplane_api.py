@@ -57,5 +57,3 @@ class Dataplane(Protocol):
 
     def schema(self, service: str) -> bytes:
         """Serialised FileDescriptorSet of an offered service. KeyError."""
-
-    def set_log_level(self, level: str) -> None: ...

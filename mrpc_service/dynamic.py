@@ -10,12 +10,11 @@ import difflib
 from dataclasses import dataclass
 from typing import Any
 
+import mrpc
 from google.protobuf import json_format
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
-
-import mrpc
 from mrpc import _native
 
 

@@ -1,3 +1,3 @@
-from mrpc_service.cli.main import main
+from mrpc_service.cli import main
 
 main()

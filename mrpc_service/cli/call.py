@@ -28,7 +28,9 @@ Examples:
 @click.option("--target", metavar="NAME", help="An app, where several offer the service; default: the service's name.")
 @output_option
 @click.pass_context
-def call(context: click.Context, path: str, request: str, timeout: float, metadata: tuple[str, ...], target: str | None, output: str) -> None:
+def call(
+    context: click.Context, path: str, request: str, timeout: float, metadata: tuple[str, ...], target: str | None, output: str
+) -> None:
     """Call SERVICE/METHOD with JSON ('-': standard input) and print the reply as JSON.
 
     The call passes the policies as any application's does. A status other than OK is printed with its text; exit code 1.
@@ -68,6 +70,7 @@ def make_call(
 ) -> dict[str, Any]:
     """The reply, or the status with which the call ended, as plain values."""
     import mrpc
+
     from mrpc_service.dynamic import UnknownMethod, load_method
 
     try:

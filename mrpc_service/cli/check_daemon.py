@@ -118,6 +118,6 @@ def identities(snapshot: Any) -> Finding:
 def peers(snapshot: Any) -> Iterator[Finding]:
     for peer in snapshot.peers:
         if peer.error:
-            yield warned("peer", f"{peer.address}: {peer.error}", "see that mrpcd runs there with --listen, and that it can be reached")
+            yield warned("peer", f"{peer.address}: {peer.error}", "see that mrpcd listens there, and that it can be reached")
         else:
             yield passed("peer", f"{peer.node or peer.address} is {peer.state}")

@@ -64,7 +64,7 @@ def memory_files() -> Finding:
         finally:
             os.close(fd)
     except OSError as error:
-        return failed("sealed memory", f"memfd_create: {error.strerror}", "allow memfd_create and fcntl in the sandbox that this runs in")
+        return failed("sealed memory", f"memfd_create: {error.strerror}", "allow memfd_create and fcntl in this sandbox")
     return passed("sealed memory", "memfd_create with seals works")
 
 
@@ -88,7 +88,8 @@ def peer_death() -> Finding:
         try:
             os.close(ours.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD))
         except OSError as error:
-            return failed("peer's pidfd", f"SO_PEERPIDFD: {error.strerror}", "use Linux 6.5 or later, without a filter on getsockopt")
+            mend = "use Linux 6.5 or later, without a filter on getsockopt"
+            return failed("peer's pidfd", f"SO_PEERPIDFD: {error.strerror}", mend)
     return passed("peer's pidfd", "SO_PEERPIDFD works")
 
 
@@ -103,7 +104,7 @@ def native_module(name: str, module: str) -> Finding:
     try:
         importlib.import_module(module)
     except ImportError as error:
-        return failed(f"native {name}", f"cannot be loaded: {error}", "build it with 'pip install -e .' (or reinstall the package)")
+        return failed(f"native {name}", f"cannot be loaded: {error}", "build it with 'pip install -e .', or reinstall")
     return passed(f"native {name}", "loaded")
 
 
@@ -116,5 +117,6 @@ def directory(runtime: RuntimeDir) -> Finding:
         return failed("runtime directory", f"{path} cannot be made in {parent}", "start mrpcd as root, or set MRPC_RUNTIME_DIR")
     found = path.stat()
     if found.st_mode & 0o022:
-        return warned("runtime directory", f"{path} can be written by other users, who could replace its sockets", f"chmod 755 {path}")
+        text = f"{path} can be written by other users, who could replace its sockets"
+        return warned("runtime directory", text, f"chmod 755 {path}")
     return passed("runtime directory", f"{path} of uid {found.st_uid}")

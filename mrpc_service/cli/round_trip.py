@@ -20,7 +20,8 @@ MEND = "'mrpc logs' and 'mrpc policy show' tell more"
 
 def echo_schema() -> tuple[bytes, str]:
     """A schema with one service that echoes bytes, named after this user: a service's name belongs to the user who offers it."""
-    file = FileDescriptorProto(name="mrpc/check.proto", package="mrpc.check", syntax="proto3", dependency=["google/protobuf/wrappers.proto"])
+    file = FileDescriptorProto(name="mrpc/check.proto", package="mrpc.check", syntax="proto3")
+    file.dependency.append("google/protobuf/wrappers.proto")
     service = file.service.add(name=f"Uid{os.geteuid()}")
     bytes_value = ".google.protobuf.BytesValue"
     service.method.add(name="Echo", input_type=bytes_value, output_type=bytes_value)
@@ -32,6 +33,7 @@ def echo_schema() -> tuple[bytes, str]:
 def round_trip(runtime: RuntimeDir) -> Finding:
     try:
         import mrpc
+
         from mrpc_service.dynamic import load_method
     except ImportError as error:
         return failed(TEST, f"the stubs cannot be loaded: {error}", "install the mrpc package")
@@ -48,7 +50,7 @@ def round_trip(runtime: RuntimeDir) -> Finding:
 
 
 class Echo:
-    def Echo(self, request: Any, context: Any) -> Any:  # noqa: N802 - the method's name in the schema
+    def Echo(self, request: Any, context: Any) -> Any:
         return request
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from mrpc_service.cli.main import COMMANDS, cli
+from mrpc_service.cli.commands import COMMANDS, cli
 from mrpc_service.cli.stat import compare
 
 from .conftest import TIMEOUT_S, Mrpcd, needs_root
@@ -133,7 +133,7 @@ def test_a_mistyped_command_gets_a_hint(mrpcd: Mrpcd) -> None:
 def test_status_is_quick_because_it_imports_little() -> None:
     program = (
         "import sys\n"
-        "from mrpc_service.cli.main import cli\n"
+        "from mrpc_service.cli.commands import cli\n"
         "try: cli.main(['--runtime-dir', '/nonexistent', 'status'], standalone_mode=False)\n"
         "except Exception: pass\n"
         "print([name for name in ('grpc', 'rich', 'pydantic', 'yaml', 'numpy', 'prometheus_client') if name in sys.modules])"

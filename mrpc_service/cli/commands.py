@@ -117,6 +117,3 @@ def fail(text: str, exit_code: int) -> None:
     click.echo(f"mrpc: {text}", err=True)
     sys.exit(exit_code)
 
-
-if __name__ == "__main__":
-    main()
