@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <future>
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
@@ -240,6 +241,7 @@ Status AttachServer::on_bind(uint32_t id, Connection& connection, const shm::Con
     methods.push_back(std::move(method));
     shm::append_pod(body, abi::MethodRecord{next_handle_ + i, 0});
   }
+  remember(id, connection, false, service, narrows ? target : "", *schema->second);
   shards_.bind(id, shard, next_handle_, std::move(methods));
   next_handle_ += count;
   return reply(connection, abi::ControlKind::kBound, message, std::move(body));
@@ -269,10 +271,16 @@ Status AttachServer::on_offer(uint32_t id, Connection& connection, const shm::Co
     const std::lock_guard lock(mutex_);
     schemas_by_service_[service] = schema->second;
   }
+  remember(id, connection, true, service, "", *schema->second);
   shards_.offer(id, next_handle_, std::make_shared<ServiceVariant>(ServiceVariant{schema->second, layout}));
   next_handle_ += count;
   report("offered", connection, service, "");
   return reply(connection, abi::ControlKind::kOffered, message, std::move(body));
+}
+
+void AttachServer::remember(uint32_t id, Connection& connection, bool offered, const std::string& service, const std::string& app,
+                            const message::Schema& schema) {
+  connection.handles.push_back({id, next_handle_, offered, service, app, text_of(schema.serialized())});
 }
 
 Status AttachServer::on_withdraw(uint32_t id, Connection& connection, const shm::ControlMessage& message) {
@@ -344,6 +352,24 @@ void AttachServer::notify(uint32_t id, abi::ControlKind kind, std::vector<std::b
     const auto known = connections_.find(id);
     if (known != connections_.end()) (void)shm::send_control(known->second.socket.get(), kind, 0, body, {}, 0);
   });
+}
+
+void AttachServer::export_state(TakeoverState& into) {
+  std::promise<void> done;
+  post([&] {
+    into.next_attachment = next_id_;
+    into.next_handle = next_handle_;
+    for (const auto& [id, connection] : connections_) {
+      if (!connection.attachment) continue;
+      const Attachment& attachment = *connection.attachment;
+      const Identity& who = attachment.identity;
+      into.attachments.push_back({id, static_cast<uint32_t>(attachment.role), who.uid, 1, who.pid, who.app, who.principal, who.label,
+                                  attachment.send_heap_bytes(), attachment.receive_heap_bytes()});
+      into.services.insert(into.services.end(), connection.handles.begin(), connection.handles.end());
+    }
+    done.set_value();
+  });
+  done.get_future().wait();
 }
 
 void AttachServer::post(std::function<void()> job) {

@@ -13,6 +13,7 @@
 #include "dataplane/client_side.h"
 #include "dataplane/events.h"
 #include "dataplane/registrar.h"
+#include "dataplane/takeover_state.h"
 #include "shm/control.h"
 
 namespace mrpc::dataplane {
@@ -45,6 +46,8 @@ class AttachServer {
 
   // Any thread. Attachments that are up, in the order of their ids.
   std::vector<std::shared_ptr<Attachment>> attachments() const;
+  // What of it survives the process.
+  void export_state(TakeoverState& into);
   // Null when nobody on this daemon offers it.
   std::shared_ptr<const message::Schema> schema_of(const std::string& service) const;
 
@@ -56,6 +59,7 @@ class AttachServer {
     std::shared_ptr<Attachment> attachment;
     std::unordered_map<uint32_t, std::shared_ptr<const message::Schema>> schemas;
     std::map<std::string, std::shared_ptr<const message::Schema>> offered;
+    std::vector<TakeoverService> handles;  // given out, for offers and bindings alike
     uint64_t schema_bytes = 0;
   };
 
@@ -76,6 +80,8 @@ class AttachServer {
   void expire_silent();
   void run_posted();
   void post(std::function<void()> job);
+  void remember(uint32_t id, Connection& connection, bool offered, const std::string& service, const std::string& app,
+                const message::Schema& schema);
   void report(const char* kind, const Connection& connection, const std::string& service, const std::string& text);
 
   const Config& config_;

@@ -77,6 +77,8 @@ class Dataplane final : public ShardObserver, public ShardGate {
   Result<uint64_t> add_peer(const std::string& address);
   void remove_peer(uint64_t id);
   Snapshot snapshot();
+  // What a successor process would need to go on. Calls may still move while it is taken.
+  TakeoverState export_state();
   std::shared_ptr<const message::Schema> schema(const std::string& service);
 
  private:

@@ -163,6 +163,12 @@ const std::byte* Port::send_bytes(uint64_t offset, uint64_t length) const {
   return attachment_->send_heap() + offset;
 }
 
+std::vector<uint64_t> Port::blocks_out() const {
+  auto offsets = receive_heap_.live_offsets();
+  for (uint64_t& offset : offsets) offset += receive_base_;
+  return offsets;
+}
+
 bool Port::publish() {
   submit.publish();
   if (!complete.unpublished()) return false;

@@ -49,6 +49,9 @@ class Port {
   // A block's bytes in the send heap; null when out of bounds.
   const std::byte* send_bytes(uint64_t offset, uint64_t length) const;
 
+  // Receive blocks that are out with the application, as offsets in its region.
+  std::vector<uint64_t> blocks_out() const;
+
   // Publishes both rings' indexes; true when the application has something new to see.
   bool publish();
 

@@ -7,6 +7,7 @@
 
 #include "dataplane/client_side.h"
 #include "dataplane/server_side.h"
+#include "dataplane/takeover_state.h"
 #include "transport/tcp/tcp.h"
 
 namespace mrpc::dataplane {
@@ -67,6 +68,7 @@ class Shard final : public ShardCore {
   std::vector<PeerView> peers() const;
   const std::unordered_map<uint32_t, std::unique_ptr<Port>>& ports() const { return ports_; }
   const transport::TcpStats* tcp_stats() const { return tcp_ ? &tcp_->stats() : nullptr; }
+  void export_state(TakeoverState& into);
   // Schemas learnt from peers, for callers that have none.
   std::shared_ptr<const message::Schema> schema_of(const std::string& service);
 

@@ -237,6 +237,23 @@ std::optional<Heap::Range> Heap::containing(uint64_t offset) const {
   return at->range;
 }
 
+std::vector<uint64_t> Heap::live_offsets() const {
+  std::vector<uint64_t> offsets;
+  for (uint32_t page = 0; page < page_count_;) {
+    if (page_span_[page] == kNone) {
+      ++page;
+      continue;
+    }
+    const Span& span = spans_[page_span_[page]];
+    const uint64_t start = uint64_t{page} * kPage;
+    if (span.object_bytes == 0) offsets.push_back(start);
+    for (uint32_t i = 0; span.object_bytes != 0 && i < span.objects; ++i)
+      if ((span.free_bits[i / 64] >> (i % 64) & 1) == 0) offsets.push_back(start + uint64_t{i} * span.object_bytes);
+    page += span.pages;
+  }
+  return offsets;
+}
+
 void Heap::trim(uint64_t bytes_max) {
   std::vector<Range> punched;
   for (uint64_t bytes = 0; warm_free_ > warm_bytes_ && bytes < bytes_max && !warm_.by_size.empty();) {

@@ -50,6 +50,9 @@ class Heap {
   // The live allocation that holds the byte at `offset`.
   std::optional<Range> containing(uint64_t offset) const;
 
+  // Where every live allocation starts; walks the whole region's page table.
+  std::vector<uint64_t> live_offsets() const;
+
   uint64_t quota_bytes() const { return quota_bytes_; }
   void set_quota_bytes(uint64_t bytes) { quota_bytes_ = bytes; }
   uint64_t bytes_in_use() const { return bytes_in_use_; }                   // of live allocations, as rounded

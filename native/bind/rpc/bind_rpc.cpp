@@ -178,6 +178,7 @@ void bind_server_side(nb::module_& module) {
 void bind_rpc(nb::module_& module) {
   if (!init_received() || !init_call_arguments() || !init_unary_call() || !init_incoming_call() || !init_heap_memory())
     throw nb::python_error();
+  nb::set_leak_warnings(false);  // clients and the callback queue live as long as the process
   module.attr("UnaryCall") = nb::handle(unary_call_type());
   module.attr("IncomingCall") = nb::handle(incoming_call_type());
   module.def("configure_rpc", &configure);
