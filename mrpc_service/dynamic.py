@@ -45,46 +45,47 @@ class DynamicMethod:
         return json_format.MessageToDict(parsed, preserving_proto_field_name=True, descriptor_pool=self.pool)
 
 
-def load_method(file_set: bytes, service: str, method: str) -> DynamicMethod:
-    """The method `service`/`method` of a serialised FileDescriptorSet, dependencies first. UnknownMethod."""
+@dataclass(frozen=True)
+class DynamicService:
+    """A service of a schema. `info` is what mrpc's servers take."""
+
+    info: mrpc.ServiceInfo
+    methods: dict[str, DynamicMethod]
+
+    def method(self, name: str) -> DynamicMethod:
+        """UnknownMethod."""
+        if name not in self.methods:
+            near = difflib.get_close_matches(name, self.methods, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(self.methods)}"
+            raise UnknownMethod(f"service {self.info.full_name} has no method {name!r}; {hint}")
+        return self.methods[name]
+
+
+def load_service(file_set: bytes, service: str) -> DynamicService:
+    """The service of this full name in a serialised FileDescriptorSet, dependencies first. UnknownMethod."""
+    files = FileDescriptorSet.FromString(file_set).file
     pool = DescriptorPool()
-    for file in FileDescriptorSet.FromString(file_set).file:
+    for file in files:
         pool.Add(file)
-    found = _find_method(pool, service, method)
-    classes = _message_classes(file_set)
-    schema = classes.schema
+    try:
+        descriptor = pool.FindServiceByName(service)
+    except KeyError:
+        raise UnknownMethod(f"the schema has no service {service!r}") from None
+    schema = _native.Schema(file_set)
+    names = [name for file in files for name in _message_names(file.package, file.message_type)]
+    classes = {name: schema.message_class(name, __name__) for name in names}
+    methods = {found.name: _load_method(found, schema, classes, pool) for found in descriptor.methods}
+    return DynamicService(mrpc.ServiceInfo(service, schema, tuple(each.info for each in methods.values())), methods)
+
+
+def _load_method(found: Any, schema: Any, classes: dict[str, type], pool: DescriptorPool) -> DynamicMethod:
+    service = found.containing_service.full_name
     info = mrpc.MethodInfo(
-        path=f"/{service}/{method}", request_class=classes.by_name[found.input_type.full_name],
-        reply_class=classes.by_name[found.output_type.full_name], client_streaming=found.client_streaming,
+        path=f"/{service}/{found.name}", request_class=classes[found.input_type.full_name],
+        reply_class=classes[found.output_type.full_name], client_streaming=found.client_streaming,
         server_streaming=found.server_streaming, schema=schema, service=service,
     )
     return DynamicMethod(info, GetMessageClass(found.input_type), GetMessageClass(found.output_type), pool)
-
-
-def _find_method(pool: DescriptorPool, service: str, method: str) -> Any:
-    try:
-        methods = pool.FindServiceByName(service).methods_by_name
-    except KeyError:
-        raise UnknownMethod(f"the schema has no service {service!r}") from None
-    if method not in methods:
-        near = difflib.get_close_matches(method, methods, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(methods)}"
-        raise UnknownMethod(f"service {service} has no method {method!r}; {hint}")
-    return methods[method]
-
-
-@dataclass(frozen=True)
-class _Classes:
-    schema: Any
-    by_name: dict[str, type]
-
-
-def _message_classes(file_set: bytes) -> _Classes:
-    schema = _native.Schema(file_set)
-    names = [
-        name for file in FileDescriptorSet.FromString(file_set).file for name in _message_names(file.package, file.message_type)
-    ]
-    return _Classes(schema, {name: schema.message_class(name, __name__) for name in names})
 
 
 def _message_names(scope: str, messages: Any) -> list[str]:

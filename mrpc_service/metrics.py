@@ -67,10 +67,14 @@ def cumulative_buckets(latency: dict[str, Any]) -> list[tuple[str, int]]:
 
 
 def policy_counter(name: str, text: str, edges: Iterable[dict[str, Any]], field: str) -> Metric:
+    # A policy counts by route (client, service, method), and each edge of the route, one for each server, shows that count.
+    by_route = {
+        (edge["client"], edge["service"], edge["method"], policy["chain"], policy["policy"]): policy[field]
+        for edge in edges for policy in edge["policies"]
+    }  # fmt: skip
     totals: dict[tuple[str, str], int] = defaultdict(int)
-    for edge in edges:
-        for policy in edge["policies"]:
-            totals[policy["chain"], policy["policy"]] += policy[field]
+    for (_, _, _, chain, policy), count in by_route.items():
+        totals[chain, policy] += count
     family = CounterMetricFamily(name, text, labels=["chain", "policy"])
     for labels, total in sorted(totals.items()):
         family.add_metric(labels, total)

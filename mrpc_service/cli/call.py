@@ -71,10 +71,10 @@ def make_call(
     """The reply, or the status with which the call ended, as plain values."""
     import mrpc
 
-    from mrpc_service.dynamic import UnknownMethod, load_method
+    from mrpc_service.dynamic import UnknownMethod, load_service
 
     try:
-        found = load_method(file_set, service, method)
+        found = load_service(file_set, service).method(method)
         request = found.request_from_json(text)
     except UnknownMethod as error:
         raise click.ClickException(str(error)) from None

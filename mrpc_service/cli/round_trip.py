@@ -34,17 +34,17 @@ def round_trip(runtime: RuntimeDir) -> Finding:
     try:
         import mrpc
 
-        from mrpc_service.dynamic import load_method
+        from mrpc_service.dynamic import load_service
     except ImportError as error:
         return failed(TEST, f"the stubs cannot be loaded: {error}", "install the mrpc package")
     os.environ["MRPC_RUNTIME_DIR"] = str(runtime.path)  # where the stubs find the daemon
     file_set, service = echo_schema()
-    info = load_method(file_set, service, "Echo").info
+    dynamic = load_service(file_set, service)
     try:
         with mrpc.server(name="mrpc check") as server:
-            server.add_service(mrpc.ServiceInfo(service, info.schema, (info,)), Echo())
+            server.add_service(dynamic.info, Echo())
             server.start()
-            return measure(mrpc, info)
+            return measure(mrpc, dynamic.method("Echo").info)
     except mrpc.RpcError as error:
         return failed(TEST, f"{error.code().name}: {error.details()}", MEND)
 

@@ -8,7 +8,7 @@ from typing import Any
 import mrpc
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 
-from mrpc_service.dynamic import DynamicMethod, load_method
+from mrpc_service.dynamic import load_service
 
 SERVICE = "test.Greeter"
 
@@ -29,10 +29,6 @@ def schema() -> bytes:
     return FileDescriptorSet(file=[file]).SerializeToString()
 
 
-def method() -> DynamicMethod:
-    return load_method(schema(), SERVICE, "Greet")
-
-
 class Greeter:
     def __init__(self, reply_class: Any) -> None:
         self._reply_class = reply_class
@@ -48,9 +44,9 @@ class Greeter:
 
 def serve() -> mrpc.Server:
     """A started server. mrpc.RpcError when the daemon refuses it."""
-    info = method().info
+    service = load_service(schema(), SERVICE)
     server = mrpc.server(name="greeter")
-    server.add_service(mrpc.ServiceInfo(SERVICE, info.schema, (info,)), Greeter(info.reply_class))
+    server.add_service(service.info, Greeter(service.method("Greet").info.reply_class))
     server.start()
     return server
 
