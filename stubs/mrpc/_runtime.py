@@ -31,16 +31,17 @@ class Dispatcher:
     """
 
     def __init__(self) -> None:
-        self.queue = _native.DoneQueue()
         self._tokens = itertools.count(1)
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self.queue: Any = None  # made with the thread
 
     def register(self, callback: Callable[[], None]) -> int:
         """A token; once it is pushed to `queue`, the thread runs `callback`."""
         with self._lock:
             if self._thread is None:
+                self.queue = _native.DoneQueue()
                 self._thread = threading.Thread(target=self._run, name="mrpc-callbacks", daemon=True)
                 self._thread.start()
         token = next(self._tokens)
