@@ -1,0 +1,103 @@
+"""`python -m bench.rpc [--quick] [--json FILE]`: mRPC beside its peers. A full run without --json leaves bench/rpc/results.json."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench.common import report as reports
+from bench.common.netns import two_hosts
+from bench.common.process import NotStarted
+from bench.rpc import claims, costs, measures
+from bench.rpc.binding import MESSAGE_BYTES_MAX
+from bench.rpc.systems import Kit
+
+RESULTS = Path(__file__).with_name("results.json")
+TABLE_COLUMNS = 150  # where the output is no terminal
+COMPARED = ("mrpc", "grpc", "grpc+envoy")
+NOTES = (
+    "The client is the Python stub on every system, the same code; the server is server(ThreadPoolExecutor(8)) echoing, or gRPC's aio server.",
+    "grpc+envoy: client -> Envoy -> Envoy -> server, one worker each; the second Envoy holds a token bucket and a denial by header, as the "
+    "mRPC daemon holds a token bucket and a denial by message field. grpc+envoy, field: the denial reads the message's field, as ours does; "
+    "its calls of more than a few dozen KiB hang in Envoy's field extraction, so it has no rows for large messages.",
+    f"Limits raised alike: gRPC messages to {MESSAGE_BYTES_MAX >> 20} MiB; Envoy's buffers and HTTP/2 windows to 64 MiB.",
+    "Goodput counts each echoed byte once. Latencies of closed loops hide queueing; those of open loops count from the intended send.",
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.rpc", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="at most 10 minutes; other claims come from the last full run")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write results")
+    flags = parser.parse_args()
+    found = reports.Report("rpc", notes=list(NOTES))
+    console = Console() if sys.stdout.isatty() else Console(width=TABLE_COLUMNS)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        run(found, measures.QUICK if flags.quick else measures.FULL, progress)
+    found.claims = claims.make(found)
+    found.fill_from(reports.read(RESULTS) if flags.quick else None)
+    reports.print_report(found, console)
+    if flags.json or not flags.quick:
+        found.write(flags.json or RESULTS)
+    return 0
+
+
+def run(found: reports.Report, scale: measures.Scale, progress: Progress) -> None:
+    steps = 2 * len(measures.SIZES) + len(scale.rate_sizes) + len(scale.client_counts) + len(costs.WAITS) + 9
+    task = progress.add_task("starting", total=steps)
+
+    def step(text: str) -> None:
+        progress.update(task, description=text, advance=1)
+
+    with tempfile.TemporaryDirectory(prefix="mrpc-bench-") as folder:
+        kit = Kit(Path(folder))
+        one_host(measures.Bench(found, scale, step), kit)
+        other = measures.Bench(found, scale, step)
+        for part in (between_hosts, costs.engines, costs.waiting, costs.idle, costs.memory_after_load):
+            guarded(found, part, other, kit)
+    progress.update(task, description="done", completed=steps)
+
+
+def one_host(bench: measures.Bench, kit: Kit) -> None:
+    makers = {
+        "mrpc": kit.mrpc,
+        "grpc": kit.grpc,
+        "grpc.aio": lambda: kit.grpc(aio=True),
+        "grpc+envoy": kit.envoy,
+        "grpc+envoy, field": lambda: kit.envoy(by_field=True),
+    }
+    guarded(bench.report, measures.relay_latency, bench, kit.folder)
+    with measures.running(bench, makers):
+        guarded(bench.report, measures.latency, bench, "latency", measures.SIZES)
+        for part in (measures.open_loop, measures.goodput):
+            guarded(bench.report, part, bench, COMPARED)
+        guarded(bench.report, measures.rates, bench)
+        guarded(bench.report, measures.client_processes, bench, COMPARED)
+
+
+def between_hosts(bench: measures.Bench, kit: Kit) -> None:
+    with two_hosts() as hosts:
+        makers = {"mrpc": lambda: kit.mrpc_hosts(hosts), "grpc": lambda: kit.grpc(hosts=hosts), "grpc+envoy": lambda: kit.envoy(hosts=hosts)}
+        there = measures.Bench(bench.report, bench.scale, bench.step)
+        with measures.running(there, makers):
+            measures.latency(there, "two hosts, latency", measures.SIZES)
+
+
+def guarded(found: reports.Report, part: Callable, *arguments: object) -> None:
+    """Runs a part; what it cannot measure here is noted, and its claims stay unmeasured."""
+    try:
+        part(*arguments)
+    except (NotStarted, RuntimeError, OSError, subprocess.SubprocessError) as error:
+        found.notes.append(f"{part.__name__} was not measured: {error}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
