@@ -67,7 +67,7 @@ BlockWriter::BlockWriter(std::byte* at, const BlockShape& shape)
       shape_(shape),
       layout_(abi::block_layout(shape.segment_count, shape.metadata_bytes, shape.details_bytes, shape.inline_bytes)),
       segment_lengths_(shape.segment_count) {
-  MRPC_ASSERT(reinterpret_cast<uintptr_t>(at) % 64 == 0);
+  MRPC_ASSERT(reinterpret_cast<uintptr_t>(at) % 8 == 0);
 }
 
 void BlockWriter::metadata(std::span<const MetadataPair> pairs) {

@@ -38,7 +38,7 @@ inline uint64_t block_bytes(const BlockShape& shape) {
 
 class BlockWriter {
  public:
-  // `at` has room for block_bytes(shape) and is 64-byte aligned.
+  // `at` has room for block_bytes(shape) and is 8-byte aligned; in shared memory blocks begin at 64, in private memory need not.
   BlockWriter(std::byte* at, const BlockShape& shape);
 
   void metadata(std::span<const MetadataPair> pairs);  // exactly shape.metadata_bytes
