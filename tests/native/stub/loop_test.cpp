@@ -10,7 +10,10 @@ namespace {
 
 // One turn of a loop: waits for the client's descriptors, then drains.
 void turn(stub::Client& client) {
-  while (!client.arm()) client.drain(16);
+  if (!client.arm()) {
+    client.drain(16);
+    return;
+  }
   pollfd entries[2] = {{client.wake_fd(), POLLIN, 0}, {client.control_fd(), POLLIN, 0}};
   REQUIRE(::poll(entries, 2, 20'000) > 0);
   if (entries[1].revents != 0) client.check_daemon();
