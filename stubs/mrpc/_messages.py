@@ -78,7 +78,7 @@ class Message(_native.Message):
     def __repr__(self) -> str:
         from mrpc import _messages_google
 
-        return _messages_google.to_text(self)
+        return str(_messages_google.to_google(self))
 
     __str__ = __repr__
 

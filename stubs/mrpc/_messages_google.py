@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf import message_factory, text_format
+from google.protobuf import message_factory
 from google.protobuf.descriptor_pool import DescriptorPool
 
 if TYPE_CHECKING:
@@ -41,8 +41,3 @@ def google_class(cls: type[Message]) -> type[Any]:
 def to_google(message: Message) -> Any:
     """The same message as an object of google.protobuf."""
     return google_class(type(message)).FromString(message.SerializeToString())
-
-
-def to_text(message: Message) -> str:
-    """The message in text format."""
-    return text_format.MessageToString(to_google(message), descriptor_pool=message.DESCRIPTOR.file.pool)

@@ -1,5 +1,6 @@
 // Messages to images, in canonical order. The same walk runs twice: with a Measure it finds the sizes, with a Writer it
-// writes. What is still a view is copied from its image part by part, without making Python objects.
+// writes. What is still a view is copied from its image part by part, without making Python objects: a received image may have
+// its large content behind the rest, where segments stood, so it is not always canonical when it is taken as a whole.
 #include <algorithm>
 
 #include "bind/message/codec.h"
@@ -263,9 +264,6 @@ class Walk {
   bool segments_allowed_ = true;
 };
 
-// A received image that is too short to hold a segment goes out as it came.
-bool copies_whole(const MessageObject* self) { return self->is_view() && self->image_bytes != 0 && self->image_bytes < kBlobBytesMin; }
-
 template <typename Sink>
 void run(MessageObject* self, Sink& sink) {
   const uint64_t root = sink.append_struct(self->info->layout->struct_bytes);
@@ -281,10 +279,6 @@ bool plan_encode(PyObject* object, EncodePlan& plan, IsHeapBlob is_heap_blob) {
     return false;
   }
   MessageObject* self = as_message(object);
-  if (copies_whole(self)) {
-    plan.inline_bytes = plan.image_bytes = self->image_bytes;
-    return true;
-  }
   Measure measure(plan, is_heap_blob);
   run(self, measure);
   if (plan.image_bytes <= kImageBytesMax) return true;
@@ -294,14 +288,8 @@ bool plan_encode(PyObject* object, EncodePlan& plan, IsHeapBlob is_heap_blob) {
 }
 
 void encode(PyObject* object, const EncodePlan& plan, std::byte* dst) {
-  MessageObject* self = as_message(object);
-  if (copies_whole(self)) {
-    MRPC_ASSERT(plan.inline_bytes == self->image_bytes);
-    std::memcpy(dst, self->image, self->image_bytes);
-    return;
-  }
   Writer writer(plan, dst);
-  run(self, writer);
+  run(as_message(object), writer);
 }
 
 PyObject* decode(PyTypeObject* cls, std::span<const std::byte> image, PyObject* owner) {

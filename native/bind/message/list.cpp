@@ -102,7 +102,6 @@ PyObject* append(PyObject* self, PyObject* value) {
 }
 
 PyObject* extend(PyObject* self, PyObject* values) {
-  if (values == Py_None) Py_RETURN_NONE;
   return list_extend(self, values) ? Py_NewRef(Py_None) : nullptr;
 }
 

@@ -104,6 +104,7 @@ int assign_subscript(PyObject* object, PyObject* key, PyObject* value) {
 
 int contains(PyObject* self, PyObject* key) {
   Owned checked = checked_key(as_map(self), key);
+  if (!checked && PyErr_ExceptionMatches(PyExc_TypeError)) return PyErr_Clear(), 0;  // it cannot be there
   return checked ? PyDict_Contains(as_map(self)->items, checked.get()) : -1;
 }
 

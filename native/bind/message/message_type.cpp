@@ -1,6 +1,5 @@
 // The base class of all messages: what protobuf's Message offers, except what needs google.protobuf (in Python).
 #include "bind/message/codec.h"
-#include "bind/message/equal.h"
 #include "bind/message/object.h"
 
 namespace mrpc::bind {
@@ -214,20 +213,11 @@ PyObject* from_string(PyObject* cls, PyObject* bytes) {
 
 // ---- operators ---------------------------------------------------------------------------------------------------------
 
-MessageView image_view(PyObject* object, Owned& image) {
-  MessageObject* self = as_message(object);
-  if (self->is_view()) return self->view();
-  image = image_of(object);
-  const std::byte* data = image ? bytes_of(image.get()).data() : nullptr;
-  return {data, data, self->info->layout};
-}
-
+// By bits, as google.protobuf does: NaN equals itself, -0.0 is not 0.0.
 PyObject* compare(PyObject* self, PyObject* other, int op) {
   if ((op != Py_EQ && op != Py_NE) || !is_message(other) || as_message(self)->info != as_message(other)->info) Py_RETURN_NOTIMPLEMENTED;
-  Owned left, right;
-  const MessageView a = image_view(self, left), b = image_view(other, right);
-  if (a.image == nullptr || b.image == nullptr) return nullptr;
-  return PyBool_FromLong(equal_views(a, b) == (op == Py_EQ));
+  Owned left = image_of(self), right = left ? image_of(other) : Owned();
+  return right ? PyObject_RichCompare(left.get(), right.get(), op) : nullptr;
 }
 
 template <typename F>

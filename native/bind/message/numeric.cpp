@@ -152,7 +152,6 @@ PyObject* append(PyObject* object, PyObject* value) {
 }
 
 PyObject* extend(PyObject* self, PyObject* values) {
-  if (values == Py_None) Py_RETURN_NONE;
   return numeric_extend(self, values) ? Py_NewRef(Py_None) : nullptr;
 }
 

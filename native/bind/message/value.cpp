@@ -30,13 +30,13 @@ PyObject* out_of_range(PyObject* value) {
   return PyErr_Format(PyExc_ValueError, "Value out of range: %S", value);
 }
 
-// A new reference to an exact int; bool, numpy integers and the like are taken, float is not.
+// A new reference to an exact int; numpy integers, IntEnum and the like are taken, bool and float are not.
 PyObject* as_index(PyObject* value) {
   if (PyLong_CheckExact(value)) return Py_NewRef(value);
-  if (!PyIndex_Check(value)) return wrong_type(value, "int");
+  if (!PyIndex_Check(value) || PyBool_Check(value)) return wrong_type(value, "int");
   Owned index(PyNumber_Index(value));
   if (!index || PyLong_CheckExact(index.get())) return index.release();
-  return PyNumber_Long(index.get());  // bool and other subclasses become int
+  return PyNumber_Long(index.get());  // of a subclass
 }
 
 PyObject* check_signed(PyObject* value, int64_t low, int64_t high) {
@@ -83,6 +83,7 @@ PyObject* check_float(PyObject* value, bool narrow) {
 
 PyObject* check_bool(PyObject* value) {
   if (PyBool_Check(value)) return Py_NewRef(value);
+  if (std::string_view(Py_TYPE(value)->tp_name).starts_with("numpy.bool")) return PyBool_FromLong(PyObject_IsTrue(value));  // no index
   if (!PyIndex_Check(value)) return wrong_type(value, "bool, int");
   Owned index(PyNumber_Index(value));
   if (!index) return nullptr;
