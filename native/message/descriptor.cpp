@@ -14,7 +14,9 @@ class DescriptorParser {
  public:
   Result<std::vector<FileDescriptor>> run(std::string_view bytes) {
     std::vector<FileDescriptor> files;
-    const bool ok = each(bytes, [&](const WireField& f) { return f.number != 1 || (sub(f) && file(f.bytes, files.emplace_back())); });
+    const bool ok = each(bytes, [&](const WireField& f) {
+      return f.number != 1 || (sub(f) && file(f.bytes, files.emplace_back()));
+    });
     if (!ok) return invalid_argument("descriptor set: " + (error_.empty() ? "malformed or truncated" : error_));
     return files;
   }
@@ -230,7 +232,8 @@ class DescriptorParser {
 
 Result<std::vector<FileDescriptor>> parse_descriptor_set(std::string_view bytes) {
   if (bytes.size() > kDescriptorBytesMax) {
-    return invalid_argument("descriptor set: larger than " + std::to_string(kDescriptorBytesMax) + " bytes; leave source information out");
+    return invalid_argument("descriptor set: larger than " + std::to_string(kDescriptorBytesMax) +
+                            " bytes; leave source information out");
   }
   return DescriptorParser().run(bytes);
 }

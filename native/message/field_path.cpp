@@ -44,7 +44,8 @@ Result<FieldPath> resolve_path(const MessageLayout& layout, std::string_view pat
     out.fields.push_back(field);
     if (dot == std::string_view::npos) return out;
     if (field->type != FieldType::kMessage || field->cardinality != Cardinality::kSingular) {
-      return invalid_argument("field '" + field->name + "' of message " + at->full_name + " is not a single message: a path cannot go through it");
+      return invalid_argument("field '" + field->name + "' of message " + at->full_name +
+                              " is not a single message: a path cannot go through it");
     }
     at = field->message;
     path.remove_prefix(dot + 1);

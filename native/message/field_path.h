@@ -18,14 +18,15 @@ struct FieldPath {
   const FieldLayout& leaf() const { return *fields.back(); }
 };
 
-// Integers widened to 64 bits, float to double, enums to int64_t. Strings and bytes point into the image (or the layout, for a default).
+// Integers widened to 64 bits, float to double, enums to int64_t. Strings and bytes point into the image, or, for a default,
+// into the layout.
 using FieldValue = std::variant<int64_t, uint64_t, double, bool, std::string_view>;
 
 // Errors: kInvalidArgument, with what the message at that point does have.
 Result<FieldPath> resolve_path(const MessageLayout& layout, std::string_view path);
 
-// The value at the end of the path in a verified image; the default where it, or a message on the way, is absent. Nullopt when the leaf is
-// a message, repeated or a map. `root` must be of the layout that the path was resolved in.
+// The value at the end of the path in a verified image; the default where it, or a message on the way, is absent. Nullopt when
+// the leaf is a message, repeated or a map. `root` must be of the layout that the path was resolved in.
 std::optional<FieldValue> read_path(MessageView root, const FieldPath& path);
 
 }  // namespace mrpc::message

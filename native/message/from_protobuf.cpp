@@ -55,24 +55,29 @@ class Encoder {
  private:
   // ---- errors ----
 
-  bool fail(std::string error, StatusCode code = StatusCode::kInvalidArgument) {
-    error_ = std::move(error);
+  // Not inlined, nor what puts texts together: every level of recursion would have room for them on its stack.
+  [[gnu::noinline]] bool fail(std::string_view error, StatusCode code = StatusCode::kInvalidArgument) {
+    error_ = error;
     code_ = code;
     return false;
   }
   bool malformed() { return fail("the protobuf bytes are malformed or truncated"); }
   bool fail_in(const FieldLayout& field) { return prepend_field(path_, field.name), false; }
-  bool exhausted(const std::string& error) { return fail(error, StatusCode::kResourceExhausted); }
+  [[gnu::noinline]] bool over_limit(const char* what) {
+    const std::string limit = std::to_string(bytes_max_);
+    return fail(what + (" the limit of " + limit) + " bytes; send less at a time, or raise message_bytes_max", StatusCode::kResourceExhausted);
+  }
 
   std::optional<uint32_t> append(uint64_t bytes) {
     const auto at = builder_.append(bytes);
-    if (!at) exhausted("its image is larger than the limit of " + std::to_string(bytes_max_) + " bytes; send less at a time, or raise message_bytes_max");
+    if (!at) over_limit("its image is larger than");
     return at;
   }
 
   // Notes cost several times the bytes that they are about. Encoders write a field's occurrences together, so few are needed.
   bool room_for_notes(size_t count) {
-    return count <= 4096 + bytes_max_ / 16 || exhausted("its fields are written in too many pieces; write each field's occurrences together");
+    if (count <= 4096 + bytes_max_ / 16) return true;
+    return fail("its fields are written in too many pieces; write each field's occurrences together", StatusCode::kResourceExhausted);
   }
 
   // ---- reading the input ----
@@ -200,7 +205,8 @@ class Encoder {
     const auto by_field = [](const Run& a, const Run& b) { return a.key != b.key ? a.key < b.key : a.begin < b.begin; };
     const auto begin = runs_.begin() + static_cast<ptrdiff_t>(first_run);
     if (!std::is_sorted(begin, runs_.end(), by_field)) std::sort(begin, runs_.end(), by_field);
-    const bool ok = lay_out(layout, first_run, runs_.size(), first_choice, at, depth) && (!layout.map_entry || complete_entry(layout, at, first_run));
+    const bool ok = lay_out(layout, first_run, runs_.size(), first_choice, at, depth) &&
+                    (!layout.map_entry || complete_entry(layout, at, first_run));
     runs_.resize(first_run);
     choices_.resize(first_choice);
     return ok;
@@ -283,7 +289,8 @@ class Encoder {
     if (field.type == FieldType::kMessage) {
       if (depth == 0) return fail("nests too deep");
       if (field.cardinality == Cardinality::kMap) return map(field, first, last, slot, depth - 1);
-      return field.cardinality == Cardinality::kSingular ? merged(field, first, last, slot, depth - 1) : messages(field, first, last, slot, depth - 1);
+      if (field.cardinality == Cardinality::kSingular) return merged(field, first, last, slot, depth - 1);
+      return messages(field, first, last, slot, depth - 1);
     }
     if (field.cardinality == Cardinality::kRepeated) {
       return is_scalar(field.type) ? scalars(field, first, last, slot) : texts(field, first, last, slot);
@@ -346,7 +353,11 @@ class Encoder {
 
   bool merged(const FieldLayout& field, size_t first, size_t last, uint32_t slot, uint32_t depth) {
     const size_t first_chunk = chunks_.size();
-    if (!each_in_runs(first, last, [&](const WireField& f) { return chunks_.push_back(chunk(f.bytes)), room_for_notes(chunks_.size()); })) return false;
+    const bool noted = each_in_runs(first, last, [&](const WireField& f) {
+      chunks_.push_back(chunk(f.bytes));
+      return room_for_notes(chunks_.size());
+    });
+    if (!noted) return false;
     const auto at = append(field.message->struct_bytes);
     if (!at) return false;
     builder_.set(slot, Ref{*at, field.message->struct_bytes});
@@ -381,7 +392,7 @@ class Encoder {
     uint64_t count = 0;
     if (!count_fields(first, last, count)) return false;
     // Entries that will be replaced count too: noting one takes about as much memory as laying it out.
-    if (count * field.element_bytes > bytes_max_) return exhausted("its entries are more than the limit of " + std::to_string(bytes_max_) + " bytes allows");
+    if (count * field.element_bytes > bytes_max_) return over_limit("its entries, replaced ones too, take more than");
     std::vector<MapItem> items;
     items.reserve(count);
     const bool read = each_in_runs(first, last, [&](const WireField& f) {
@@ -425,7 +436,9 @@ class Encoder {
 
 Status encode(const MessageLayout& layout, std::span<const std::byte> bytes, const Limits& limits, std::vector<std::byte>& out) {
   MRPC_ASSERT(out.empty());
-  if (bytes.size() > UINT32_MAX) return resource_exhausted("message " + layout.full_name + ": more than 4 GiB of protobuf bytes; send less at a time");
+  if (bytes.size() > UINT32_MAX) {
+    return resource_exhausted("message " + layout.full_name + ": more than 4 GiB of protobuf bytes; send less at a time");
+  }
   return Encoder(as_text(bytes), limits, out).run(layout, limits.depth_max);
 }
 

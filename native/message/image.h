@@ -10,7 +10,7 @@
 
 namespace mrpc::message {
 
-constexpr uint32_t kDepthCeiling = 1000;  // whatever Limits say: walks recurse
+constexpr uint32_t kDepthCeiling = 200;  // whatever Limits say: walks recurse, and a thread's stack is finite
 
 struct Limits {
   uint64_t message_bytes_max = 64ull << 20;

@@ -44,15 +44,16 @@ bool valid_map_entry(const MessageLayout& entry) {
   if (entry.fields.size() != 2 || !entry.oneofs.empty()) return false;
   const FieldLayout &key = entry.fields[0], &value = entry.fields[1];
   const bool integral = wire_type(key.type) != WireType::kBytes && key.type != FieldType::kDouble && key.type != FieldType::kFloat;
-  return key.number == 1 && value.number == 2 && key.cardinality == Cardinality::kSingular && value.cardinality == Cardinality::kSingular &&
-         (key.type == FieldType::kString || (integral && key.type != FieldType::kEnum));
+  return key.number == 1 && value.number == 2 && key.cardinality == Cardinality::kSingular &&
+         value.cardinality == Cardinality::kSingular && (key.type == FieldType::kString || (integral && key.type != FieldType::kEnum));
 }
 
 }  // namespace
 
 const FieldLayout* MessageLayout::by_number(uint32_t number) const {
   if (number - 1 < fields.size() && fields[number - 1].number == number) return &fields[number - 1];
-  const auto at = std::lower_bound(fields.begin(), fields.end(), number, [](const FieldLayout& f, uint32_t n) { return f.number < n; });
+  const auto before = [](const FieldLayout& f, uint32_t n) { return f.number < n; };
+  const auto at = std::lower_bound(fields.begin(), fields.end(), number, before);
   return at != fields.end() && at->number == number ? &*at : nullptr;
 }
 
@@ -62,7 +63,8 @@ const FieldLayout* MessageLayout::by_name(std::string_view name) const {
 }
 
 const int32_t* EnumLayout::by_name(std::string_view name) const {
-  const auto at = std::lower_bound(name_order.begin(), name_order.end(), name, [&](uint32_t i, std::string_view n) { return values[i].first < n; });
+  const auto before = [&](uint32_t i, std::string_view n) { return values[i].first < n; };
+  const auto at = std::lower_bound(name_order.begin(), name_order.end(), name, before);
   return at != name_order.end() && values[*at].first == name ? &values[*at].second : nullptr;
 }
 
@@ -108,7 +110,9 @@ class SchemaBuilder {
   }
 
   bool new_name(const std::string& full_name) {
-    if (full_name.size() > kNameBytesMax) return fail(full_name.substr(0, 64) + "...", "full name is longer than " + std::to_string(kNameBytesMax) + " bytes");
+    if (full_name.size() > kNameBytesMax) {
+      return fail(full_name.substr(0, 64) + "...", "full name is longer than " + std::to_string(kNameBytesMax) + " bytes");
+    }
     const bool taken = schema_->message_by_name_.contains(full_name) || schema_->enum_by_name_.contains(full_name) ||
                        schema_->service_by_name_.contains(full_name);
     return !taken || fail(full_name, "is defined twice");

@@ -83,8 +83,8 @@ class Verifier {
 
   // A present message has a struct, and so has a map's value.
   bool empty(const MessageLayout& layout, const FieldLayout& field, bool present) {
-    const bool needed = field.type == FieldType::kMessage && field.cardinality == Cardinality::kSingular && (present || layout.map_entry);
-    return !needed || fail("is present and has no struct");
+    const bool message = field.type == FieldType::kMessage && field.cardinality == Cardinality::kSingular;
+    return !message || !(present || layout.map_entry) || fail("is present and has no struct");
   }
 
   bool scalar(const FieldLayout& field, uint64_t bits) {
@@ -157,7 +157,9 @@ class Verifier {
 
   bool presence_bits(const MessageLayout& layout, const std::byte* fields) {
     const uint32_t used = layout.fields.size() % 64;
-    if (used != 0 && load<uint64_t>(fields + 8 * layout.presence_words) >> used != 0) return fail("presence bits stand behind the last field");
+    if (used != 0 && load<uint64_t>(fields + 8 * layout.presence_words) >> used != 0) {
+      return fail("presence bits stand behind the last field");
+    }
     return layout.oneofs.empty() || oneofs(layout, fields);
   }
 

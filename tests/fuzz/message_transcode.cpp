@@ -1,4 +1,5 @@
-// Any bytes as protobuf. What from_protobuf makes of them verifies, and is its own canonical form. The first byte chooses the message.
+// Any bytes as protobuf. What from_protobuf makes of them verifies, and is its own canonical form.
+// The first byte chooses the message.
 #include "message/fixture.h"
 #include "message_walk.h"
 

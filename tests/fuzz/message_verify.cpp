@@ -1,5 +1,5 @@
-// Any bytes as an image. One that verifies can be read without leaving it, and protobuf and back give the same image, but for padding and
-// for unknown fields: of these the first way back may make known ones, and the second must change nothing more.
+// Any bytes as an image. One that verifies can be read without leaving it, and protobuf and back give the same image, but for
+// padding and for unknown fields: of these the first way back may make known ones, and the second must change nothing more.
 // The first byte chooses the message and how many of the last bytes are a segment.
 #include "message/fixture.h"
 #include "message_walk.h"

@@ -56,7 +56,8 @@ TEST_CASE("the layout table of Small") {
 
 TEST_CASE("the image of Small") {
   const MessageLayout& small = layout("test.Small");
-  const Wire wire = Wire().number(1, 1).number(2, static_cast<uint64_t>(-2)).text(3, "bob").number(4, 0).text(5, "\x07\xac\x02").text(6, Wire().number(1, 5)).number(9, 1);
+  const Wire wire = Wire().number(1, 1).number(2, static_cast<uint64_t>(-2)).text(3, "bob").number(4, 0).text(5, "\x07\xac\x02")
+                        .text(6, Wire().number(1, 5)).number(9, 1);
   CHECK(image_of(small, wire) == kGolden);
   const auto verified = verify(small, kGolden, {}, {});
   REQUIRE(verified.ok());
