@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <thread>
 
 namespace mrpc::stub {
 namespace {
@@ -231,7 +232,11 @@ Status Attachment::replace_rings(shm::ControlMessage& notice) {
     old_pending_ = true;
     for (auto& shard : old.shards) shard->submit_mutex.unlock();
   }
-  wake_all_sleepers(old);  // the daemon wakes nobody there any more
+  // The daemon wakes nobody there any more. A thread between its last look and its sleep would miss one wake: so until none is left.
+  while (old.regions.app_control().sleepers.load(std::memory_order_seq_cst) != 0) {
+    shm::futex_wake(&old.regions.daemon_control().wake_sequence, INT32_MAX);
+    std::this_thread::yield();
+  }
   std::vector<std::byte> body;
   shm::append_pod(body, *replace);
   return control_.send(abi::ControlKind::kRingReplaced, body);

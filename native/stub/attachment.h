@@ -70,8 +70,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   // The same, also ended by `point`, whose sequence() was `seen`.
   template <typename Ready>
   void sleep(uint64_t timeout_ns, const Ready& ready, WaitPoint* point, uint32_t seen = 0);
-  void wake_one_sleeper();
-  void wake_all_sleepers();  // after a change of state that `ready` sees
+  void wake_sleepers(int count);
   void flush_reclaims();
   void set_poll_armed(bool armed);
   int wake_fd() const { return rings_.load(std::memory_order_acquire)->wake_fd.get(); }
@@ -107,7 +106,6 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   void collect_passed();  // frees blocks whose slots the daemon has passed
   void free_offsets(std::span<const uint64_t> offsets);
   size_t poll_rings(Rings& rings, size_t slots_max, SlotSink& sink);
-  static void wake_all_sleepers(const Rings& rings);
   void on_reclaim(const abi::Slot& slot);
   void describe(abi::Slot& slot, SendBlock& block);
 
@@ -144,7 +142,8 @@ void Attachment::sleep(uint64_t timeout_ns, const Ready& ready, WaitPoint* point
   sleepers.fetch_add(1, std::memory_order_seq_cst);
   const uint32_t seen = sequence.load(std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (!dead() && !completions_waiting() && !ready()) {
+  const bool current = rings_.load(std::memory_order_seq_cst) == &rings;
+  if (current && !dead() && !completions_waiting() && !ready()) {
     if (point == nullptr) shm::futex_wait(&sequence, seen, timeout_ns);
     else point->sleep_with(point_seen, sequence, seen, timeout_ns);
   }

@@ -193,7 +193,7 @@ void ClientSession::cancel(Call::State& call) {
   if (!open) return;
   (void)send(call, abi::SlotKind::kCancel, 0, 0, 0, {});  // fails only when the attachment has ended: then it is cancelled, too
   if (finish(call, {StatusCode::kCancelled, false, nullptr, "cancelled by the caller"})) run_callback(call);
-  attachment_->wake_one_sleeper();  // the leader, if it waits for this call
+  attachment_->wake_sleepers(1);  // the leader, if it waits for this call
 }
 
 bool ClientSession::finish(Call::State& call, Reply reply) {
@@ -300,7 +300,7 @@ void ClientSession::close() {
   attachment_->detach();
   finish_all(attachment_->end_error());
   completion_point_.notify();
-  attachment_->wake_one_sleeper();
+  attachment_->wake_sleepers(1);
 }
 
 // ---- the completion thread

@@ -72,7 +72,7 @@ void Server::Impl::watch() {
       continue;
     }
     watched->cancel_all();
-    watched->attachment().wake_all_sleepers();
+    watched->wake_idle();
     if (stopped) return;
     if (renew()) continue;
     wait_for_news(-1, backoff_ms);
@@ -139,7 +139,7 @@ void Server::stop(uint64_t grace_ns) {
       if (!impl.offers[i].withdrawn) (void)session->withdraw(i, impl.offers[i].service);  // fails only when the daemon is gone
   }
   const auto session = impl.current();
-  session->attachment().wake_all_sleepers();
+  session->wake_idle();
   impl.renewed_point.notify();
   session->wait_for_open_calls(now_ns() + grace_ns);
   if (impl.closed.exchange(true)) return;

@@ -1,6 +1,7 @@
 #include "stub/server_session.h"
 
 #include <algorithm>
+#include <thread>
 
 namespace mrpc::stub {
 namespace {
@@ -135,7 +136,7 @@ IncomingPtr ServerSession::take() {
       queue_.pop_front();
       more = !queue_.empty();
     }
-    if (more || attachment_->completions_waiting()) attachment_->wake_one_sleeper();
+    if (more || attachment_->completions_waiting()) attachment_->wake_sleepers(1);
     Incoming::State& state = *call->state_;
     if (state.cancelled) continue;  // nobody waits for it any more
     if (resolve(state)) return call;
@@ -154,6 +155,14 @@ void ServerSession::idle(const std::atomic<bool>& stopped, uint64_t timeout_ns) 
   ++idle_workers_;
   attachment_->sleep(timeout_ns, [&] { return stopped.load(std::memory_order_acquire) || queued(); });
   --idle_workers_;
+}
+
+void ServerSession::wake_idle() {
+  // A worker between its last look and its sleep would miss one wake: so until none is left.
+  while (idle_workers_ != 0) {
+    attachment_->wake_sleepers(INT32_MAX);
+    std::this_thread::yield();
+  }
 }
 
 bool ServerSession::queued() {

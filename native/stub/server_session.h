@@ -59,6 +59,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   IncomingPtr take();     // a call, if one is queued; wakes another worker if there are more
   // An idle worker: polls briefly where cores are to spare, then sleeps until something comes or `stopped`.
   void idle(const std::atomic<bool>& stopped, uint64_t timeout_ns);
+  void wake_idle();  // all of them, for good: after `stopped`, or when the attachment has ended
   // A handler waits for its stream; returns early now and then.
   template <typename Ready>
   void wait(Incoming::State& call, const Ready& ready, uint64_t timeout_ns);
@@ -105,7 +106,7 @@ void ServerSession::wait(Incoming::State& call, const Ready& ready, uint64_t tim
   const uint32_t seen = call.point.sequence();
   poll();
   if (ready()) return;
-  if (idle_workers_ != 0 && queued()) attachment_->wake_one_sleeper();
+  if (idle_workers_ != 0 && queued()) attachment_->wake_sleepers(1);
   attachment_->sleep(timeout_ns, ready, &call.point, seen);
 }
 

@@ -9,7 +9,6 @@ namespace {
 
 constexpr int kLockSpins = 64;
 constexpr uint64_t kRoomPauseMaxNs = 1'000'000;
-constexpr int kWakeRounds = 100;
 
 // Held for a hundred nanoseconds or so: polling briefly beats sleeping.
 std::unique_lock<std::mutex> lock_briefly(std::mutex& mutex) {
@@ -172,20 +171,10 @@ size_t Attachment::poll_rings(Rings& rings, size_t slots_max, SlotSink& sink) {
   return count;
 }
 
-void Attachment::wake_one_sleeper() {
+void Attachment::wake_sleepers(int count) {
   const auto& regions = rings_.load(std::memory_order_acquire)->regions;
   if (regions.app_control().sleepers.load(std::memory_order_seq_cst) != 0)
-    shm::futex_wake(&regions.daemon_control().wake_sequence, 1);
-}
-
-void Attachment::wake_all_sleepers() { wake_all_sleepers(*rings_.load(std::memory_order_acquire)); }
-
-void Attachment::wake_all_sleepers(const Rings& rings) {
-  // A thread between its last look and its sleep would miss one wake; it is never there for long.
-  for (int i = 0; i < kWakeRounds && rings.regions.app_control().sleepers.load(std::memory_order_acquire) != 0; ++i) {
-    shm::futex_wake(&rings.regions.daemon_control().wake_sequence, INT32_MAX);
-    pause_ns(50'000);
-  }
+    shm::futex_wake(&regions.daemon_control().wake_sequence, count);
 }
 
 void Attachment::set_poll_armed(bool armed) {
