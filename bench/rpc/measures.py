@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.common.process import NotStarted
 from bench.common.report import Report
 from bench.common.statistics import percentile
 from bench.rpc import relay
@@ -69,7 +70,7 @@ class Bench:
         order = [name for name in names or self.systems if name in self.systems and (name != SMALL_ONLY or size in SMALL)]
         for repeat in range(self.scale.repeats):
             shift = repeat % max(1, len(order))
-            for name in order[shift:] + order[:shift]:
+            for name in filter(self.systems.__contains__, order[shift:] + order[:shift]):
                 yield name, self.systems[name], self.clients[name]
 
     def do(self, name: str, work: str, **arguments: Any) -> Any:
@@ -79,8 +80,12 @@ class Bench:
         except RuntimeError as error:
             self.report.notes.append(f"{name} failed at {work} {arguments}: {error}")
             self.clients[name].child.process.kill()
+        try:
             self.clients[name] = self.stack.enter_context(self.systems[name].client())
-            return None
+        except NotStarted as error:
+            self.report.notes.append(f"{name} is left out from here on: {error}")
+            del self.systems[name]
+        return None
 
 
 @contextmanager

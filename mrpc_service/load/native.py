@@ -65,18 +65,9 @@ def _read_stderr(lines: Any, errors: list[str], progress: Callable[[dict[str, in
 
 
 @contextmanager
-def null_server(target: str = "0", schema: str | None = None) -> Iterator[str]:
-    """A server that does as little as possible, for the time of the block.
-
-    Args:
-        target: a TCP port for HTTP and gRPC (0: any), or mrpc:///pkg.Service.
-        schema: file with the FileDescriptorSet, for mrpc.
-
-    Yields:
-        The port, or the service's name.
-    """
-    command = [find_binary(), "--null-server", target, *(["--schema", schema] if schema else [])]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def null_server() -> Iterator[str]:
+    """A server for HTTP and gRPC that does as little as possible, for the time of the block. Yields its loopback port."""
+    process = subprocess.Popen([find_binary(), "--null-server", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
         if not line.startswith("null server on "):

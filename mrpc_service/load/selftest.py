@@ -1,5 +1,6 @@
-"""Is the generator quick enough to judge others? It is run flat out against servers that do next to nothing, and its own CPU
-time per call, which does not depend on the server, gives the rate that one core of it could make."""
+"""Is the generator quick enough to judge others? It is run flat out, and its own CPU time per call, which does not depend on the
+server, gives the rate that one core of it could make. For HTTP and gRPC that is measured against a server that does next to
+nothing; for mRPC against the target itself, since a null server on the mesh would be given other callers' calls."""
 
 from __future__ import annotations
 
@@ -36,13 +37,6 @@ def null_speeds(seconds: float) -> list[Speed]:
             measure(f"http://127.0.0.1:{port}/", [], seconds),
             measure(f"grpc://127.0.0.1:{port}/null.Null/Call", ["--connections", "1"], seconds),
         ]
-
-
-def null_mrpc_speed(method_path: str, arguments: list[str], schema: str, seconds: float) -> Speed:
-    """Of mRPC against the native null server, which offers the service of `method_path` for that time."""
-    service = method_path.strip("/").rpartition("/")[0]
-    with native.null_server(f"mrpc:///{service}", schema):
-        return measure(f"mrpc:///{method_path.strip('/')}", arguments, seconds)
 
 
 def verdict(own: Speed, target: Speed) -> tuple[float, bool]:

@@ -26,12 +26,10 @@ int fail(const Error& error) {
 }
 
 Status serve_null(const Options& options) {
-  constexpr std::string_view kScheme = "mrpc:///";
   const std::string& at = options.null_server;
-  if (at.starts_with(kScheme)) return serve_null_mrpc(at.substr(kScheme.size()), options.schema_file);
   uint16_t port = 0;
   const auto [end, error] = std::from_chars(at.data(), at.data() + at.size(), port);
-  if (error != std::errc{} || end != at.data() + at.size()) return invalid_argument("--null-server needs a port or mrpc:///pkg.Service");
+  if (error != std::errc{} || end != at.data() + at.size()) return invalid_argument("--null-server needs a port");
   return serve_null_tcp(port);
 }
 

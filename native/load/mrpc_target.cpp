@@ -3,10 +3,11 @@
 #include <sys/epoll.h>
 
 #include <cstring>
+#include <fstream>
+#include <iterator>
 
 #include "load/clock.h"
 #include "load/payloads.h"
-#include "load/schema_file.h"
 #include "load/target.h"
 #include "message/image.h"
 #include "shm/block.h"
@@ -139,6 +140,15 @@ class MrpcTarget final : public Target {
   std::vector<uint32_t> done_;  // told in the next turn
   uint64_t epoch_ = 0;
 };
+
+// A serialised google.protobuf.FileDescriptorSet. Errors: kInvalidArgument.
+Result<std::vector<std::byte>> read_schema_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return invalid_argument("mrpc:/// needs --schema FILE, a serialised FileDescriptorSet");
+  std::vector<std::byte> bytes;
+  for (std::istreambuf_iterator<char> at(file), end; at != end; ++at) bytes.push_back(static_cast<std::byte>(*at));
+  return bytes;
+}
 
 Result<std::vector<std::vector<std::byte>>> encode(const message::MessageLayout& layout, const std::string& payloads_file) {
   auto payloads = read_payloads(payloads_file);

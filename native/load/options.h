@@ -31,7 +31,7 @@ struct Options {
   std::string payloads_file;  // grpc, mrpc: records of {u32 length, protobuf bytes}
   std::string schema_file;    // mrpc: serialised google.protobuf.FileDescriptorSet
   std::vector<std::pair<std::string, std::string>> metadata;  // headers of each call
-  std::string null_server;    // be the null server instead: a TCP port, or mrpc:///pkg.Service
+  std::string null_server;    // be the null server instead, on this loopback port
 };
 
 // Errors: kInvalidArgument with the option's name.
