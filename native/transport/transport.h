@@ -1,5 +1,5 @@
 // The transport contract: how call frames pass between two shards, on one daemon (local), over TCP, or in a
-// simulation (fake). One conformance suite (tests/native/transport_conformance.h) is instantiated for each.
+// simulation (fake). One conformance suite (tests/native/transport/transport_conformance.h) is instantiated for each.
 //
 // A Transport belongs to one shard and is only touched by its thread. Links are multiplexed: frames of many calls share one,
 // frames of one call keep their order, large payloads of one call do not hold up small ones of another for more than

@@ -54,11 +54,10 @@ size_t TcpTransport::poll(uint64_t now_ns, size_t events_max, const std::functio
   now_ns_ = now_ns;
   dirty_ = false;
   if (!adopted_.empty()) begin_adopted();
-  if (now_ns_ >= timer_ns_) run_timers();
-
   epoll_event ready[kEpollEventsMax];
   const int count = epoll_wait(epoll_.get(), ready, kEpollEventsMax, 0);
   for (int i = 0; i < count; ++i) service(ready[i].data.u64, ready[i].events);
+  if (now_ns_ >= timer_ns_) run_timers();  // after reading: what has come is no silence
 
   const size_t delivered = deliver(events_max, sink);
   for (const auto& [id, connection] : connections_) flush(*connection);

@@ -237,19 +237,20 @@ TEST_CASE_TEMPLATE_DEFINE("connecting outlasts the absence of a listener", Rig, 
 TEST_CASE_TEMPLATE_DEFINE("soak: 10,000 frames of 100 calls", Rig, conforms_soak) {
   Harness<Rig> h;
   h.connect_and_wait();
-  std::map<uint64_t, uint32_t> next;
+  std::map<uint64_t, uint32_t> sequences, next;  // by call
   uint32_t received = 0;
+  const auto blobs = [](uint64_t call, uint32_t sequence) {
+    return sequence % 5 == 0 ? std::vector<uint64_t>{call * 7 + 1} : std::vector<uint64_t>{};
+  };
   h.server.on_frame = [&](Frame&& frame) {
     REQUIRE(frame.sequence == next[frame.call_id]++);
-    REQUIRE(intact(frame, frame.head.size(), frame.sequence % 5 == 0 ? std::vector<uint64_t>{frame.call_id * 7 + 1} : std::vector<uint64_t>{}));
+    REQUIRE(intact(frame, frame.head.size(), blobs(frame.call_id, frame.sequence)));
     ++received;
   };
   for (uint32_t i = 0; i < 10'000; ++i) {
     const uint64_t call = mix(i) % 2 == 0 ? i % 100 : (i * 7) % 100;
-    static thread_local std::map<uint64_t, uint32_t> sequences;
-    if (i == 0) sequences.clear();
     const uint32_t sequence = sequences[call]++;
-    h.send(h.client, make_frame(call, sequence, mix(i * 3) % 2000, sequence % 5 == 0 ? std::vector<uint64_t>{call * 7 + 1} : std::vector<uint64_t>{}));
+    h.send(h.client, make_frame(call, sequence, mix(i * 3) % 2000, blobs(call, sequence)));
     if (i % 97 == 0) h.step();
   }
   h.pump_until([&] { return received == 10'000; });
