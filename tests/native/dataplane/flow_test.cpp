@@ -1,0 +1,207 @@
+// Flow control, parking, large messages and streams.
+#include "dataplane/rig.h"
+
+namespace mrpc::dataplane::testing {
+
+TEST_CASE("calls for a server that does not drain are parked, then refused on that edge only; none is lost") {
+  Config config;
+  config.ring_slots = 128;
+  config.parked_calls_max = 50;
+  Rig rig(config);
+  App other(3, abi::Role::kServer, "other-app", config);
+  rig.add(other);
+  rig.offer(other);
+  rig.others.push_back(3);
+  App narrow(4, abi::Role::kClient, "narrow", config);
+  rig.add(narrow);
+  rig.bind(narrow, rig.schema, "other-app");
+  rig.others.push_back(4);
+  App flood(5, abi::Role::kClient, "flood", config);
+  rig.add(flood);
+  rig.bind(flood, rig.schema, "echo-app");
+  rig.others.push_back(5);
+
+  int refused = 0, answered = 0;
+  const auto collect = [&] {
+    while (auto arrival = flood.take()) {
+      if (arrival->kind() != SlotKind::kStatus) continue;
+      refused += arrival->code() == StatusCode::kResourceExhausted;
+      answered += arrival->code() == StatusCode::kOk;
+    }
+  };
+  for (uint64_t id = 1; id <= 300; ++id) {
+    flood.open(Rig::kHandles, id, rig.payload("flood"));
+    rig.settle();
+    collect();
+  }
+  CHECK(refused == 300 - 64 - 1 - 50);  // what the ring takes, the first in line, and what may wait behind it
+  narrow.open(Rig::kHandles, 1, rig.payload("other edge"));
+  rig.settle();
+  const auto passed = other.take();
+  REQUIRE(passed.has_value());
+  CHECK(rig.name_of(*passed) == "other edge");
+  for (int round = 0; round < 200; ++round) {
+    while (auto request = rig.server.take()) rig.server.say(SlotKind::kStatus, request->slot.call_id, request->image);
+    rig.settle();
+    collect();
+  }
+  CHECK(answered == 300 - refused);
+}
+
+TEST_CASE("an application that keeps its receive blocks stops its own replies until it gives some back") {
+  Config config;
+  config.receive_quota_bytes = 1 << 20;
+  Rig rig(config);
+  const std::string big(200'000, 'b');
+  std::vector<uint64_t> kept;
+  for (uint64_t id = 1; id <= 8; ++id) {
+    rig.client.open(Rig::kHandles, id, rig.payload("small"));
+    rig.settle();
+    auto request = rig.server.take();
+    while (request->kind() == SlotKind::kReclaim) request = rig.server.take();  // of its last reply
+    rig.server.say(SlotKind::kStatus, request->slot.call_id, rig.payload("", big));
+    rig.settle();
+    while (auto arrival = rig.client.take(true))
+      if (arrival->kind() == SlotKind::kStatus) kept.push_back(arrival->slot.offset);
+  }
+  CHECK(kept.size() < 8);
+  const size_t before = kept.size();
+  for (const uint64_t offset : kept) rig.client.reclaim(offset);
+  rig.settle();
+  while (auto arrival = rig.client.take(true))
+    if (arrival->kind() == SlotKind::kStatus) kept.push_back(arrival->slot.offset);
+  CHECK(kept.size() == 8);
+  CHECK(before > 0);
+}
+
+TEST_CASE("a blob goes from heap to heap in bounded turns, and a neighbour's small call passes it") {
+  Rig rig;
+  App other(3, abi::Role::kServer, "other-app", rig.config);
+  rig.add(other);
+  rig.offer(other);
+  App narrow(4, abi::Role::kClient, "narrow", rig.config);
+  rig.add(narrow);
+  rig.bind(narrow, rig.schema, "other-app");
+  App sender(5, abi::Role::kClient, "sender", rig.config);
+  rig.add(sender);
+  rig.bind(sender, rig.schema, "echo-app");
+
+  constexpr uint64_t kBytes = 8 << 20;
+  const auto& layout = *rig.schema->message("test.Payload");
+  std::vector<std::byte> inline_part(layout.struct_bytes);
+  const message::Ref ref{static_cast<uint32_t>(abi::align_up(inline_part.size(), abi::kBlobAlign)), kBytes};
+  std::memcpy(inline_part.data() + layout.by_name("data")->offset, &ref, sizeof ref);
+  const abi::Segment segment{sender.take_heap(kBytes), kBytes, abi::kSendRegion, 0};
+  for (uint64_t i = 0; i < kBytes; ++i) sender.heap()[segment.offset + i] = static_cast<std::byte>(i * 7);
+  abi::Slot slot = sender.write(inline_part, {}, std::span(&segment, 1));
+  slot.kind = static_cast<uint8_t>(SlotKind::kOpen);
+  slot.flags = abi::kEnd | abi::kHasMessage | abi::kHold;
+  slot.handle = Rig::kHandles;
+  slot.call_id = 1;
+  sender.submit_slot(slot);
+  rig.shard.ring(5);
+  rig.shard.turn();
+  CHECK_FALSE(rig.server.take().has_value());  // one turn does not carry 8 MiB
+  narrow.open(Rig::kHandles, 1, rig.payload("quick"));
+  rig.shard.ring(4);
+  rig.shard.turn();
+  CHECK(other.take().has_value());
+  CHECK_FALSE(rig.server.take().has_value());
+  rig.others = {3, 4, 5};
+  rig.settle();
+  const auto request = rig.server.take();
+  REQUIRE(request.has_value());
+  const auto view = message::root_view(layout, request->image);
+  const auto data = view.text(*layout.by_name("data"));
+  REQUIRE(data.size() == kBytes);
+  bool same = true;
+  for (uint64_t i = 0; i < kBytes; ++i) same &= data[i] == static_cast<char>(i * 7);
+  CHECK(same);
+  rig.settle();
+  const auto reclaimed = sender.take();
+  REQUIRE(reclaimed.has_value());
+  CHECK(reclaimed->kind() == SlotKind::kReclaim);
+  CHECK(reclaimed->slot.offset == slot.offset);
+}
+
+TEST_CASE("a message over the limit ends its call, and is given back") {
+  Config config;
+  config.message_bytes_max = 100'000;
+  Rig rig(config);
+  const auto image = rig.payload("", std::string(300'000, 'x'));
+  rig.client.open(Rig::kHandles, 1, image);
+  rig.settle();
+  bool reclaimed = false, refused = false;
+  while (auto arrival = rig.client.take()) {
+    reclaimed |= arrival->kind() == SlotKind::kReclaim;
+    refused |= arrival->kind() == SlotKind::kStatus && arrival->code() == StatusCode::kResourceExhausted;
+  }
+  CHECK(reclaimed);
+  CHECK(refused);
+}
+
+TEST_CASE("long checks are done elsewhere, and later calls of the same application wait for them") {
+  Rig rig;
+  rig.client.open(Rig::kHandles, 1, rig.payload("long", std::string(400'000, 'x')));
+  rig.client.open(Rig::kHandles, 2, rig.payload("short"));
+  rig.settle(false);
+  CHECK(rig.world.long_jobs.size() == 1);
+  CHECK_FALSE(rig.server.take().has_value());
+  rig.settle();
+  CHECK(rig.name_of(*rig.server.take()) == "long");
+  CHECK(rig.name_of(*rig.server.take()) == "short");
+}
+
+TEST_CASE("an application that dies while its message is checked leaves nothing behind") {
+  Rig rig;
+  rig.client.open(Rig::kHandles, 1, rig.payload("long", std::string(400'000, 'x')));
+  rig.settle(false);
+  rig.shard.remove_port(2, "gone");
+  rig.settle();
+  CHECK_FALSE(rig.server.take().has_value());
+  CHECK(rig.shard.clients().open_calls() == 0);
+}
+
+TEST_CASE("a stream keeps its order both ways, and ends with a status") {
+  Rig rig;
+  rig.client.open(Rig::kHandles + 1, 1, rig.payload("0"), 0);
+  for (uint32_t i = 1; i <= 10; ++i) rig.client.say(SlotKind::kMessage, 1, rig.payload(std::to_string(i)), i);
+  rig.client.say(SlotKind::kHalfClose, 1, {});
+  rig.settle();
+  uint64_t call = 0;
+  for (uint32_t i = 0; i <= 10; ++i) {
+    const auto arrival = rig.server.take();
+    REQUIRE(arrival.has_value());
+    call = arrival->slot.call_id;
+    CHECK(arrival->slot.sequence == i);
+    CHECK(rig.name_of(*arrival) == std::to_string(i));
+    rig.server.say(SlotKind::kMessage, call, arrival->image, i);
+  }
+  CHECK(rig.server.take()->kind() == SlotKind::kHalfClose);
+  rig.server.say(SlotKind::kStatus, call, {});
+  rig.settle();
+  for (uint32_t i = 0; i <= 10; ++i) CHECK(rig.name_of(rig.reply()) == std::to_string(i));
+  CHECK(rig.reply().kind() == SlotKind::kStatus);
+}
+
+TEST_CASE("credit bounds what a stream's sender may have under way") {
+  Rig rig;
+  rig.client.open(Rig::kHandles + 1, 1, rig.payload("0"), 0);
+  rig.settle();
+  const uint64_t call = rig.server.take()->slot.call_id;
+  for (uint32_t i = 1; i <= kStreamWindow; ++i) rig.client.say(SlotKind::kMessage, 1, rig.payload("m"), i);
+  abi::Slot credit{};
+  credit.kind = static_cast<uint8_t>(SlotKind::kCredit);
+  credit.call_id = call;
+  credit.aux = 1;
+  rig.server.submit_slot(credit);
+  rig.settle();
+  CHECK(rig.reply().kind() == SlotKind::kCredit);
+  rig.client.say(SlotKind::kMessage, 1, rig.payload("m"), kStreamWindow + 1);
+  rig.settle();
+  CHECK_FALSE(rig.client.take().has_value());
+  rig.client.say(SlotKind::kMessage, 1, rig.payload("one too many"), kStreamWindow + 2);
+  CHECK(rig.reply().code() == StatusCode::kResourceExhausted);
+}
+
+}  // namespace mrpc::dataplane::testing
