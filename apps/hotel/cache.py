@@ -60,7 +60,7 @@ class RedisCache:
         if not keys:
             return {}
         values = self._try(lambda: [value and json.loads(value) for value in self._redis.mget(keys)], default=[])
-        return {hotel_id: value for hotel_id, value in zip(ids, values) if isinstance(value, list)}
+        return {hotel_id: value for hotel_id, value in zip(ids, values, strict=False) if isinstance(value, list)}
 
     def _put(self, kind: str, rows: dict[str, Row]) -> None:
         def write() -> None:

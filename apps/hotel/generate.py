@@ -50,7 +50,7 @@ def descriptors(out: Path) -> bytes:
 def _command(system: str, out: Path) -> list[str]:
     if system == "mrpc":
         return [sys.executable, "-m", "mrpc.protoc", "-I", str(SCHEMA.parent), "--out", str(out), "--opt", "grpc_names",
-                SCHEMA.name]
+                "--opt", "imports=relative", SCHEMA.name]
     # Seen under this path, the schema makes hotel_pb2_grpc import its sibling by its full name: gRPC's compiler knows
     # no relative imports.
     package = f"apps/hotel/generated/{system}"

@@ -63,7 +63,7 @@ class HotelApp:
         generate.ensure(self.rpc)
         self.folder = Path(tempfile.mkdtemp(prefix="hotel-"))
         self._environment = {"HOTEL_RPC": self.rpc, "OPENBLAS_NUM_THREADS": "1",
-                             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+                             "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))}
         try:
             self._start()
         except BaseException:
@@ -110,7 +110,7 @@ class HotelApp:
             wanted += [f"{name} inbound" for name in SERVICES] + [f"{caller} to {callee}" for caller, callee in edges]
         first = self._base_port
         ports = range(first, first + len(wanted)) if first else free_ports(len(wanted))
-        self._ports = dict(zip(wanted, ports))
+        self._ports = dict(zip(wanted, ports, strict=True))
         self.url = f"http://127.0.0.1:{self._ports['frontend']}"
 
     def _start_daemon(self) -> None:
@@ -171,9 +171,11 @@ class HotelApp:
                 fetch(self.url + path)
                 return
             except urllib.error.HTTPError as error:
+                with error:
+                    text = error.read().decode(errors="replace")
                 self.check()
                 if error.code != 503 or time.monotonic() > deadline:
-                    raise StartError(f"GET {path} failed: {error.read().decode(errors='replace')}") from error
+                    raise StartError(f"GET {path} failed: {text}") from error
             time.sleep(0.05)
 
     def _stop(self) -> None:

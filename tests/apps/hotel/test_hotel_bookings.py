@@ -4,6 +4,7 @@ import multiprocessing
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ HOTEL, ROOMS = "1", 200
 
 def nights_by_booking(folder: Path, hotel: str) -> list[tuple[str, int]]:
     """(night, rooms) added up from the bookings themselves, not from the table that bookings.py decides by."""
-    with sqlite3.connect(folder / "reservation.db") as connection:
+    with closing(sqlite3.connect(folder / "reservation.db")) as connection:
         return connection.execute(
             "WITH RECURSIVE stay(night, out_date, rooms) AS ("
             " SELECT in_date, out_date, rooms FROM booking WHERE hotel_id = ?"

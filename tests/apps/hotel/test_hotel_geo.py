@@ -47,7 +47,7 @@ def test_agrees_with_brute_force_anywhere(places, lat, lon, k, radius_km):
     assert len(brute_force(points, lat, lon, k, radius_km - slack)) <= len(found)
     assert len(found) <= len(brute_force(points, lat, lon, k, radius_km + slack))
     assert len(set(found)) == len(found)
-    for name, (wanted, _) in zip(found, expected):
+    for name, (wanted, _) in zip(found, expected, strict=False):
         assert distance[name] == pytest.approx(wanted, abs=slack)
 
 

@@ -24,7 +24,8 @@ def ask(app: HotelApp, path: str, query: dict, form: dict | None = None) -> tupl
         with urllib.request.urlopen(f"{app.url}{path}?{urlencode(query)}", body, timeout=20) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+        with error:
+            return error.code, error.read().decode()
 
 
 def ids(answer: tuple[int, str]) -> list[str]:

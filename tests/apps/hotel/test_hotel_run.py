@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import urllib.error
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -23,8 +24,9 @@ BOOKING = {"inDate": "2015-06-09", "outDate": "2015-06-11", "hotelId": "1", "use
 def status_of_booking(app: HotelApp, customer: str) -> tuple[int, str]:
     try:
         return 200, fetch(f"{app.url}/reservation?{urlencode({**BOOKING, 'customerName': customer})}")
-    except run.urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
 
 
 def descendants_of(pids: list[int]) -> list[int]:
@@ -84,14 +86,14 @@ def test_a_service_that_dies_gives_503_and_is_noticed(system):
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, -9)])
 def test_nothing_outlives_the_runner(system, number, code, tmp_path):
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    runner = subprocess.Popen([sys.executable, "-m", "apps.hotel.run", "--rpc", system], stdout=subprocess.PIPE,
-                              text=True, env=environment, cwd=run.ROOT)
-    lines = [runner.stdout.readline(), runner.stdout.readline()]
-    assert "Processes" in lines[1]
-    children = psutil.Process(runner.pid).children(recursive=True)
-    assert len(children) >= 8
-    runner.send_signal(number)
-    assert runner.wait(30) == code
+    with subprocess.Popen([sys.executable, "-m", "apps.hotel.run", "--rpc", system], stdout=subprocess.PIPE,
+                          text=True, env=environment, cwd=run.ROOT) as runner:
+        lines = [runner.stdout.readline(), runner.stdout.readline()]
+        assert "Processes" in lines[1]
+        children = psutil.Process(runner.pid).children(recursive=True)
+        assert len(children) >= 8
+        runner.send_signal(number)
+        assert runner.wait(30) == code
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
     if number != signal.SIGKILL:
