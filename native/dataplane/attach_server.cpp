@@ -10,6 +10,8 @@
 #include <cstring>
 #include <future>
 
+#include "dataplane/hello.h"
+
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
 #endif
@@ -148,28 +150,16 @@ Status AttachServer::on_message(uint32_t id, Connection& connection, shm::Contro
 
 Status AttachServer::on_hello(uint32_t id, Connection& connection, const shm::ControlMessage& message) {
   if (connection.attachment) return invalid_argument("hello said twice");
-  const auto hello = message.head<abi::Hello>();
+  const auto hello = parse_hello(message);
   if (!hello) return hello.error();
-  if (hello->endian_probe != abi::kEndianProbe) return invalid_argument("hello of another byte order");
-  if (hello->level_min > abi::kLevel || hello->level_max < abi::kLevelOldest || hello->level_min > hello->level_max)
-    return Error{StatusCode::kFailedPrecondition,
-                 "the application speaks ABI levels " + std::to_string(hello->level_min) + " to " + std::to_string(hello->level_max) +
-                     ", mrpcd " + std::to_string(abi::kLevelOldest) + " to " + std::to_string(abi::kLevel) + "; install matching versions"};
-  if (hello->label_bytes > abi::kLabelBytesMax || hello->token_bytes > abi::kTokenBytesMax || hello->reserved != 0 ||
-      message.body.size() != sizeof(abi::Hello) + hello->label_bytes + hello->token_bytes)
-    return invalid_argument("malformed hello");
-  if (hello->role != static_cast<uint32_t>(abi::Role::kClient) && hello->role != static_cast<uint32_t>(abi::Role::kServer))
-    return invalid_argument("hello with an unknown role");
   if (!connection.pidfd)
     return Error{StatusCode::kFailedPrecondition, "the kernel cannot tell which process attaches (SO_PEERPIDFD); Linux 6.5 or later is needed"};
   ucred peer{};
   socklen_t bytes = sizeof peer;
   if (::getsockopt(connection.socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &bytes) != 0) return internal_error("SO_PEERCRED failed");
-  const auto rest = message.tail(sizeof(abi::Hello));
-  auto app = registrar_.identify(peer.uid, text_of(rest.subspan(hello->label_bytes)));
+  auto app = registrar_.identify(peer.uid, hello->token);
   if (!app) return app.error();
-  return welcome(id, connection, message, *hello,
-                 {peer.uid, peer.pid, *app, "uid:" + std::to_string(peer.uid), text_of(rest.first(hello->label_bytes))});
+  return welcome(id, connection, message, hello->head, {peer.uid, peer.pid, *app, "uid:" + std::to_string(peer.uid), hello->label});
 }
 
 Status AttachServer::welcome(uint32_t id, Connection& connection, const shm::ControlMessage& message, const abi::Hello& hello, Identity identity) {
