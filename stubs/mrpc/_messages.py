@@ -52,7 +52,8 @@ class Message(_native.Message):
         """Paths of required fields (proto2) that are not set."""
         from mrpc import _messages_google
 
-        return _messages_google.to_google(self).FindInitializationErrors()
+        missing: list[str] = _messages_google.to_google(self).FindInitializationErrors()
+        return missing
 
     def UnknownFields(self) -> Any:
         """google.protobuf's UnknownFieldSet of the fields that the class does not know."""
@@ -143,7 +144,7 @@ class EnumType:
         return list(self._pairs)
 
     def __getattr__(self, name: str) -> int:
-        numbers = self.__dict__.get("_numbers", {})
+        numbers: dict[str, int] = self.__dict__.get("_numbers", {})
         if name in numbers:
             return numbers[name]
         raise AttributeError(f"Enum {self.__dict__.get('_full_name')} has no value defined for name {name!r}")
@@ -178,7 +179,7 @@ class File:
             self._files.update(dependency._files)
         self._files[name] = serialized
         file_set = b"".join(b"\n" + _varint(len(data)) + data for data in self._files.values())
-        self.schema = _native.Schema(file_set, tuple(dependency.schema for dependency in dependencies))
+        self.schema: _native.Schema = _native.Schema(file_set, tuple(dependency.schema for dependency in dependencies))
 
     def message(self, full_name: str, owner: type[Message] | None = None) -> Any:
         """Makes a message class; a nested one becomes an attribute of `owner`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar, Union
 
 Request = TypeVar("Request", contravariant=True)
@@ -62,12 +62,14 @@ class AsyncUnaryStream(Protocol[Request, Reply]):
 class AsyncStreamUnary(Protocol[Request, Reply]):
     """Many requests, one reply, in asyncio."""
 
-    def __call__(self, request_iterator: Any = None, timeout: float | None = None, metadata: Any = None, **keywords: Any) -> Awaitable[Reply]: ...
+    def __call__(
+        self, request_iterator: AsyncIterable[Request] | Iterable[Request] | None = None, timeout: float | None = None, metadata: Any = None, **keywords: Any
+    ) -> Awaitable[Reply]: ...
 
 
 class AsyncStreamStream(Protocol[Request, Reply]):
     """Many requests, many replies, in asyncio."""
 
     def __call__(
-        self, request_iterator: Any = None, timeout: float | None = None, metadata: Any = None, **keywords: Any
+        self, request_iterator: AsyncIterable[Request] | Iterable[Request] | None = None, timeout: float | None = None, metadata: Any = None, **keywords: Any
     ) -> AsyncIterator[Reply]: ...

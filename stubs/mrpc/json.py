@@ -15,13 +15,15 @@ M = TypeVar("M", bound=Message)
 def to_json(message: Message, **options: Any) -> str:
     """`message` as JSON text. `options` are those of google.protobuf.json_format.MessageToJson."""
     options.setdefault("descriptor_pool", message.DESCRIPTOR.file.pool)
-    return json_format.MessageToJson(to_google(message), **options)
+    text: str = json_format.MessageToJson(to_google(message), **options)
+    return text
 
 
 def to_dict(message: Message, **options: Any) -> dict[str, Any]:
     """`message` as what JSON text would parse to. `options` are those of google.protobuf.json_format.MessageToDict."""
     options.setdefault("descriptor_pool", message.DESCRIPTOR.file.pool)
-    return json_format.MessageToDict(to_google(message), **options)
+    value: dict[str, Any] = json_format.MessageToDict(to_google(message), **options)
+    return value
 
 
 def from_json(cls: type[M], text: str | bytes, **options: Any) -> M:

@@ -90,7 +90,7 @@ class ModuleWriter:
             code.line("import mrpc as _mrpc")
             code.line("from mrpc._service_info import MethodInfo as _MethodInfo, ServiceInfo as _ServiceInfo")
             imports.write(code)
-        return code.text() + "\n" + body.text()
+        return code.text() + "\n" + body.text().lstrip("\n")
 
     def _file(self, code: Code, imports: Imports) -> None:
         proto = FileDescriptorProto()
@@ -103,7 +103,7 @@ class ModuleWriter:
             for literal in literals[:-1]:
                 code.line(literal)
             code.line(f"{literals[-1]},")
-            code.line(f"dependencies=({''.join(f'{self._dependency(name, imports)}, ' for name in proto.dependency).rstrip()}),")
+            code.line(f"dependencies=[{', '.join(self._dependency(name, imports) for name in proto.dependency)}],")
             with code.block("docs={"):
                 for name, text in self.source.docs().items():
                     code.line(f"{name!r}: {text!r},")

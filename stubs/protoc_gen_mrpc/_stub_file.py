@@ -103,7 +103,7 @@ class StubFileWriter:
         if not fields:
             return code.line("def __init__(self) -> None: ...")
         with code.block("def __init__("):
-            code.line("self,")
+            code.line("_self," if any(field.name == "self" for field in fields) else "self,")
             code.line("*,")
             for field in fields:
                 code.line(f"{field.name}: {self._argument(field)} | None = ...,")
@@ -121,7 +121,8 @@ class StubFileWriter:
                 code.line("@_typing.overload")
             choices = ", ".join(repr(name) for name in fields)
             oneof = message.oneof_decl[i].name
-            code.line(f"def WhichOneof(self, oneof_group: _typing.Literal[{oneof!r}]) -> _typing.Literal[{choices}] | None: ...")
+            ignore = "" if len(names) > 1 and i != min(names) else "  # type: ignore[override]"  # only these names exist
+            code.line(f"def WhichOneof(self, oneof_group: _typing.Literal[{oneof!r}]) -> _typing.Literal[{choices}] | None: ...{ignore}")
 
     # ---- types -------------------------------------------------------------------------------------------------
 
