@@ -62,6 +62,8 @@ bool pause_for_service(uint64_t deadline_ns) {
   return !signal_raised();
 }
 
+bool is_true(PyObject* object) { return object && PyObject_IsTrue(object) == 1; }
+
 // Binds, and with `wait_for_ready` keeps trying while there is no daemon or no such service. False with an exception set.
 bool bind_service(UnaryCall& call, bool wait_for_ready, uint64_t deadline_ns) {
   for (;;) {
@@ -89,15 +91,13 @@ stub::Client* ready_client(UnaryCall& call, const CallArguments& arguments, uint
   }
   stub::Client* client = channel.attached();
   if (client && call.target.service->bound()) return client;
-  const bool wait = arguments.wait_for_ready && PyObject_IsTrue(arguments.wait_for_ready) == 1;
-  return bind_service(call, wait, deadline_ns) ? channel.attached() : nullptr;
+  return bind_service(call, is_true(arguments.wait_for_ready), deadline_ns) ? channel.attached() : nullptr;
 }
 
 // ---- one call ------------------------------------------------------------------------------------------
 
 struct Prepared {
   stub::Client* client = nullptr;
-  uint64_t deadline_ns = 0;
   stub::SendBlock block;
 };
 
@@ -117,11 +117,11 @@ bool check_request(const UnaryCall& call, PyObject* request) {
 }
 
 // Writes the request into shared memory. False with an exception set.
-bool prepare(UnaryCall& call, const CallArguments& arguments, Prepared& prepared) {
+bool prepare(UnaryCall& call, const CallArguments& arguments, uint64_t deadline_ns, Prepared& prepared) {
   MetadataList metadata;
-  if (!check_request(call, arguments.request) || !arguments.deadline(prepared.deadline_ns)) return false;
+  if (!check_request(call, arguments.request)) return false;
   if (!read_metadata(call, arguments, metadata)) return false;
-  stub::Client* client = prepared.client = ready_client(call, arguments, prepared.deadline_ns);
+  stub::Client* client = prepared.client = ready_client(call, arguments, deadline_ns);
   if (!client) return false;
   const Outgoing outgoing{arguments.request, &metadata, {}, {}};
   prepared.block = build_block(*client, [client](uint64_t bytes) { return client->allocate(bytes); }, outgoing);
@@ -129,12 +129,12 @@ bool prepare(UnaryCall& call, const CallArguments& arguments, Prepared& prepared
 }
 
 // Starts the call and waits for its end. Null with an exception set.
-stub::CallPtr run_call(UnaryCall& call, const CallArguments& arguments) {
+stub::CallPtr run_once(UnaryCall& call, const CallArguments& arguments, uint64_t deadline_ns) {
   Prepared prepared;
-  if (!prepare(call, arguments, prepared)) return nullptr;
+  if (!prepare(call, arguments, deadline_ns, prepared)) return nullptr;
   const stub::BoundServicePtr service = call.target.service->bound();
   stub::CallOptions options;
-  options.deadline_ns = prepared.deadline_ns;
+  options.deadline_ns = deadline_ns;
   std::optional<Error> error;
   stub::CallPtr started;
   stub::WaitOutcome outcome = stub::WaitOutcome::kReady;
@@ -151,6 +151,23 @@ stub::CallPtr run_call(UnaryCall& call, const CallArguments& arguments) {
   }
   if (error) raise(*error);
   return outcome == stub::WaitOutcome::kReady ? std::move(started) : nullptr;
+}
+
+// Whether the daemon found nobody to give the call to, so that it may be made again. UNAVAILABLE alone does not tell: a server may have
+// had the call and died.
+bool found_no_server(const stub::Call& done) {
+  return done.reply().code == StatusCode::kUnavailable && done.reply().message().starts_with("no server offers ");
+}
+
+// As run_once(); with wait_for_ready again and again while no server offers the service, until the deadline.
+stub::CallPtr run_call(UnaryCall& call, const CallArguments& arguments) {
+  uint64_t deadline_ns;
+  if (!arguments.deadline(deadline_ns)) return nullptr;
+  for (;;) {
+    stub::CallPtr done = run_once(call, arguments, deadline_ns);
+    if (!done || !found_no_server(*done) || !is_true(arguments.wait_for_ready)) return done;
+    if (!pause_for_service(deadline_ns)) return nullptr;
+  }
 }
 
 PyObject* unary_vectorcall(PyObject* self, PyObject* const* args, size_t flagged_count, PyObject* names) {
@@ -177,10 +194,11 @@ PyObject* unary_with_call(PyObject* self, PyObject* const* args, Py_ssize_t coun
 // Starts the call and returns without waiting; null with an exception set.
 std::shared_ptr<PendingCall> start_call(UnaryCall& call, const CallArguments& arguments) {
   Prepared prepared;
-  if (!prepare(call, arguments, prepared)) return nullptr;
+  uint64_t deadline_ns;
+  if (!arguments.deadline(deadline_ns) || !prepare(call, arguments, deadline_ns, prepared)) return nullptr;
   auto completion = std::make_shared<Completion>();
   stub::CallOptions options;
-  options.deadline_ns = prepared.deadline_ns;
+  options.deadline_ns = deadline_ns;
   options.on_done = [completion] { completion->finish(); };
   const stub::BoundServicePtr service = call.target.service->bound();
   Result<stub::CallPtr> started = [&] {
@@ -192,7 +210,7 @@ std::shared_ptr<PendingCall> start_call(UnaryCall& call, const CallArguments& ar
     return nullptr;
   }
   return std::make_shared<PendingCall>(prepared.client->shared_from_this(), std::move(started).value(), std::move(completion),
-                                       call.reply_class, prepared.deadline_ns);
+                                       call.reply_class, deadline_ns);
 }
 
 PyObject* unary_start(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
