@@ -78,8 +78,8 @@ void BlockWriter::metadata(std::span<const MetadataPair> pairs) {
     MRPC_ASSERT(at + size <= at_ + layout_.metadata + shape_.metadata_bytes);
     std::memset(at + size - 8, 0, 8);  // padding; overwritten where there is none
     std::memcpy(at, lengths, sizeof lengths);
-    std::memcpy(at + kPairHead, key.data(), key.size());
-    std::memcpy(at + kPairHead + key.size(), value.data(), value.size());
+    std::copy(key.begin(), key.end(), reinterpret_cast<char*>(at + kPairHead));
+    std::copy(value.begin(), value.end(), reinterpret_cast<char*>(at + kPairHead + key.size()));
     at += size;
   }
   MRPC_ASSERT(at == at_ + layout_.metadata + shape_.metadata_bytes);
@@ -91,7 +91,7 @@ void BlockWriter::details(std::string_view message, std::span<const std::byte> r
   std::byte* at = at_ + layout_.details;
   const auto bytes = static_cast<uint32_t>(message.size());
   std::memcpy(at, &bytes, sizeof bytes);
-  std::memcpy(at + 4, message.data(), message.size());
+  std::copy(message.begin(), message.end(), reinterpret_cast<char*>(at + 4));
   if (!rich.empty()) std::memcpy(at + 4 + message.size(), rich.data(), rich.size());
 }
 

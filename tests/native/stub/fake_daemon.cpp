@@ -272,7 +272,7 @@ void FakeAttachment::lend(abi::Slot& slot, const shm::BlockReader& block, const 
   const auto at = abi::block_layout(0, shape.metadata_bytes, shape.details_bytes, shape.inline_bytes);
   std::memcpy(receive_.data() + *offset + at.metadata, block.metadata().data(), shape.metadata_bytes);
   std::memcpy(receive_.data() + *offset + at.details, block.details().data(), shape.details_bytes);
-  std::memcpy(writer.image(), image.data(), image.size());
+  std::copy(image.begin(), image.end(), writer.image());
   slot.length = writer.finish();
   slot.offset = *offset;
   slot.region = abi::kReceiveRegion;
