@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -64,8 +65,9 @@ class Child:
                 self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout, self._errors):
-            if pipe:
-                pipe.close()
+            with contextlib.suppress(BrokenPipeError):  # orders that it did not live to read
+                if pipe:
+                    pipe.close()
 
     def __enter__(self) -> Child:
         return self

@@ -26,7 +26,7 @@ NOTES = (
     "The client is the Python stub on every system, the same code; the server is server(ThreadPoolExecutor(8)) echoing, or gRPC's aio server.",
     "grpc+envoy: client -> Envoy -> Envoy -> server, one worker each; the second Envoy holds a token bucket and a denial by header, as the "
     "mRPC daemon holds a token bucket and a denial by message field. grpc+envoy, field: the denial reads the message's field, as ours does; "
-    "its calls of more than a few dozen KiB hang in Envoy's field extraction, so it has no rows for large messages.",
+    "with it, large calls hung in our runs (why has not been established), so it has no rows for large messages.",
     f"Limits raised alike: gRPC messages to {MESSAGE_BYTES_MAX >> 20} MiB; Envoy's buffers and HTTP/2 windows to 64 MiB.",
     "Goodput counts each echoed byte once. Latencies of closed loops hide queueing; those of open loops count from the intended send.",
 )

@@ -19,7 +19,7 @@ from bench.rpc.systems import Client, Deployment
 SIZES = {"64 B": 64, "1 KiB": 1 << 10, "64 KiB": 64 << 10, "1 MiB": 1 << 20, "8 MiB": 8 << 20}
 IN_FLIGHT = 32
 OPEN_RATES = (10, 100, 1000)
-# Envoy's field extraction holds a message until it is whole, and calls of a few dozen KiB and more never end (1.40).
+# With Envoy's field extraction (1.40, as configured here) large calls hung in our runs; why has not been established.
 SMALL_ONLY = "grpc+envoy, field"
 SMALL = ("64 B", "1 KiB")
 
@@ -75,6 +75,8 @@ class Bench:
 
     def do(self, name: str, work: str, **arguments: Any) -> Any:
         """A work of one system's client. None when it failed or hung: that is noted, and a new client takes its place."""
+        if name not in self.systems:
+            return None
         try:
             return self.clients[name].do(work, **arguments)
         except RuntimeError as error:

@@ -8,7 +8,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,9 @@ class Client:
         self.child = Child(command, "^ready$", env, netns, stdin=True)
 
     def send(self, work: str, **arguments: Any) -> None:
-        self.child.process.stdin.write(json.dumps({"work": work, **arguments}) + "\n")
-        self.child.process.stdin.flush()
+        with suppress(BrokenPipeError):  # receive() tells that it died
+            self.child.process.stdin.write(json.dumps({"work": work, **arguments}) + "\n")
+            self.child.process.stdin.flush()
 
     def receive(self) -> Any:
         """The answer to send(). Raises RuntimeError when the client failed, or hangs."""
