@@ -337,13 +337,6 @@ void AttachServer::end_attachment(uint32_t id, Error error) {
   post([this, id, error = std::move(error)] { close(id, error); });
 }
 
-void AttachServer::notify(uint32_t id, abi::ControlKind kind, std::vector<std::byte> body) {
-  post([this, id, kind, body = std::move(body)] {
-    const auto known = connections_.find(id);
-    if (known != connections_.end()) (void)shm::send_control(known->second.socket.get(), kind, 0, body, {}, 0);
-  });
-}
-
 void AttachServer::export_state(TakeoverState& into) {
   std::promise<void> done;
   post([&] {

@@ -41,8 +41,6 @@ class AttachServer {
   void drain();  // tells applications that the daemon is going away
   // Any thread: ends an attachment, telling it why.
   void end_attachment(uint32_t id, Error error);
-  // Any thread: adds a receive region or ring generation by hand, for tests of those notices.
-  void notify(uint32_t id, abi::ControlKind kind, std::vector<std::byte> body);
 
   // Any thread. Attachments that are up, in the order of their ids.
   std::vector<std::shared_ptr<Attachment>> attachments() const;

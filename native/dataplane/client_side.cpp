@@ -189,9 +189,8 @@ void ClientSide::dispatch(Port& port, Opening&& opening, std::shared_ptr<Chain> 
   prefix.endpoint = opening.endpoint->id;
   std::memcpy(frame.head.data(), method.prefix.data(), method.prefix.size());
   std::memcpy(frame.head.data(), &prefix, sizeof prefix);
-  const auto link = opening.endpoint->remote() ? opening.endpoint->link : core_.local_client_end;
-  if (!core_.send(link, std::move(frame)))
-    finish_with_error(id, *calls_.find(id), unavailable("the link to '" + opening.endpoint->node + "' is down; call again"));
+  const auto link = link_of(*calls_.find(id));
+  if (Status sent = core_.send(link, std::move(frame)); !sent) finish_with_error(id, *calls_.find(id), sent.error());
 }
 
 bool ClientSide::on_message(Port& port, const abi::Slot& slot, std::string& why) {
@@ -219,8 +218,16 @@ bool ClientSide::on_message(Port& port, const abi::Slot& slot, std::string& why)
   call.send_credit -= 1;
   call.stats->request_bytes += taken->header.image_bytes;
   into_frame(std::move(*taken), frame);
-  core_.send(call.endpoint->remote() ? call.endpoint->link : core_.local_client_end, std::move(frame));
-  return true;
+  return forward(known->second, call, std::move(frame)), true;
+}
+
+transport::LinkId ClientSide::link_of(const ClientCall& call) const {
+  return call.endpoint->remote() ? call.endpoint->link : core_.local_client_end;
+}
+
+// One more frame of an open call, which ends when the frame cannot go.
+void ClientSide::forward(uint64_t id, ClientCall& call, transport::Frame&& frame) {
+  if (Status sent = core_.send(link_of(call), std::move(frame)); !sent) finish_with_error(id, call, sent.error());
 }
 
 bool ClientSide::on_half_close(Port& port, const abi::Slot& slot) {
@@ -228,8 +235,7 @@ bool ClientSide::on_half_close(Port& port, const abi::Slot& slot) {
   if (known == port.client_calls.end()) return true;
   ClientCall& call = *calls_.find(known->second);
   if (!std::exchange(call.half_closed, true))
-    core_.send(call.endpoint->remote() ? call.endpoint->link : core_.local_client_end,
-               frame_of(transport::FrameKind::kHalfClose, known->second));
+    forward(known->second, call, frame_of(transport::FrameKind::kHalfClose, known->second));
   return true;
 }
 
@@ -249,14 +255,13 @@ bool ClientSide::on_credit(Port& port, const abi::Slot& slot) {
   ClientCall& call = *calls_.find(known->second);
   auto frame = frame_of(transport::FrameKind::kCredit, known->second);
   frame.aux = slot.aux;
-  core_.send(call.endpoint->remote() ? call.endpoint->link : core_.local_client_end, std::move(frame));
-  return true;
+  return forward(known->second, call, std::move(frame)), true;
 }
 
 void ClientSide::on_frame(transport::LinkId link, transport::Frame&& frame) {
   ClientCall* call = calls_.find(frame.call_id);
   if (call == nullptr) return;  // it has ended here already
-  if ((call->endpoint->remote() ? call->endpoint->link : core_.local_client_end) != link) return;  // not this peer's call
+  if (link_of(*call) != link) return;  // not this peer's call
   const uint64_t id = frame.call_id;
   switch (frame.kind) {
     case transport::FrameKind::kStatus:
@@ -341,7 +346,8 @@ void ClientSide::refuse(Port& port, const abi::Slot& slot, BoundMethod& method, 
 }
 
 void ClientSide::cancel_downstream(uint64_t id, ClientCall& call) {
-  core_.send(call.endpoint->remote() ? call.endpoint->link : core_.local_client_end, frame_of(transport::FrameKind::kCancel, id));
+  // A link that is gone has told its other end already.
+  (void)core_.send(link_of(call), frame_of(transport::FrameKind::kCancel, id));
 }
 
 void ClientSide::on_deadline(uint64_t id) {

@@ -75,6 +75,8 @@ class ClientSide {
   void judge_and_send(Port& port, Opening&& opening);
   void dispatch(Port& port, Opening&& opening, std::shared_ptr<Chain> chain);
 
+  transport::LinkId link_of(const ClientCall& call) const;
+  void forward(uint64_t id, ClientCall& call, transport::Frame&& frame);
   Status relay_reply(ClientCall& call, Message& message, bool verify_first);
   void deliver_reply(uint64_t id, ClientCall& call, transport::Frame&& frame);
   void finish(uint64_t id, ClientCall& call, StatusCode code, std::optional<Message> message, uint8_t flags = 0);

@@ -212,41 +212,71 @@ bool ServerSide::on_reply(Port& port, const abi::Slot& slot, std::string& why) {
   }
   ServerCall* call = calls_.find(slot.call_id);
   if (call == nullptr || call->port != &port) return true;  // cancelled or expired meanwhile
-  transport::Frame frame;
-  frame.call_id = call->link_call;
-  const bool ends = slot.kind == static_cast<uint8_t>(abi::SlotKind::kStatus);
-  if (auto error = frame_reply(*call, slot, std::move(message), frame)) {
-    answer(call->link, call->link_call, *error);
-    if (!ends) port.deliver_urgent(slot_of(abi::SlotKind::kCancel, slot.call_id));
-    return end(slot.call_id, *call, error->code), true;
-  }
-  core_.send(call->link, std::move(frame));
-  if (ends) end(slot.call_id, *call, static_cast<StatusCode>(std::min(slot.code, kStatusCodeMax)));
+  if ((slot.flags & abi::kHasMessage) == 0) return pass_on(port, slot, std::move(message), std::nullopt), true;
+  if (message.header.inline_bytes > transport::kChunkBytes) return check_elsewhere(port, slot, *call, std::move(message)), true;
+  auto error = check_reply(*call->layout, message);
+  pass_on(port, slot, std::move(message), std::move(error));
   return true;
 }
 
-std::optional<Error> ServerSide::frame_reply(ServerCall& call, const abi::Slot& slot, Message&& message, transport::Frame& frame) {
+// Touches no shard state, and so may run elsewhere.
+std::optional<Error> ServerSide::check_reply(const message::MethodLayout& layout, Message& message) const {
+  const auto limits = core_.config.message_limits();
+  const auto verified = check_image(message, *layout.reply, limits);
+  if (!verified) return Error{StatusCode::kInternal, "the server sent a malformed reply: " + verified.error().text};
+  if (!verified->has_unknown) return std::nullopt;
+  const Status relaid = relay(message, *layout.reply, *layout.reply, limits);
+  if (!relaid) return relaid.error();
+  return std::nullopt;
+}
+
+// Longer than a turn may take. The port's intake waits, so that later replies do not overtake this one.
+void ServerSide::check_elsewhere(Port& port, const abi::Slot& slot, const ServerCall& call, Message&& message) {
+  port.long_jobs += 1;
+  core_.counters.long_jobs += 1;
+  auto shared = std::make_shared<Message>(std::move(message));
+  core_.world.run_long([this, shared, slot, id = port.id(), keep = port.shared_attachment(), variant = call.variant, layout = call.layout] {
+    auto error = check_reply(*layout, *shared);
+    core_.post([this, shared, slot, id, error = std::move(error)] {
+      Port* still = core_.find_port(id);
+      if (still == nullptr) return;
+      still->long_jobs -= 1;
+      pass_on(*still, slot, std::move(*shared), error);
+    });
+  });
+}
+
+// Sends on what the server said, or why it cannot be.
+void ServerSide::pass_on(Port& port, const abi::Slot& slot, Message&& message, std::optional<Error> error) {
+  ServerCall* call = calls_.find(slot.call_id);
+  if (call == nullptr || call->port != &port) return;
+  const bool ends = slot.kind == static_cast<uint8_t>(abi::SlotKind::kStatus);
+  const bool streams = slot.kind == static_cast<uint8_t>(abi::SlotKind::kMessage);
+  if (!error && streams && call->send_credit == 0) error = resource_exhausted("the server overran its stream's credit");
+  if (error) {
+    answer(call->link, call->link_call, *error);
+    if (!ends) port.deliver_urgent(slot_of(abi::SlotKind::kCancel, slot.call_id));
+    core_.touch(port);
+    return end(slot.call_id, *call, error->code);
+  }
+  transport::Frame frame;
   frame.kind = static_cast<transport::FrameKind>(slot.kind);  // the two enumerations share their numbers
   frame.code = std::min(slot.code, kStatusCodeMax);
   frame.flags = slot.flags & abi::kHasMessage ? transport::kHasMessage : 0;
   frame.aux = slot.aux;
-  if ((slot.flags & abi::kHasMessage) != 0) {
-    const auto limits = core_.config.message_limits();
-    const auto verified = check_image(message, *call.layout->reply, limits);
-    if (!verified) return Error{StatusCode::kInternal, "the server sent a malformed reply: " + verified.error().text};
-    if (verified->has_unknown) {
-      const Status relaid = relay(message, *call.layout->reply, *call.layout->reply, limits);
-      if (!relaid) return relaid.error();
-    }
-    if (call.stats != nullptr) call.stats->reply_bytes += message.header.image_bytes;
+  frame.call_id = call->link_call;
+  if (streams) {
+    call->send_credit -= 1;
+    frame.sequence = call->reply_sequence++;
   }
-  if (frame.kind == transport::FrameKind::kMessage) {
-    if (call.send_credit == 0) return resource_exhausted("the server overran its stream's credit");
-    call.send_credit -= 1;
-    frame.sequence = call.reply_sequence++;
-  }
+  if (call->stats != nullptr) call->stats->reply_bytes += message.header.image_bytes;
   if (slot.length != 0) into_frame(std::move(message), frame);
-  return std::nullopt;
+  const Status sent = core_.send(call->link, std::move(frame));
+  if (!sent && sent.error().code == StatusCode::kResourceExhausted) {  // over the peer's limit: the caller still hears why
+    answer(call->link, call->link_call, sent.error());
+    return end(slot.call_id, *call, sent.error().code);
+  }
+  if (ends) end(slot.call_id, *call, static_cast<StatusCode>(std::min(slot.code, kStatusCodeMax)));
 }
 
 void ServerSide::answer(transport::LinkId link, uint64_t link_call, const Error& error) {
@@ -255,7 +285,7 @@ void ServerSide::answer(transport::LinkId link, uint64_t link_call, const Error&
   frame.call_id = link_call;
   frame.code = static_cast<uint8_t>(error.code);
   into_frame(make_error_message(error.text), frame);
-  core_.send(link, std::move(frame));
+  (void)core_.send(link, std::move(frame));  // a link that is gone has ended the call at its other end
 }
 
 void ServerSide::end(uint64_t id, ServerCall& call, StatusCode code) {

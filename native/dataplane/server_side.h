@@ -59,8 +59,9 @@ class ServerSide {
   void cancel(uint64_t id, ServerCall& call);
 
   bool on_reply(Port& port, const abi::Slot& slot, std::string& why);
-  // Checks what the server says and frames it. An error becomes the call's status.
-  std::optional<Error> frame_reply(ServerCall& call, const abi::Slot& slot, Message&& message, transport::Frame& frame);
+  std::optional<Error> check_reply(const message::MethodLayout& layout, Message& message) const;
+  void check_elsewhere(Port& port, const abi::Slot& slot, const ServerCall& call, Message&& message);
+  void pass_on(Port& port, const abi::Slot& slot, Message&& message, std::optional<Error> error);
   void answer(transport::LinkId link, uint64_t link_call, const Error& error);
   void end(uint64_t id, ServerCall& call, StatusCode code);
 

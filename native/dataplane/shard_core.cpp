@@ -75,16 +75,19 @@ Result<Message> ShardCore::take_block(Port& port, const abi::Slot& slot, size_t 
   return message;
 }
 
-bool ShardCore::send(transport::LinkId link, transport::Frame&& frame) {
-  const auto outbox = outboxes_.find(link);
-  if (outbox == outboxes_.end()) {
-    const auto sent = transport_of(link).send(link & ~kTcpLink, std::move(frame));
-    if (sent != transport::SendResult::kBlocked) return sent == transport::SendResult::kSent;
+Status ShardCore::send(transport::LinkId link, transport::Frame&& frame) {
+  if (outboxes_.find(link) == outboxes_.end()) {
+    switch (transport_of(link).send(link & ~kTcpLink, std::move(frame))) {
+      case transport::SendResult::kSent: return ok_status();
+      case transport::SendResult::kClosed: return unavailable("the link to the peer daemon is down; call again");
+      case transport::SendResult::kTooLarge: return resource_exhausted("the message is over the peer daemon's limit");
+      case transport::SendResult::kBlocked: break;
+    }
   }
   Outbox& waiting = outboxes_[link];
   waiting.bytes += frame.head.size();
   waiting.frames.push_back(std::move(frame));
-  return true;
+  return ok_status();
 }
 
 bool ShardCore::link_congested(transport::LinkId link) const {

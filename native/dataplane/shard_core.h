@@ -55,8 +55,9 @@ class ShardCore {
   // end. Other codes end only the call. Reclaim of a held block is arranged either way.
   Result<Message> take_block(Port& port, const abi::Slot& slot, size_t prefix_bytes);
 
-  // Sends, or queues behind what the link could not take yet. False when the link is gone.
-  bool send(transport::LinkId link, transport::Frame&& frame);
+  // Sends, or queues behind what the link could not take yet. Errors: kUnavailable when the link is gone, kResourceExhausted when
+  // the peer takes no frame of this size.
+  Status send(transport::LinkId link, transport::Frame&& frame);
   bool link_congested(transport::LinkId link) const;  // more is queued for it than an edge may park
   virtual transport::Transport& transport_of(transport::LinkId link) = 0;
 

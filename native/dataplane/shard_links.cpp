@@ -138,7 +138,7 @@ void Shard::announce(transport::LinkId link, bool offered, const std::string& ap
   append(frame.head, std::as_bytes(std::span(service.full_name)));
   append(frame.head, std::as_bytes(std::span(app)));
   append(frame.head, schema_bytes);
-  send(link, std::move(frame));
+  (void)send(link, std::move(frame));  // a link that is gone is told everything anew when it is back
 }
 
 void Shard::announce_everywhere(bool offered, const Endpoint& endpoint) {
