@@ -72,6 +72,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   void sleep(uint64_t timeout_ns, const Ready& ready, WaitPoint* point, uint32_t seen = 0);
   void wake_sleepers(int count);
   void flush_reclaims();
+  bool settled();  // the daemon has taken every slot, and read every block that was sent with kHold
   void set_poll_armed(bool armed);
   int wake_fd() const { return rings_.load(std::memory_order_acquire)->wake_fd.get(); }
   void signal_wake_fd();

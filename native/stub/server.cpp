@@ -9,6 +9,7 @@ namespace mrpc::stub {
 namespace {
 
 constexpr uint32_t kCreditBatch = kStreamWindow / 2;
+constexpr uint64_t kSettleNs = 1'000'000'000;  // at most, for the daemon to take the last replies
 constexpr int kTickMs = 50;  // of the watcher while handlers want to hear of cancellation
 constexpr int kBackoffFirstMs = 50, kBackoffMaxMs = 2000;
 
@@ -144,6 +145,7 @@ void Server::stop(uint64_t grace_ns) {
   session->wait_for_open_calls(now_ns() + grace_ns);
   if (impl.closed.exchange(true)) return;
   session->cancel_all();
+  session->wait_until_settled(now_ns() + kSettleNs);
   session->attachment().detach();
   impl.bell->ring();
   impl.watcher->join();

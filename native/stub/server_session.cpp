@@ -7,6 +7,7 @@ namespace mrpc::stub {
 namespace {
 
 constexpr size_t kPollSlotsMax = 64;
+constexpr uint64_t kSettlePauseNs = 100'000;
 constexpr uint64_t kRoomTimeoutNs = 10'000'000'000ull;  // of a full ring
 
 }  // namespace
@@ -207,9 +208,10 @@ Status ServerSession::send(Incoming::State& call, abi::SlotKind kind, uint8_t fl
 
 Status ServerSession::reply(Incoming::State& call, StatusCode code, SendBlock&& block, bool has_message) {
   if (call.over.exchange(true)) return ok_status();
-  const IncomingPtr kept = remove(call.shard, call.id);
   const auto flags = static_cast<uint8_t>(has_message ? abi::kHasMessage : 0);
-  return send(call, abi::SlotKind::kStatus, flags, code, 0, call.sequence, std::move(block));
+  Status sent = send(call, abi::SlotKind::kStatus, flags, code, 0, call.sequence, std::move(block));
+  remove(call.shard, call.id);  // afterwards: whoever stops the server waits for open calls, then for what is published
+  return sent;
 }
 
 bool ServerSession::cancel(Incoming::State& call) {
@@ -255,6 +257,15 @@ bool ServerSession::wait_for_open_calls(uint64_t until_ns) {
     const uint64_t now = now_ns();
     if (now >= until_ns || attachment_->dead()) return false;
     open_point_.sleep(seen, std::min<uint64_t>(until_ns - now, policy_.slice_ms * 1'000'000ull));
+  }
+}
+
+void ServerSession::wait_until_settled(uint64_t until_ns) {
+  for (;;) {
+    const uint32_t seen = open_point_.sequence();
+    poll();  // the daemon's kReclaim of held blocks
+    if (attachment_->settled() || attachment_->dead() || now_ns() >= until_ns) return;
+    open_point_.sleep(seen, kSettlePauseNs);
   }
 }
 

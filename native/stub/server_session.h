@@ -71,6 +71,8 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   void cancel_all();
   void expect_cancel(Incoming::State& call);
   bool wait_for_open_calls(uint64_t until_ns);  // true: none is left
+  // Before detaching: the daemon takes the control socket's word before what stands in the rings, so replies left there would be lost.
+  void wait_until_settled(uint64_t until_ns);
 
   bool arm();
   bool queued();

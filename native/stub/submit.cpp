@@ -120,6 +120,16 @@ void Attachment::collect_passed() {
   free_offsets(passed);
 }
 
+bool Attachment::settled() {
+  Rings& rings = *rings_.load(std::memory_order_acquire);
+  for (const auto& shard : rings.shards) {
+    std::lock_guard lock(shard->submit_mutex);
+    if (shard->producer.consumed() != shard->producer.tail()) return false;
+  }
+  std::lock_guard lock(memory_mutex_);
+  return held_.empty();
+}
+
 void Attachment::flush_reclaims() {
   Rings& rings = *rings_.load(std::memory_order_acquire);
   for (uint32_t i = 0; i < rings.regions.shards; ++i) {
