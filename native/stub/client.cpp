@@ -157,21 +157,28 @@ void Client::cancel(Call& call) {
 Status Client::send_message(Call& call, SendBlock&& block, bool end) {
   Call::State& state = *call.state_;
   if (abandoned(state)) return forked_error();
-  uint32_t sequence;
+  std::lock_guard sending(state.send_mutex);
   {
     std::lock_guard lock(state.mutex);
     if (state.done) return Error{state.reply.code, std::string(state.reply.message())};
     if (state.credit == 0) return resource_exhausted("no credit for a message: wait until the receiver has taken some");
     --state.credit;
-    sequence = state.sequence++;
   }
   const auto flags = static_cast<uint8_t>(abi::kHasMessage | (end ? abi::kEnd : 0));
-  return state.session->send(state, abi::SlotKind::kMessage, flags, 0, sequence, std::move(block));
+  auto sent = state.session->send(state, abi::SlotKind::kMessage, flags, 0, state.sequence, std::move(block));
+  if (sent) {
+    ++state.sequence;
+    return sent;
+  }
+  std::lock_guard lock(state.mutex);
+  ++state.credit;
+  return sent;
 }
 
 Status Client::half_close(Call& call) {
   Call::State& state = *call.state_;
   if (abandoned(state)) return forked_error();
+  std::lock_guard sending(state.send_mutex);
   return state.session->send(state, abi::SlotKind::kHalfClose, 0, 0, 0, {});
 }
 

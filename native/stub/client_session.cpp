@@ -154,7 +154,6 @@ Result<CallPtr> ClientSession::start(std::shared_ptr<SessionService> service, ui
   call.method = method;
   call.started_ns = now_ns();
   call.deadline_ns = options.deadline_ns;
-  call.sequence = options.has_message ? 1 : 0;
   call.on_done = std::move(options.on_done);
   call.on_message = std::move(options.on_message);
   const bool has_callback = static_cast<bool>(call.on_done);
@@ -164,7 +163,7 @@ Result<CallPtr> ClientSession::start(std::shared_ptr<SessionService> service, ui
 
   abi::Slot slot{};
   slot.kind = static_cast<uint8_t>(abi::SlotKind::kOpen);
-  slot.flags = static_cast<uint8_t>((options.has_message ? abi::kHasMessage : 0) | (options.end ? abi::kEnd : 0));
+  slot.flags = static_cast<uint8_t>(abi::kHasMessage | (options.end ? abi::kEnd : 0));
   slot.handle = call.service->handles[method];
   slot.call_id = call.id;
   slot.aux = options.deadline_ns;

@@ -29,12 +29,13 @@ struct Call::State {
   WaitPoint point;
   std::atomic<bool> done{false};
 
+  std::mutex send_mutex;  // outside of `mutex`: messages are published in the order of their numbers
   std::mutex mutex;
   Reply reply;  // mutex until done, constant afterwards
   RecvBlockPtr initial_metadata;
   std::deque<Message> messages;
   uint64_t credit = kStreamWindow;
-  uint32_t sequence = 0;          // of the next message sent
+  uint32_t sequence = 1;          // of the next message sent; kOpen carried number 0
   uint32_t taken_uncredited = 0;  // messages received, for which no credit was given back yet
 };
 

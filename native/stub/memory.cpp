@@ -77,7 +77,7 @@ void Attachment::release_buffer(const std::byte* at, uint64_t offset) {
 void Attachment::free_offsets(std::span<const uint64_t> offsets) {
   std::lock_guard lock(memory_mutex_);
   for (const uint64_t offset : offsets) MRPC_ASSERT(heap_->free(offset));
-  if (heap_->wants_trim()) heap_->trim();
+  if (heap_->wants_trim()) heap_->trim(heap_->warm_limit_bytes());
 }
 
 void Attachment::on_reclaim(const abi::Slot& slot) {
@@ -90,7 +90,7 @@ void Attachment::on_reclaim(const abi::Slot& slot) {
     held_.erase(found);
     heap_->free(offsets[i]);
   }
-  if (heap_->wants_trim()) heap_->trim();
+  if (heap_->wants_trim()) heap_->trim(heap_->warm_limit_bytes());
 }
 
 std::optional<Pinned> Attachment::locate(const void* data, uint64_t bytes) {

@@ -235,15 +235,21 @@ Status Server::send_initial_metadata(Incoming& incoming, SendBlock&& block) {
 Status Server::send_message(Incoming& incoming, SendBlock&& block) {
   Incoming::State& state = *incoming.state_;
   if (!state.session->attachment().here()) return forked_error();
-  uint32_t sequence;
+  std::lock_guard sending(state.send_mutex);
   {
     std::lock_guard lock(state.mutex);
     if (state.over) return Error{StatusCode::kCancelled, "the call is over"};
     if (state.credit == 0) return resource_exhausted("no credit for a message: wait until the receiver has taken some");
     --state.credit;
-    sequence = state.sequence++;
   }
-  return state.session->send(state, abi::SlotKind::kMessage, abi::kHasMessage, StatusCode::kOk, 0, sequence, std::move(block));
+  auto sent = state.session->send(state, abi::SlotKind::kMessage, abi::kHasMessage, StatusCode::kOk, 0, state.sequence, std::move(block));
+  if (sent) {
+    ++state.sequence;
+    return sent;
+  }
+  std::lock_guard lock(state.mutex);
+  ++state.credit;
+  return sent;
 }
 
 namespace {

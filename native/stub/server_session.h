@@ -26,6 +26,7 @@ struct Incoming::State {
   std::atomic<bool> over{false};  // replied, or cancelled: nothing more is sent
   std::atomic<bool> expects_cancel{false};
 
+  std::mutex send_mutex;  // outside of `mutex`: messages are published in the order of their numbers
   std::mutex mutex;
   std::function<void()> on_cancel;
   std::deque<Message> messages;

@@ -35,7 +35,6 @@ using BoundServicePtr = std::shared_ptr<const BoundService>;
 
 struct CallOptions {
   uint64_t deadline_ns = 0;  // CLOCK_MONOTONIC; 0: none
-  bool has_message = true;   // the block holds a request image
   bool end = true;           // no more requests follow (unary, server streaming)
   // Called once when the call is done, by whichever thread polled: short, no waiting, no lock that a waiting thread holds.
   std::function<void()> on_done;
@@ -62,7 +61,7 @@ class Client : public std::enable_shared_from_this<Client> {
   uint64_t message_bytes_max() const;
   uint32_t metadata_bytes_max() const;
 
-  // Starts a call of the service's method `method` (index in the schema's order). `block` was allocated here and written to its full size.
+  // Starts a call of the service's method `method` (index in the schema's order) with its first, or only, request. `block` was allocated here and written to its full size.
   // Errors: kUnavailable, kResourceExhausted (the ring stayed full until the deadline or 10 s), kFailedPrecondition (forked).
   // A call that was started always becomes done.
   Result<CallPtr> start(const BoundServicePtr& service, uint32_t method, SendBlock&& block, CallOptions options);
@@ -70,7 +69,8 @@ class Client : public std::enable_shared_from_this<Client> {
   WaitOutcome wait(Call& call, const InterruptFn& interrupt);  // until the call is done
   void cancel(Call& call);                                     // it is done at once, with kCancelled
 
-  // Streams. Errors: kResourceExhausted when there is no credit (wait_credit), the call's status once it is done.
+  // Streams; messages go in the order of the calls of send_message. Errors: kResourceExhausted when there is no credit (wait_credit), the
+  // call's status once it is done.
   Status send_message(Call& call, SendBlock&& block, bool end);
   Status half_close(Call& call);
   WaitOutcome wait_credit(Call& call, const InterruptFn& interrupt);   // until send_message may be called, or done

@@ -60,12 +60,13 @@ struct Attached {
   std::shared_ptr<stub::Client> client;
   stub::BoundServicePtr service;
 
-  explicit Attached(const std::string& socket_path, std::string service_name = "test.Service") {
+  explicit Attached(const std::string& socket_path, std::string service_name = "test.Service",
+                    std::span<const std::byte> schema = kSchema) {
     auto attached = stub::Client::attach({socket_path, "test", ""});
     REQUIRE_MESSAGE(attached.ok(), (attached.ok() ? "" : attached.error().text));
     client = std::move(*attached);
-    auto bound = client->bind(kSchema, std::move(service_name), "");
-    REQUIRE(bound);
+    auto bound = client->bind(schema, std::move(service_name), "");
+    REQUIRE_MESSAGE(bound.ok(), (bound.ok() ? "" : bound.error().text));
     service = *bound;
   }
   stub::CallPtr start(uint32_t method, std::string_view image, stub::CallOptions options = {}) {

@@ -101,6 +101,7 @@ TEST_CASE("a bidirectional stream: order, credits, half-close") {
       server.wait_credit(incoming, {});
       REQUIRE(server.send_message(incoming, answer(server, incoming, text(message.block->image()))));
     };
+    CHECK(text(incoming.request()->image()) == "first");
     for (;;) {
       server.wait_message(incoming, {});
       if (auto message = server.receive(incoming)) send_back(*message);
@@ -110,9 +111,8 @@ TEST_CASE("a bidirectional stream: order, credits, half-close") {
   });
   Attached app(daemon.socket_path());
   stub::CallOptions options;
-  options.has_message = false;
   options.end = false;
-  auto call = app.start(kEcho, "", options);
+  auto call = app.start(kEcho, "first", options);
   std::thread sender([&] {
     for (uint32_t i = 0; i < kMessages; ++i) {
       app.client->wait_credit(*call, {});
