@@ -295,9 +295,9 @@ void ClientSide::deliver_reply(uint64_t id, ClientCall& call, transport::Frame&&
   const uint8_t flags = frame.flags, code = std::min(frame.code, kStatusCodeMax);
   const bool ends = kind == transport::FrameKind::kStatus;
   std::optional<Message> message;
-  if (!ends && call.port->parked_bytes() > core_.config.parked_bytes_max) cancel_downstream(id, call);
+  if (!ends && call.port->parked_bytes() > core_.config.receive_quota_bytes) cancel_downstream(id, call);
   // An application that does not take its replies may not hold its servers' memory.
-  if (call.port->parked_bytes() > core_.config.parked_bytes_max)
+  if (call.port->parked_bytes() > core_.config.receive_quota_bytes)
     return finish_with_error(id, call, resource_exhausted("replies are not taken: too many wait for this application"));
   if (!frame.head.empty()) {
     auto parsed = from_frame(std::move(frame), 0, core_.config.block_limits());

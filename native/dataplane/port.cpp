@@ -6,6 +6,9 @@
 namespace mrpc::dataplane {
 namespace {
 
+constexpr uint64_t kTrimBytesPerTurn = 4ull << 20;  // about a millisecond of the kernel's work
+constexpr uint64_t kTrimPauseNs = 2'000'000;
+
 uint64_t part_bytes(const Attachment& attachment, const Config& config) {
   return attachment.receive_heap_bytes() / config.shards / abi::kPage * abi::kPage;
 }
@@ -60,7 +63,7 @@ bool Port::pump(uint64_t& budget_bytes) {
     unpark(queue_.front());
     queue_.pop_front();
   }
-  if (receive_heap_.wants_trim()) receive_heap_.trim(4ull << 20);
+  if (receive_heap_.wants_trim()) receive_heap_.trim(receive_heap_.warm_limit_bytes(), kTrimBytesPerTurn);
   return moved;
 }
 
@@ -95,6 +98,7 @@ bool Port::place(Delivery& delivery) {
   delivery.block_at = receive_base_ + *offset;
   delivery.block_bytes = at.end;
   delivery.allocated = true;
+  blocks_moved_ += 1;
   attachment_->receive_bytes_in_use.store(receive_heap_.bytes_in_use(), std::memory_order_relaxed);
   write_head(delivery);
   return true;
@@ -143,6 +147,7 @@ bool Port::copy_some(Delivery& delivery, uint64_t& budget_bytes) {
 
 bool Port::reclaim(uint64_t offset) {
   if (offset < receive_base_ || !receive_heap_.free(offset - receive_base_)) return false;
+  blocks_moved_ += 1;
   attachment_->receive_bytes_in_use.store(receive_heap_.bytes_in_use(), std::memory_order_relaxed);
   return true;
 }
@@ -161,6 +166,13 @@ const std::byte* Port::send_bytes(uint64_t offset, uint64_t length) const {
   const uint64_t bytes = attachment_->send_heap_bytes();
   if (offset > bytes || length > bytes - offset) return nullptr;
   return attachment_->send_heap() + offset;
+}
+
+uint64_t Port::trim_when_idle() {
+  const bool idle = std::exchange(blocks_moved_seen_, blocks_moved_) == blocks_moved_;
+  if (idle) receive_heap_.trim(0, kTrimBytesPerTurn);
+  if (receive_heap_.warm_bytes() == 0) return UINT64_MAX;
+  return idle ? kTrimPauseNs : kIdleNs;
 }
 
 std::vector<uint64_t> Port::blocks_out() const {

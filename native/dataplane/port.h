@@ -52,6 +52,11 @@ class Port {
   // Receive blocks that are out with the application, as offsets in its region.
   std::vector<uint64_t> blocks_out() const;
 
+  // Gives free receive memory back to the system, a little at a time, when no block has moved since the last look. Returns when to
+  // look again, in nanoseconds from now; UINT64_MAX when there is nothing left to give.
+  uint64_t trim_when_idle();
+  static constexpr uint64_t kIdleNs = 2'000'000'000;
+
   // Publishes both rings' indexes; true when the application has something new to see.
   bool publish();
 
@@ -73,6 +78,7 @@ class Port {
   std::shared_ptr<Attachment> attachment_;
   uint64_t receive_base_;  // of this shard's part
   shm::Heap receive_heap_;
+  uint64_t blocks_moved_ = 0, blocks_moved_seen_ = 0;
   std::deque<Delivery> queue_;
   uint64_t parked_bytes_ = 0;
   std::deque<abi::Slot> urgent_;

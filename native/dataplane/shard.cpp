@@ -38,6 +38,8 @@ bool Shard::turn() {
   worked |= pump_ports();
   return_released_blocks();
   flush();
+  if (now_ns >= trim_at_ns_) trim_idle_ports();
+  else if (worked && trim_at_ns_ == UINT64_MAX) trim_at_ns_ = now_ns + Port::kIdleNs;
   return worked;
 }
 
@@ -128,6 +130,13 @@ bool Shard::expire_timers() {
     worked = true;
   }
   return worked;
+}
+
+// An idle daemon stops looking once everything has been given back.
+void Shard::trim_idle_ports() {
+  uint64_t after_ns = UINT64_MAX;
+  for (auto& [id, port] : ports_) after_ns = std::min(after_ns, port->trim_when_idle());
+  trim_at_ns_ = after_ns == UINT64_MAX ? UINT64_MAX : now_ns + after_ns;
 }
 
 // Shows applications what the turn did, once each.
@@ -254,6 +263,7 @@ bool Shard::prepare_sleep() {
 uint64_t Shard::next_wake_ns() const {
   uint64_t at_ns = timers_.empty() ? UINT64_MAX : timers_.top().at_ns;
   if (tcp_) at_ns = std::min(at_ns, tcp_->next_timer_ns());
+  at_ns = std::min(at_ns, trim_at_ns_);
   if (with_deliveries_ > 0 || !outboxes_.empty()) at_ns = std::min(at_ns, now_ns + kParkedPollNs);
   return at_ns;
 }

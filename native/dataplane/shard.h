@@ -82,6 +82,7 @@ class Shard final : public ShardCore {
   bool drain_tcp();
   bool pump_ports();
   bool expire_timers();
+  void trim_idle_ports();
   void flush();
   void on_frame(transport::LinkId link, transport::Frame&& frame);
 
@@ -106,6 +107,7 @@ class Shard final : public ShardCore {
   std::map<transport::LinkId, Peer> peers_;
   std::function<void(uint32_t, int, std::vector<std::byte>)> hand_over_;
   std::vector<uint32_t> active_;   // ports that are polled
+  uint64_t trim_at_ns_ = UINT64_MAX;  // when to look for receive memory that nobody uses any more
   uint32_t with_deliveries_ = 0;   // ports that something waits for, at the last look
 
   std::mutex commands_mutex_;

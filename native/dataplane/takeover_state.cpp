@@ -45,7 +45,7 @@ class Encoder {
   template <typename T>
   void put(const T& value) {
     if constexpr (std::is_integral_v<T>) append(&value, sizeof value);
-    else std::apply([this](const auto&... field) { (put(field), ...); }, fields(value));
+    else std::apply([this](const auto&... field) { (this->put(field), ...); }, fields(value));
   }
   void put(const std::string& text) {
     put(static_cast<uint32_t>(text.size()));
@@ -78,7 +78,7 @@ class Decoder {
   template <typename T>
   void get(T& value) {
     if constexpr (std::is_integral_v<T>) copy(&value, sizeof value);
-    else std::apply([this](auto&... field) { (get(field), ...); }, fields(value));
+    else std::apply([this](auto&... field) { (this->get(field), ...); }, fields(value));
   }
   void get(std::string& text) {
     uint32_t bytes = 0;

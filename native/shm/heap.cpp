@@ -146,9 +146,7 @@ std::optional<uint32_t> Heap::take_pages(uint32_t pages) {
   }
   if (const auto first = cold_.take(pages)) return first;
   if (warm_free_ == 0) return std::nullopt;
-  const uint64_t keep = std::exchange(warm_bytes_, 0);  // the room is there, but in pieces of both kinds
-  trim();
-  warm_bytes_ = keep;
+  trim(0);  // the room is there, but in pieces of both kinds
   return cold_.take(pages);
 }
 
@@ -254,11 +252,11 @@ std::vector<uint64_t> Heap::live_offsets() const {
   return offsets;
 }
 
-void Heap::trim(uint64_t bytes_max) {
+void Heap::trim(uint64_t keep_bytes, uint64_t bytes_max) {
   std::vector<Range> punched;
-  for (uint64_t bytes = 0; warm_free_ > warm_bytes_ && bytes < bytes_max && !warm_.by_size.empty();) {
+  for (uint64_t bytes = 0; warm_free_ > keep_bytes && bytes < bytes_max && !warm_.by_size.empty();) {
     const auto [run_pages, first] = *warm_.by_size.rbegin();  // the largest: fewest system calls
-    const uint64_t wanted = (std::min(warm_free_ - warm_bytes_, bytes_max - bytes) + kPage - 1) / kPage;
+    const uint64_t wanted = (std::min(warm_free_ - keep_bytes, bytes_max - bytes) + kPage - 1) / kPage;
     const auto pages = static_cast<uint32_t>(std::min<uint64_t>(run_pages, wanted));
     warm_.erase(first, run_pages);
     if (pages < run_pages) warm_.insert(first, run_pages - pages);

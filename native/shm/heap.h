@@ -60,8 +60,10 @@ class Heap {
   uint64_t bytes_committed() const { return bytes_reserved_ + warm_free_; }  // of memory that may be backed
 
   bool wants_trim() const { return warm_free_ > warm_bytes_ + kTrimSlackBytes; }
-  // Punches warm free runs until `warm_bytes` of them are left, or about `bytes_max` were punched.
-  void trim(uint64_t bytes_max = UINT64_MAX);
+  uint64_t warm_bytes() const { return warm_free_; }
+  // Punches warm free runs until `keep_bytes` of them are left, or about `bytes_max` were punched.
+  void trim(uint64_t keep_bytes, uint64_t bytes_max = UINT64_MAX);
+  uint64_t warm_limit_bytes() const { return warm_bytes_; }
 
  private:
   static constexpr uint32_t kNone = 0;  // page_span_: free; span ids start from 1

@@ -162,6 +162,23 @@ TEST_CASE("an application that dies while its message is checked leaves nothing 
   CHECK(rig.shard.clients().open_calls() == 0);
 }
 
+TEST_CASE("receive memory goes back to the system when its application has been idle") {
+  Rig rig;
+  rig.client.open(Rig::kHandles, 1, rig.payload("x"));
+  rig.settle();
+  const auto request = rig.server.take();
+  rig.server.say(SlotKind::kStatus, request->slot.call_id, rig.payload("", std::string(20 << 20, 'b')));
+  CHECK(rig.reply().code() == StatusCode::kOk);
+  rig.settle();
+  CHECK(rig.client.attachment->receive_bytes_committed() > 20 << 20);
+  for (int i = 0; i < 100 && rig.shard.next_wake_ns() != UINT64_MAX; ++i) {
+    rig.world.now = rig.shard.next_wake_ns();
+    rig.settle();
+  }
+  CHECK(rig.shard.next_wake_ns() == UINT64_MAX);  // and then nobody looks any more
+  CHECK(rig.client.attachment->receive_bytes_committed() < 1 << 20);
+}
+
 TEST_CASE("a stream keeps its order both ways, and ends with a status") {
   Rig rig;
   rig.client.open(Rig::kHandles + 1, 1, rig.payload("0"), 0);
