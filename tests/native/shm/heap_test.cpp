@@ -65,7 +65,7 @@ TEST_CASE("random operations against a model") {
       } else {
         REQUIRE(heap.free(model.take(random)));
       }
-      if (heap.wants_trim()) heap.trim();
+      if (heap.wants_trim()) heap.trim(heap.warm_limit_bytes());
       REQUIRE(heap.bytes_reserved() <= heap.quota_bytes());
     }
     uint64_t sum = 0;
@@ -140,12 +140,12 @@ TEST_CASE("warm pages beyond the watermark are given back, in batches") {
   for (int i = 0; i < 24; ++i) blocks.push_back(*heap.allocate(8 * kMiB));
   for (const uint64_t offset : blocks) {
     heap.free(offset);
-    if (heap.wants_trim()) heap.trim();
+    if (heap.wants_trim()) heap.trim(heap.warm_limit_bytes());
   }
   CHECK(heap.bytes_committed() <= Heap::kWarmBytes + Heap::kTrimSlackBytes);
   CHECK(punched >= 24 * 8 * kMiB - Heap::kWarmBytes - Heap::kTrimSlackBytes);
   CHECK(calls <= 16);
-  heap.trim();
+  heap.trim(heap.warm_limit_bytes());
   CHECK(heap.bytes_committed() == Heap::kWarmBytes);
   CHECK(heap.allocate(500 * kMiB));  // warm and cold runs join when nothing else fits
 }
