@@ -11,8 +11,10 @@ from ._runtime import identity
 if TYPE_CHECKING:
     import numpy
 
-def empty(shape: int | tuple[int, ...], dtype: Any = "float32") -> "numpy.ndarray":
-    """A NumPy array in the send heap, not initialised: a `bytes` or repeated numeric field that is set from it is sent without a copy.
+
+def empty(shape: int | tuple[int, ...], dtype: Any = "float32") -> numpy.ndarray:
+    """A NumPy array in the send heap, not initialised. A `bytes` or repeated numeric field that is set from it is sent
+    without a copy.
 
     Inside a handler it is made for the reply, elsewhere for requests. It may be sent any number of times; do not write to it
     while a call that sends it runs. `torch.from_numpy` shares its memory. Raises RpcError (no daemon, over the quota),

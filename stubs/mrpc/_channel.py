@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from typing import Any, Callable, NoReturn, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from . import _native
 from ._credentials import CallCredentials, ChannelCredentials, call_credentials_of
@@ -42,7 +44,9 @@ class StreamingMultiCallable:
         self.path = path
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise CallError(CallEnd(StatusCode.UNIMPLEMENTED, f"{self.path} is a streaming method; this release of mrpc carries unary calls only"))
+        raise CallError(
+            CallEnd(StatusCode.UNIMPLEMENTED, f"{self.path} is a streaming method; this release of mrpc carries unary calls only")
+        )
 
     with_call = future = __call__
 
@@ -56,7 +60,9 @@ class Channel:
     Any thread may use it. It attaches at its first call. A channel opened before fork() is the parent's and fails in the child.
     """
 
-    def __init__(self, target: str, options: Sequence[tuple[str, Any]] | None = None, credentials: ChannelCredentials | None = None) -> None:
+    def __init__(
+        self, target: str, options: Sequence[tuple[str, Any]] | None = None, credentials: ChannelCredentials | None = None
+    ) -> None:
         label, token = identity(options)
         self._core = _native.ChannelCore(parse_target(target), label, token)
         self._credentials: CallCredentials | None = call_credentials_of(credentials)
@@ -82,7 +88,7 @@ class Channel:
     stream_unary = stream_stream = unary_stream
 
     def subscribe(self, callback: Callable[[ChannelConnectivity], None], try_to_connect: bool = False) -> None:
-        """Tells `callback` the channel's state: IDLE at once, and with `try_to_connect` how attaching went, from another thread."""
+        """Tells `callback` the state: IDLE at once, and with `try_to_connect` how attaching went, from another thread."""
         callback(ChannelConnectivity.IDLE)
         if try_to_connect:
             threading.Thread(target=lambda: callback(self._connect()), name="mrpc-connect", daemon=True).start()
@@ -103,7 +109,7 @@ class Channel:
             return ChannelConnectivity.TRANSIENT_FAILURE
         return ChannelConnectivity.READY
 
-    def __enter__(self) -> "Channel":
+    def __enter__(self) -> Channel:
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
@@ -156,10 +162,8 @@ class _ReadyFuture(Future):
 
     def add_done_callback(self, fn: Callable[[Any], None]) -> None:
         def wait() -> None:
-            try:
+            with contextlib.suppress(FutureCancelledError):
                 self.result()
-            except FutureCancelledError:
-                pass
             fn(self)
 
         threading.Thread(target=wait, name="mrpc-ready", daemon=True).start()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Mapping, NoReturn
+from collections.abc import Callable, Mapping
+from typing import NoReturn
 
 from . import _native
 from ._errors import STATUS_DETAILS_KEY, Metadata, Metadatum, RpcContext, Status, as_metadata

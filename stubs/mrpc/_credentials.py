@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import enum
 import threading
-from typing import Any, Callable, NamedTuple, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from ._errors import Metadata
 
@@ -96,7 +97,9 @@ class _CompositeChannelCredentials(ChannelCredentials):
         self.call_credentials = call_credentials
 
 
-def composite_channel_credentials(channel_credentials: ChannelCredentials, *call_credentials: CallCredentials) -> ChannelCredentials:
+def composite_channel_credentials(
+    channel_credentials: ChannelCredentials, *call_credentials: CallCredentials
+) -> ChannelCredentials:
     """Channel credentials whose channel makes every call with `call_credentials`."""
     return _CompositeChannelCredentials(channel_credentials, composite_call_credentials(*call_credentials))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, Callable, NamedTuple, NoReturn, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 from ._status import StatusCode, code_from_number
 
@@ -26,7 +27,7 @@ def as_metadata(pairs: Metadata) -> tuple[Metadatum, ...]:
 
 
 class RpcError(Exception):
-    """A call that did not end with StatusCode.OK. Instances raised by calls are also `Call`s: they have `code()` and `details()`."""
+    """A call that did not end with StatusCode.OK. What calls raise is also a `Call`: it has `code()` and `details()`."""
 
 
 class FutureTimeoutError(Exception):
@@ -126,7 +127,9 @@ class CallEnd:
 
     __slots__ = ("code", "details", "initial", "trailing")
 
-    def __init__(self, code: StatusCode, details: str, initial: Metadata = (), trailing: Metadata = (), rich: bytes = b"") -> None:
+    def __init__(
+        self, code: StatusCode, details: str, initial: Metadata = (), trailing: Metadata = (), rich: bytes = b""
+    ) -> None:
         self.code = code
         self.details = details
         self.initial = as_metadata(initial)
@@ -185,7 +188,7 @@ class CallError(RpcError, Call, Future):
     def result(self, timeout: float | None = None) -> NoReturn:
         raise self
 
-    def exception(self, timeout: float | None = None) -> "CallError":
+    def exception(self, timeout: float | None = None) -> CallError:
         return self
 
     def traceback(self, timeout: float | None = None) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from . import _native
 from ._errors import Call, CallEnd, CallError, Future, FutureCancelledError, FutureTimeoutError, Metadatum, as_metadata
@@ -100,7 +101,7 @@ class RpcFuture(Call, Future):
     def add_callback(self, callback: Callable[[], None]) -> bool:
         return self._subscribe(callback)
 
-    def add_done_callback(self, fn: Callable[["RpcFuture"], None]) -> None:
+    def add_done_callback(self, fn: Callable[[RpcFuture], None]) -> None:
         if not self._subscribe(lambda: fn(self)):
             fn(self)
 

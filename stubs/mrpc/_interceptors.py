@@ -1,9 +1,10 @@
-"""Interceptors, by gRPC's interfaces. They are Python that runs around a call: channels and servers without any do not pass here."""
+"""Interceptors, by gRPC's interfaces: Python that runs around a call. Channels and servers without any do not pass here."""
 
 from __future__ import annotations
 
 import abc
-from typing import Any, Callable, NamedTuple, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from ._credentials import CallCredentials
 from ._errors import Call, CallEnd, CallError, Future, Metadata, Metadatum
@@ -40,7 +41,9 @@ class UnaryUnaryClientInterceptor(abc.ABC):
     """Runs around unary calls of a channel."""
 
     @abc.abstractmethod
-    def intercept_unary_unary(self, continuation: Callable[..., Any], client_call_details: ClientCallDetails, request: Any) -> Any:
+    def intercept_unary_unary(
+        self, continuation: Callable[..., Any], client_call_details: ClientCallDetails, request: Any
+    ) -> Any:
         """Returns the call: what `continuation(client_call_details, request)` returns, or an object with its methods.
 
         The call is a `Call` and a `Future`: `result()`, `code()`, `add_done_callback()`...
@@ -51,7 +54,9 @@ class UnaryStreamClientInterceptor(abc.ABC):
     """Runs around unary-stream calls, once streaming is served."""
 
     @abc.abstractmethod
-    def intercept_unary_stream(self, continuation: Callable[..., Any], client_call_details: ClientCallDetails, request: Any) -> Any:
+    def intercept_unary_stream(
+        self, continuation: Callable[..., Any], client_call_details: ClientCallDetails, request: Any
+    ) -> Any:
         """As `intercept_unary_unary`."""
 
 
@@ -59,7 +64,9 @@ class StreamUnaryClientInterceptor(abc.ABC):
     """Runs around stream-unary calls, once streaming is served."""
 
     @abc.abstractmethod
-    def intercept_stream_unary(self, continuation: Callable[..., Any], client_call_details: ClientCallDetails, request_iterator: Any) -> Any:
+    def intercept_stream_unary(
+        self, continuation: Callable[..., Any], client_call_details: ClientCallDetails, request_iterator: Any
+    ) -> Any:
         """As `intercept_unary_unary`."""
 
 
@@ -67,7 +74,9 @@ class StreamStreamClientInterceptor(abc.ABC):
     """Runs around stream-stream calls, once streaming is served."""
 
     @abc.abstractmethod
-    def intercept_stream_stream(self, continuation: Callable[..., Any], client_call_details: ClientCallDetails, request_iterator: Any) -> Any:
+    def intercept_stream_stream(
+        self, continuation: Callable[..., Any], client_call_details: ClientCallDetails, request_iterator: Any
+    ) -> Any:
         """As `intercept_unary_unary`."""
 
 
@@ -213,7 +222,7 @@ class InterceptedChannel:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._channel, name)
 
-    def __enter__(self) -> "InterceptedChannel":
+    def __enter__(self) -> InterceptedChannel:
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
@@ -224,13 +233,17 @@ def intercept_channel(channel: Any, *interceptors: Any) -> Any:
     """A channel whose calls pass `interceptors`, the first one outermost. Raises TypeError for what is no client interceptor."""
     for interceptor in reversed(interceptors):
         if not isinstance(interceptor, CLIENT_INTERCEPTORS):
-            raise TypeError(f"{type(interceptor).__name__} is no client interceptor: derive it from mrpc.UnaryUnaryClientInterceptor")
+            raise TypeError(
+                f"{type(interceptor).__name__} is no client interceptor: derive it from mrpc.UnaryUnaryClientInterceptor"
+            )
         channel = InterceptedChannel(channel, interceptor)
     return channel
 
 
 def find_handler(
-    interceptors: Sequence[ServerInterceptor], lookup: Callable[[HandlerCallDetails], RpcMethodHandler | None], details: HandlerCallDetails
+    interceptors: Sequence[ServerInterceptor],
+    lookup: Callable[[HandlerCallDetails], RpcMethodHandler | None],
+    details: HandlerCallDetails,
 ) -> RpcMethodHandler | None:
     """Asks `lookup` through all interceptors, the first one outermost."""
     if not interceptors:

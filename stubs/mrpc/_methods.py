@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from . import _native
 from ._handlers import RpcMethodHandler
@@ -28,7 +29,9 @@ class Service(NamedTuple):
     methods: tuple[Method, ...]
 
 
-def resolve_method(method: Any, request_serializer: Callable[..., Any] | None, response_deserializer: Callable[..., Any] | None) -> Any:
+def resolve_method(
+    method: Any, request_serializer: Callable[..., Any] | None, response_deserializer: Callable[..., Any] | None
+) -> Any:
     """`method` itself when generated code gave a MethodInfo; else what the (de)serialisers' class knows of the path.
 
     Raises ValueError when they are not those of mrpc's generated classes.
@@ -46,7 +49,9 @@ def service_info_of_handlers(full_name: str, handlers: Mapping[str, RpcMethodHan
         raise ValueError(f"service {full_name} was given without handlers")
     known = {method.path: method for method in methods}
     some = methods[0]
-    everything = (known.get(path) or _find(path, some.request_class.FromString) for path in _native.method_paths(some.schema, full_name))
+    everything = (
+        known.get(path) or _find(path, some.request_class.FromString) for path in _native.method_paths(some.schema, full_name)
+    )
     return Service(full_name, some.schema, tuple(everything))
 
 
@@ -57,5 +62,6 @@ def _find(path: str, *serializers: Callable[..., Any] | None) -> Method:
         if found:
             return Method(path, *found)
     raise ValueError(
-        f"cannot tell the schema of {path}: make its module with 'python -m mrpc.protoc' (option grpc_names keeps gRPC's module names)"
+        f"cannot tell the schema of {path}: make its module with 'python -m mrpc.protoc' "
+        "(option grpc_names keeps gRPC's module names)"
     )

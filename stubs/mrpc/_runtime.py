@@ -7,7 +7,8 @@ import logging
 import os
 import sys
 import threading
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from . import _native
 
@@ -20,7 +21,9 @@ def identity(options: Any = None) -> tuple[str, str]:
     The label is for people only and defaults to the program's name; the token is what `mrpc app register` issued.
     """
     given = dict(options or ())
-    label = given.get("mrpc.label") or os.environ.get("MRPC_LABEL") or os.path.basename(sys.argv[0] if sys.argv else "") or "python"
+    label = (
+        given.get("mrpc.label") or os.environ.get("MRPC_LABEL") or os.path.basename(sys.argv[0] if sys.argv else "") or "python"
+    )
     return str(label)[:128], str(given.get("mrpc.token") or os.environ.get("MRPC_TOKEN") or "")
 
 

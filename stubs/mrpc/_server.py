@@ -11,12 +11,19 @@ import concurrent.futures.thread
 import inspect
 import threading
 import weakref
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from . import _native
 from ._context import ServicerContext
 from ._credentials import ServerCredentials
-from ._handlers import DictionaryHandler, GenericRpcHandler, HandlerCallDetails, RpcMethodHandler, handlers_by_method, unary_unary_rpc_method_handler
+from ._handlers import (
+    GenericRpcHandler,
+    HandlerCallDetails,
+    RpcMethodHandler,
+    handlers_by_method,
+    unary_unary_rpc_method_handler,
+)
 from ._interceptors import ServerInterceptor, find_handler
 from ._methods import service_info_of_handlers
 from ._runtime import identity
@@ -25,7 +32,10 @@ from ._status import StatusCode
 _WORKERS_DEFAULT = 8
 _FOREVER_SECONDS = 1e9
 
-_running: "weakref.WeakSet[Server]" = weakref.WeakSet()
+Wrap = Callable[[str, RpcMethodHandler], Any]
+"""(path, handler) -> what the native server keeps for the method."""
+
+_running: weakref.WeakSet[Server] = weakref.WeakSet()
 
 
 def port_of(address: str) -> int:
@@ -41,12 +51,20 @@ class Offer:
         self.info, self.handlers = info, handlers
 
     @classmethod
-    def of_servicer(cls, info: Any, servicer: Any) -> "Offer":
+    def of_servicer(cls, info: Any, servicer: Any) -> Offer:
         """Methods of `servicer` by name. Streaming methods and those it lacks are left out: the server answers UNIMPLEMENTED."""
         names = {method.path.rpartition("/")[2]: method for method in info.methods}
         unary = {name for name, method in names.items() if not method.client_streaming and not method.server_streaming}
         found = {name: getattr(servicer, name, None) for name in unary}
-        return cls(info, {name: unary_unary_rpc_method_handler(behavior) for name, behavior in found.items() if behavior is not None})
+        return cls(
+            info, {name: unary_unary_rpc_method_handler(behavior) for name, behavior in found.items() if behavior is not None}
+        )
+
+
+    def callable_for(self, path: str, wrap: Wrap) -> Callable[..., Any] | None:
+        """What serves the method of that path; None when nothing does, or only a streaming behaviour."""
+        handler = self.handlers.get(path.rpartition("/")[2])
+        return wrap(path, handler) if handler is not None and handler.unary_unary is not None else None
 
 
 class ServerBase:
@@ -74,7 +92,7 @@ class ServerBase:
         self._add(Offer(service_info_of_handlers(service_name, method_handlers), dict(method_handlers)))
 
     def add_insecure_port(self, address: str) -> int:
-        """Nothing to open: the server's services are offered on the mesh. Returns the port of `address`, or 1 where it has none."""
+        """Nothing to open: the services are offered on the mesh. Returns the port of `address`, or 1 where it has none."""
         return port_of(address)
 
     def add_secure_port(self, address: str, server_credentials: ServerCredentials) -> int:
@@ -86,16 +104,15 @@ class ServerBase:
             raise ValueError("services must be added before the server is started")
         self._offers[offer.info.full_name] = offer
 
-    def _attach(self, context_class: type, wrap: Callable[[str, RpcMethodHandler], Callable[..., Any]]) -> None:
+    def _attach(self, context_class: type, wrap: Wrap) -> None:
         label, token = self._identity
         core = _native.ServerCore(label, token, context_class)
         for name, offer in self._offers.items():
-            methods = {method.path: method for method in offer.info.methods}
-            paths = _native.method_paths(offer.info.schema, name)
-            handlers = [offer.handlers.get(path.rpartition("/")[2]) for path in paths]
-            callables = [handler and handler.unary_unary and wrap(path, handler) for path, handler in zip(paths, handlers)]
-            core.offer(offer.info.schema, name, [one or None for one in callables],
-                       [methods[path].request_class for path in paths], [methods[path].reply_class for path in paths])  # fmt: skip
+            by_path = {method.path: method for method in offer.info.methods}
+            methods = [by_path[path] for path in _native.method_paths(offer.info.schema, name)]
+            callables = [offer.callable_for(method.path, wrap) for method in methods]
+            requests, replies = [method.request_class for method in methods], [method.reply_class for method in methods]
+            core.offer(offer.info.schema, name, callables, requests, replies)
         self._core = core
 
 
@@ -175,7 +192,7 @@ class Server(ServerBase):
 
         return serve
 
-    def __enter__(self) -> "Server":
+    def __enter__(self) -> Server:
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
@@ -198,8 +215,8 @@ def server(
 ) -> Server:
     """A server whose handlers run in `executor` (its own of 8 threads without).
 
-    The executor is the server's while it runs: each of its threads waits for calls. `maximum_concurrent_rpcs` takes fewer of them;
-    further calls wait at the daemon. `name` is the label shown to operators; `options` as for `channel`.
+    The executor is the server's while it runs: each of its threads waits for calls. `maximum_concurrent_rpcs` takes fewer
+    of them; further calls wait at the daemon. `name` is the label shown to operators; `options` as for `channel`.
     """
     return Server(executor, handlers or (), interceptors or (), options, maximum_concurrent_rpcs, name)
 
@@ -209,6 +226,6 @@ def _stop_all() -> None:
         one.stop(None)
 
 
-# Executors join their threads when the interpreter ends, and would wait for ever for loops that serve. Their hook was registered when
-# concurrent.futures.thread was imported; hooks run last registered first, so that this one stops the loops before.
+# Executors join their threads when the interpreter ends, and would wait for ever for loops that serve. Their hook was
+# registered when concurrent.futures.thread was imported; hooks run last registered first: this one stops the loops before.
 threading._register_atexit(_stop_all)  # type: ignore[attr-defined]

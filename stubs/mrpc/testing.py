@@ -8,7 +8,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-from typing import Iterator
+from collections.abc import Iterator
 
 _READY_LINE = "mrpcd ready"
 _STOP_SECONDS = 20.0

@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import mrpc
+import pytest
 from mrpc.protoc import main as protoc
 
 HERE = Path(__file__).parent

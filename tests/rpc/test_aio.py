@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-
 import mrpc
+import pytest
 
 
 @pytest.fixture

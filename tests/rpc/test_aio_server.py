@@ -7,9 +7,8 @@ import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-
 import mrpc
+import pytest
 
 
 class AsyncEcho:

@@ -7,10 +7,9 @@ from typing import Any
 
 import grpc
 import grpc.aio
-import pytest
-
 import mrpc
 import mrpc.aio
+import pytest
 
 # What grpcio has and mrpc does not: xDS, ALTS and Google's own credentials, certificate reloading, and .proto import at run time.
 NOT_CARRIED = {

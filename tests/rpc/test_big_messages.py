@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import mrpc
 import numpy
 import pytest
-
-import mrpc
 
 MIB = 1 << 20
 

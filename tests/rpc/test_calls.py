@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import pytest
-
 import mrpc
+import pytest
 
 
 def test_call_returns_the_reply(stub: Any, echo: Any) -> None:

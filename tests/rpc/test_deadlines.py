@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import pytest
-
 import mrpc
+import pytest
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,8 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import mrpc
+import pytest
 
 
 def failure(stub: Any, echo: Any, command: str, text: str = "x") -> Any:

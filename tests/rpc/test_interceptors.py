@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 import mrpc
+import pytest
 
 
 class Tag(mrpc.UnaryUnaryClientInterceptor):
@@ -47,9 +46,9 @@ def test_client_interceptors_nest_first_outermost(server: Any, echo: Any, servic
 
 def test_client_interceptors_see_failures(server: Any, echo: Any) -> None:
     log: list[Any] = []
-    with mrpc.intercept_channel(mrpc.channel("mrpc:///echo.Echo"), Tag("one", log)) as channel:
-        with pytest.raises(mrpc.RpcError) as raised:
-            echo.EchoStub(channel).Echo(echo.EchoRequest(command="abort"), timeout=30)
+    channel = mrpc.intercept_channel(mrpc.channel("mrpc:///echo.Echo"), Tag("one", log))
+    with channel, pytest.raises(mrpc.RpcError) as raised:
+        echo.EchoStub(channel).Echo(echo.EchoRequest(command="abort"), timeout=30)
     assert raised.value.code() is mrpc.StatusCode.NOT_FOUND
     assert log[-1] == ("one", mrpc.StatusCode.NOT_FOUND)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 import mrpc
+import pytest
 
 
 def test_metadata_travels_both_ways(stub: Any, echo: Any, servicer: Any) -> None:
@@ -42,7 +41,9 @@ def test_too_much_metadata_is_refused(stub: Any, echo: Any) -> None:
 
 
 def test_credentials_add_metadata(server: Any, echo: Any, servicer: Any) -> None:
-    channel_credentials = mrpc.composite_channel_credentials(mrpc.ssl_channel_credentials(), mrpc.access_token_call_credentials("one"))
+    channel_credentials = mrpc.composite_channel_credentials(
+        mrpc.ssl_channel_credentials(), mrpc.access_token_call_credentials("one")
+    )
     asked = []
 
     def plugin(context: Any, callback: Any) -> None:
@@ -51,6 +52,13 @@ def test_credentials_add_metadata(server: Any, echo: Any, servicer: Any) -> None
 
     with mrpc.secure_channel("localhost:1", channel_credentials) as channel:
         credentials = mrpc.metadata_call_credentials(plugin)
-        echo.EchoStub(channel).Echo(echo.EchoRequest(command="metadata"), credentials=credentials, metadata=[("own", "3")], timeout=30)
+        echo.EchoStub(channel).Echo(
+            echo.EchoRequest(command="metadata"), credentials=credentials, metadata=[("own", "3")], timeout=30
+        )
     assert {("authorization", "Bearer one"), ("two", "2"), ("own", "3")} <= set(servicer.seen)
     assert asked == [("mrpc:///echo.Echo", "Echo")]
+
+
+def test_handlers_are_told_who_calls_only_by_the_daemon(stub: Any, echo: Any) -> None:
+    reply = stub.Echo(echo.EchoRequest(command="peer"), metadata=[("mrpc-app", "forged")], timeout=30)
+    assert reply.text.startswith("mrpc:") and "forged" not in reply.text

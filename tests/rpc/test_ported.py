@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from mrpc.protoc import main as mrpc_protoc
 
 HERE = Path(__file__).parent

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
-
 import mrpc
+import pytest
 
 
 def in_child(work: Callable[[], str]) -> str:
@@ -99,7 +98,9 @@ with mrpc.channel("mrpc:///echo.Echo") as channel:
 def test_ctrl_c_ends_a_waiting_call_and_cancels_it(server: Any, servicer: Any, call: str) -> None:
     servicer.entered.clear()
     servicer.ended.clear()
-    program = subprocess.Popen([sys.executable, "-c", PROGRAM.format(path=list(sys.path), call=call)], stdout=subprocess.PIPE, text=True)
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(path=list(sys.path), call=call)], stdout=subprocess.PIPE, text=True
+    )
     assert program.stdout is not None and program.stdout.readline() == "calling\n"
     assert servicer.entered.wait(30)
     sent = time.monotonic()

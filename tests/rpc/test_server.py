@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
-
 import mrpc
+import pytest
 
 
 @pytest.fixture

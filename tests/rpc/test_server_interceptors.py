@@ -5,9 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
-
 import mrpc
+import pytest
 
 
 class Guard(mrpc.ServerInterceptor):
@@ -17,7 +16,9 @@ class Guard(mrpc.ServerInterceptor):
         if ("word", "open") in handler_call_details.invocation_metadata:
             return continuation(handler_call_details)
         return mrpc.unary_unary_rpc_method_handler(
-            lambda request, context: context.abort(mrpc.StatusCode.UNAUTHENTICATED, "say the word for " + handler_call_details.method)
+            lambda request, context: context.abort(
+                mrpc.StatusCode.UNAUTHENTICATED, "say the word for " + handler_call_details.method
+            )
         )
 
 

@@ -38,7 +38,8 @@ T value_or_raise(Result<T> result) {
 }
 
 void configure(nb::object make_error, nb::object finished_call, nb::object add_credentials, nb::object future_class) {
-  hooks() = {make_error.release().ptr(), finished_call.release().ptr(), add_credentials.release().ptr(), future_class.release().ptr()};
+  hooks() = {make_error.release().ptr(), finished_call.release().ptr(), add_credentials.release().ptr(),
+             future_class.release().ptr()};
 }
 
 std::shared_ptr<const message::Schema> schema_or_raise(nb::handle schema) {
@@ -55,7 +56,8 @@ uint32_t method_index(const message::Schema& schema, const std::string& service,
 }
 
 nb::object channel_unary(const std::shared_ptr<ChannelCore>& channel, nb::handle schema_object, const std::string& service,
-                         const std::string& path, nb::type_object request_class, nb::type_object reply_class, nb::object credentials) {
+                         const std::string& path, nb::type_object request_class, nb::type_object reply_class,
+                         nb::object credentials) {
   const std::shared_ptr<const message::Schema> schema = schema_or_raise(schema_object);
   UnaryTarget target{channel, channel->service(schema, service), method_index(*schema, service, path)};
   return own(make_unary_call(std::move(target), nb::cast(path).ptr(), reinterpret_cast<PyTypeObject*>(request_class.ptr()),
@@ -74,8 +76,8 @@ nb::object allocate(ChannelCore& channel, uint64_t bytes) {
   return own(make_heap_memory(value_or_raise(channel_attach(channel)->allocate_buffer(bytes))));
 }
 
-// Runs the callbacks of what has come for the client, until nothing is left and the next event will ring its descriptor. Returns what
-// they put on `queue`, whose reader this thread is.
+// Runs the callbacks of what has come for the client, until nothing is left and the next event will ring its descriptor.
+// Returns what they put on `queue`, whose reader this thread is.
 std::vector<uint64_t> drain_client(stub::Client& client, DoneQueue& queue) {
   {
     const DoneQueue::Draining here(queue);
@@ -109,7 +111,8 @@ std::shared_ptr<ServerCore> make_server(std::string label, std::string token, nb
   return std::make_shared<ServerCore>(std::move(server), reinterpret_cast<PyTypeObject*>(context_class.ptr()));
 }
 
-void offer(ServerCore& server, nb::handle schema, const std::string& service, nb::list handlers, nb::list requests, nb::list replies) {
+void offer(ServerCore& server, nb::handle schema, const std::string& service, nb::list handlers, nb::list requests,
+           nb::list replies) {
   if (!server.offer(schema_or_raise(schema), service, handlers.ptr(), requests.ptr(), replies.ptr())) throw nb::python_error();
 }
 

@@ -8,7 +8,8 @@ namespace mrpc::bind {
 namespace {
 
 constexpr size_t kArguments = 6;
-constexpr std::array<const char*, kArguments> kNames = {"request", "timeout", "metadata", "credentials", "wait_for_ready", "compression"};
+constexpr std::array<const char*, kArguments> kNames = {"request",     "timeout",        "metadata",
+                                                        "credentials", "wait_for_ready", "compression"};
 std::array<PyObject*, kArguments> interned_names;
 
 // Call sites' keywords are interned, so comparing pointers finds nearly all of them.

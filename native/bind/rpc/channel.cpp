@@ -13,7 +13,7 @@ struct Clients {
   std::map<std::string, std::shared_ptr<stub::Client>> by_path;
 };
 
-// A child of fork() starts with none: what it inherited is the parent's, and the mutex may have been held by a thread that is not here.
+// A child of fork() starts with none: what it inherited is the parent's, and a thread that is not here may have held the mutex.
 Clients* clients = new Clients;
 
 void start_anew_in_child() {
@@ -60,7 +60,8 @@ Result<std::shared_ptr<stub::Client>> ChannelCore::client() {
   return client;
 }
 
-std::shared_ptr<ServiceBinding> ChannelCore::service(const std::shared_ptr<const message::Schema>& schema, const std::string& name) {
+std::shared_ptr<ServiceBinding> ChannelCore::service(const std::shared_ptr<const message::Schema>& schema,
+                                                     const std::string& name) {
   std::lock_guard lock(mutex_);
   std::shared_ptr<ServiceBinding>& binding = services_[{schema.get(), name}];
   if (!binding) binding = std::make_shared<ServiceBinding>(schema, name, target_);

@@ -13,7 +13,8 @@ PyObject* raise_status(StatusCode code, std::string_view details, PyObject* init
   PyRef text(text_object(details));
   PyRef rich_bytes(PyBytes_FromStringAndSize(rich.data(), static_cast<Py_ssize_t>(rich.size())));
   if (!text || !rich_bytes) return nullptr;
-  PyRef error(PyObject_CallFunction(hooks().make_error, "iOOOO", static_cast<int>(code), text.get(), initial, trailing, rich_bytes.get()));
+  PyRef error(PyObject_CallFunction(hooks().make_error, "iOOOO", static_cast<int>(code), text.get(), initial, trailing,
+                                    rich_bytes.get()));
   if (error) PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
   return nullptr;
 }

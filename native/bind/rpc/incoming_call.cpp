@@ -27,7 +27,7 @@ std::string_view bytes_or_empty(PyObject* bytes) {
   return {PyBytes_AS_STRING(bytes), static_cast<size_t>(PyBytes_GET_SIZE(bytes))};
 }
 
-// A status without message or metadata, for when the handler's own cannot be sent. Ends the call even without memory for the text.
+// A status without message or metadata, for when the handler's own cannot be sent. Without memory for the text, without text.
 Answer plain_answer(IncomingCall& call, StatusCode code, const std::string& text) {
   Answer answer{call.incoming, code, {}, false};
   const shm::BlockShape shape{0, 0, shm::details_bytes(text, {}), 0};
@@ -220,7 +220,8 @@ PyType_Slot call_slots[] = {
     {0, nullptr},
 };
 PyType_Spec call_spec{"mrpc._native.IncomingCall", sizeof(IncomingCall), 0,
-                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, call_slots};
+                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                      call_slots};
 
 }  // namespace
 

@@ -52,7 +52,8 @@ bool MetadataList::read_pair(PyObject* object) {
   std::string_view key;
   if (!text_view(PyTuple_GET_ITEM(pair.get(), 0), key)) return false;
   if (key.empty() || !std::all_of(key.begin(), key.end(), is_key_character)) {
-    PyErr_Format(PyExc_ValueError, "metadata key %R: use lower-case letters, digits, '-', '_' and '.'", PyTuple_GET_ITEM(pair.get(), 0));
+    PyErr_Format(PyExc_ValueError, "metadata key %R: use lower-case letters, digits, '-', '_' and '.'",
+                 PyTuple_GET_ITEM(pair.get(), 0));
     return false;
   }
   PyObject* value = PyTuple_GET_ITEM(pair.get(), 1);
@@ -64,14 +65,16 @@ bool MetadataList::read_value(std::string_view key, PyObject* value) {
   std::string_view view;
   if (is_binary(key)) {
     if (!PyBytes_Check(value)) {
-      PyErr_Format(PyExc_TypeError, "the value of metadata key '%.200s' must be bytes, as the key ends in -bin", std::string(key).c_str());
+      PyErr_Format(PyExc_TypeError, "the value of metadata key '%.200s' must be bytes, as the key ends in -bin",
+                   std::string(key).c_str());
       return false;
     }
     view = bytes_view(value);
   } else {
     if (!text_view(value, view)) return false;
     if (!std::all_of(view.begin(), view.end(), is_text_character)) {
-      PyErr_Format(PyExc_ValueError, "the value of metadata key '%.200s' is not printable ASCII: use a key that ends in -bin for bytes",
+      PyErr_Format(PyExc_ValueError,
+                   "the value of metadata key '%.200s' is not printable ASCII: use a key that ends in -bin for bytes",
                    std::string(key).c_str());
       return false;
     }

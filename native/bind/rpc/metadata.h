@@ -11,8 +11,8 @@ namespace mrpc::bind {
 // Pairs whose views point into Python objects that this keeps alive.
 class MetadataList {
  public:
-  // `pairs`: any iterable of (key, value), or None. False with ValueError or TypeError set: a key that is not lower-case, a value that
-  // is not text (bytes for "-bin" keys).
+  // `pairs`: any iterable of (key, value), or None. False with ValueError or TypeError set: a key that is not lower-case, a value
+  // that is not text (bytes for "-bin" keys).
   bool read(PyObject* pairs);
 
   std::span<const shm::MetadataPair> pairs() const { return pairs_; }

@@ -4,8 +4,8 @@ namespace mrpc::bind {
 namespace {
 
 bool exhausted(const char* what, uint64_t bytes, uint64_t limit, const char* remedy) {
-  raise(resource_exhausted(std::string(what) + " of " + std::to_string(bytes) + " bytes is over the limit of " + std::to_string(limit) +
-                           "; " + remedy));
+  raise(resource_exhausted(std::string(what) + " of " + std::to_string(bytes) + " bytes is over the limit of " +
+                           std::to_string(limit) + "; " + remedy));
   return false;
 }
 

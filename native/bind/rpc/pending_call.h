@@ -18,8 +18,8 @@ bool reply_metadata(const stub::Reply& reply, const stub::RecvBlockPtr& initial,
 class PendingCall {
  public:
   // Takes a reference to `reply_class`.
-  PendingCall(std::shared_ptr<stub::Client> client, stub::CallPtr call, std::shared_ptr<Completion> completion, PyTypeObject* reply_class,
-              uint64_t deadline_ns);
+  PendingCall(std::shared_ptr<stub::Client> client, stub::CallPtr call, std::shared_ptr<Completion> completion,
+              PyTypeObject* reply_class, uint64_t deadline_ns);
   ~PendingCall() { Py_DECREF(reply_class_); }
   PendingCall(const PendingCall&) = delete;
   PendingCall& operator=(const PendingCall&) = delete;
@@ -28,8 +28,8 @@ class PendingCall {
   uint64_t deadline_ns() const { return deadline_ns_; }
   bool subscribe(std::shared_ptr<DoneQueue> queue, uint64_t token) { return completion_->subscribe(std::move(queue), token); }
 
-  // Waits without the GIL, at most `timeout_s` (below 0: for ever). False when the time ran out first, or with an exception set when
-  // a signal handler raised: then the call has been cancelled.
+  // Waits without the GIL, at most `timeout_s` (below 0: for ever). False when the time ran out first, or with an exception set
+  // when a signal handler raised: then the call has been cancelled.
   bool wait(double timeout_s);
   void cancel();
 

@@ -33,8 +33,8 @@ class PyRef {
   PyObject* object_ = nullptr;
 };
 
-// The GIL is not held while one of these lives. A daemon thread that wants it back while the interpreter ends gets it no more: CPython
-// would unwind the thread through these frames, whose destructors need the GIL. Such a thread rests here until the process is gone.
+// The GIL is not held while one of these lives. A daemon thread that wants it back while the interpreter ends gets it no more:
+// CPython would unwind the thread through these frames, whose destructors need the GIL. Such a thread rests here for good.
 class GilRelease {
  public:
   GilRelease() : state_(PyEval_SaveThread()) {}
@@ -49,8 +49,8 @@ class GilRelease {
   PyThreadState* state_;
 };
 
-// For a thread that waits without the GIL: takes it back for a moment to let Python run its signal handlers. Those run on the main
-// thread only; on others this does nothing. True: a handler raised (Ctrl-C), and the exception is set for when the GIL is held again.
+// For a thread that waits without the GIL: takes it back for a moment to let Python run its signal handlers. Those run on the
+// main thread only; on others this does nothing. True: a handler raised (Ctrl-C); the exception is set for when the GIL is back.
 bool signal_raised();
 
 inline PyObject* text_object(std::string_view text) {

@@ -22,8 +22,8 @@ void received_dealloc(PyObject* self) {
 }
 
 PyType_Slot received_slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(received_dealloc)}, {0, nullptr}};
-PyType_Spec received_spec{"mrpc._native.ReceivedBlock", sizeof(ReceivedBlock), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-                          received_slots};
+PyType_Spec received_spec{"mrpc._native.ReceivedBlock", sizeof(ReceivedBlock), 0,
+                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, received_slots};
 
 }  // namespace
 

@@ -31,7 +31,8 @@ void report_failure(IncomingCall& call) {
 PyRef handle(IncomingCall& call) {
   if (!call.method || !call.method->implemented()) {
     call.code = static_cast<int>(StatusCode::kUnimplemented);
-    call.details = PyUnicode_FromFormat("the server does not implement %V", call.method ? call.method->path.get() : nullptr, "this method");
+    call.details =
+        PyUnicode_FromFormat("the server does not implement %V", call.method ? call.method->path.get() : nullptr, "this method");
     return {};
   }
   PyRef request(decode_request(call));

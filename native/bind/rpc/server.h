@@ -1,9 +1,9 @@
 // What a Python Server stands on.
 //
-// There is no hand-over between threads: each worker thread of the user's executor runs serve(), which waits for a call without the
-// GIL, takes the GIL, runs the handler itself, writes the reply into shared memory, and lets the GIL go once, to send the reply and
-// to wait for the next call. A queue between a receiving thread and the workers would cost a wake-up (30 to 50 us on a virtual
-// machine) for each call, and a second switch of the GIL.
+// There is no hand-over between threads: each worker thread of the user's executor runs serve(), which waits for a call without
+// the GIL, takes the GIL, runs the handler itself, writes the reply into shared memory, and lets the GIL go once, to send the
+// reply and to wait for the next call. A queue between a receiving thread and the workers would cost a wake-up (30 to 50 us on a
+// virtual machine) for each call, and a second switch of the GIL.
 #pragma once
 
 #include <memory>
@@ -24,8 +24,8 @@ class ServerCore {
 
   // `handlers`: one callable or None for each method of the service, in the schema's order; the classes likewise.
   // False with an exception set.
-  bool offer(std::shared_ptr<const message::Schema> schema, const std::string& service, PyObject* handlers, PyObject* request_classes,
-             PyObject* reply_classes);
+  bool offer(std::shared_ptr<const message::Schema> schema, const std::string& service, PyObject* handlers,
+             PyObject* request_classes, PyObject* reply_classes);
 
   // Runs until stop(). Called by worker threads, with the GIL.
   void serve();

@@ -105,8 +105,8 @@ struct Prepared {
 bool read_metadata(const UnaryCall& call, const CallArguments& arguments, MetadataList& metadata) {
   const bool own = arguments.credentials && arguments.credentials != Py_None;
   if (!own && call.credentials == Py_None) return metadata.read(arguments.metadata);
-  PyRef pairs(PyObject_CallFunctionObjArgs(hooks().add_credentials, call.credentials, own ? arguments.credentials : Py_None, call.path,
-                                           arguments.metadata ? arguments.metadata : Py_None, nullptr));
+  PyRef pairs(PyObject_CallFunctionObjArgs(hooks().add_credentials, call.credentials, own ? arguments.credentials : Py_None,
+                                           call.path, arguments.metadata ? arguments.metadata : Py_None, nullptr));
   return pairs && metadata.read(pairs.get());
 }
 
@@ -153,8 +153,8 @@ stub::CallPtr run_once(UnaryCall& call, const CallArguments& arguments, uint64_t
   return outcome == stub::WaitOutcome::kReady ? std::move(started) : nullptr;
 }
 
-// Whether the daemon found nobody to give the call to, so that it may be made again. UNAVAILABLE alone does not tell: a server may have
-// had the call and died.
+// Whether the daemon found nobody to give the call to, so that it may be made again. UNAVAILABLE alone does not tell: a server
+// may have had the call and died.
 bool found_no_server(const stub::Call& done) {
   return done.reply().code == StatusCode::kUnavailable && done.reply().message().starts_with("no server offers ");
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
 
 from .._errors import CallEnd, CallError, Metadatum, as_metadata
 from .._status import StatusCode
@@ -22,9 +23,9 @@ class UnaryUnaryCall:
         self._reply: Any = None
         self._end: CallEnd | None = None
         self._cancelled_here = False
-        self._callbacks: list[Callable[["UnaryUnaryCall"], None]] = []
+        self._callbacks: list[Callable[[UnaryUnaryCall], None]] = []
 
-    def begin(self, start: Callable[[], Any], reactor_of: Callable[[Any], Any]) -> "UnaryUnaryCall":
+    def begin(self, start: Callable[[], Any], reactor_of: Callable[[Any], Any]) -> UnaryUnaryCall:
         """Starts the call: `start()` gives the native one."""
         try:
             reactor = reactor_of(self._core)
@@ -35,7 +36,7 @@ class UnaryUnaryCall:
             self._set_end(None, CallEnd(error.code(), error.details()))
         return self
 
-    def begin_later(self, starting: Coroutine[Any, Any, None]) -> "UnaryUnaryCall":
+    def begin_later(self, starting: Coroutine[Any, Any, None]) -> UnaryUnaryCall:
         """Starts the call from a task that first does what may block elsewhere; it calls `begin` or `fail`."""
         self._task = self._loop.create_task(starting)
         return self
@@ -134,7 +135,7 @@ class UnaryUnaryCall:
         deadline_ns = self._pending.deadline_ns if self._pending is not None else 0
         return max(0.0, (deadline_ns - time.monotonic_ns()) * 1e-9) if deadline_ns else None
 
-    def add_done_callback(self, callback: Callable[["UnaryUnaryCall"], None]) -> None:
+    def add_done_callback(self, callback: Callable[[UnaryUnaryCall], None]) -> None:
         """Runs `callback(self)` in the loop when the call has ended."""
         if self._end is not None:
             self._loop.call_soon(callback, self)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Callable, NoReturn, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from .. import _native
 from .._channel import parse_target
@@ -37,7 +38,7 @@ class UnaryUnaryMultiCallable:
         wait_for_ready: bool | None = None,
         compression: Compression | None = None,
     ) -> Any:
-        """Starts the call and returns it; await it for the reply. Raises TypeError and ValueError at once, AioRpcError when awaited."""
+        """Starts the call; await what it returns for the reply. Raises TypeError and ValueError here, AioRpcError there."""
         if self._interceptors:
             details = CallDetails(self._native.path, timeout, metadata, credentials, wait_for_ready, compression)
             return InterceptedUnaryUnaryCall(self._interceptors, self._start_intercepted, details, request)
@@ -70,7 +71,9 @@ class StreamingMultiCallable:
         self.path = path
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise AioRpcError(CallEnd(StatusCode.UNIMPLEMENTED, f"{self.path} is a streaming method; this release of mrpc carries unary calls only"))
+        raise AioRpcError(
+            CallEnd(StatusCode.UNIMPLEMENTED, f"{self.path} is a streaming method; this release of mrpc carries unary calls only")
+        )
 
 
 UnaryStreamMultiCallable = StreamUnaryMultiCallable = StreamStreamMultiCallable = StreamingMultiCallable
@@ -91,7 +94,9 @@ class Channel:
         self._credentials = call_credentials_of(credentials)
         for interceptor in interceptors or ():
             if not isinstance(interceptor, ClientInterceptor):
-                raise ValueError(f"{type(interceptor).__name__} is no client interceptor: derive it from mrpc.aio.UnaryUnaryClientInterceptor")
+                raise ValueError(
+                    f"{type(interceptor).__name__} is no client interceptor: derive it from mrpc.aio.UnaryUnaryClientInterceptor"
+                )
         self._interceptors = [one for one in interceptors or () if isinstance(one, UnaryUnaryClientInterceptor)]
 
     def unary_unary(
@@ -133,14 +138,16 @@ class Channel:
         """Ends the channel's use: calls on it raise ValueError. Calls that run go on to their end."""
         self._core.close()
 
-    async def __aenter__(self) -> "Channel":
+    async def __aenter__(self) -> Channel:
         return self
 
     async def __aexit__(self, *exc_info: Any) -> None:
         await self.close()
 
 
-def channel(target: str, options: Sequence[tuple[str, Any]] | None = None, interceptors: Sequence[ClientInterceptor] | None = None) -> Channel:
+def channel(
+    target: str, options: Sequence[tuple[str, Any]] | None = None, interceptors: Sequence[ClientInterceptor] | None = None
+) -> Channel:
     """A channel to `target`, "mrpc:///NAME". See mrpc.channel."""
     return Channel(target, options, None, interceptors)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Callable, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from .._context import AbortError as SyncAbortError
 from .._context import ContextBase
@@ -37,7 +38,7 @@ class ServicerContext(ContextBase):
         """True once the call has ended."""
         return self._ended or self._cancelled()
 
-    def add_done_callback(self, callback: Callable[["ServicerContext"], Any]) -> None:
+    def add_done_callback(self, callback: Callable[[ServicerContext], Any]) -> None:
         """Runs `callback(self)` in the loop when the call has ended."""
         if self._on_end is None:
             self._on_end = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._errors import CallEnd, Metadatum, RpcError, STATUS_DETAILS_KEY
+from .._errors import STATUS_DETAILS_KEY, CallEnd, Metadatum, RpcError
 from .._status import StatusCode
 
 

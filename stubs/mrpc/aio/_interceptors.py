@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from typing import Any, Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import Any
 
 from .._errors import CallEnd, Metadatum
 from .._interceptors import CallDetails as ClientCallDetails
@@ -13,7 +14,7 @@ from ._call import UnaryUnaryCall
 from ._errors import AioRpcError
 
 
-class ClientInterceptor(abc.ABC):
+class ClientInterceptor(abc.ABC):  # noqa: B024 (a common base, as grpc.aio has it)
     """Base of all interceptors of a channel."""
 
 
@@ -22,7 +23,10 @@ class UnaryUnaryClientInterceptor(ClientInterceptor):
 
     @abc.abstractmethod
     async def intercept_unary_unary(
-        self, continuation: Callable[[ClientCallDetails, Any], Awaitable[UnaryUnaryCall]], client_call_details: ClientCallDetails, request: Any
+        self,
+        continuation: Callable[[ClientCallDetails, Any], Awaitable[UnaryUnaryCall]],
+        client_call_details: ClientCallDetails,
+        request: Any,
     ) -> Any:
         """Returns the call that `await continuation(client_call_details, request)` gives, or a reply."""
 
@@ -48,7 +52,7 @@ class ServerInterceptor(abc.ABC):
 
 
 class InterceptedUnaryUnaryCall:
-    """A call that passes interceptors. Await it for the reply; its methods are those of the call that the interceptors returned."""
+    """A call that passes interceptors. Await it for the reply; its methods are those of the call that they returned."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Completions in an asyncio loop: the loop watches the client's descriptors and drains it once for each wake-up.
 
-Several loops (each in its own thread) may watch the process's one client: whichever wakes drains for all, and rings the DoneQueue of
-those whose calls it found.
+Several loops (each in its own thread) may watch the process's one client: whichever wakes drains for all, and rings the
+DoneQueue of those whose calls it found.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import collections
 import itertools
 import threading
 import weakref
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from .. import _native
 
 _lock = threading.Lock()
-_reactors: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Reactor]]" = weakref.WeakKeyDictionary()
-_watching: "collections.Counter[int]" = collections.Counter()  # loops that watch a client, by its id()
+_reactors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Reactor]] = weakref.WeakKeyDictionary()
+_watching: collections.Counter[int] = collections.Counter()  # loops that watch a client, by its id()
 
 
 class Reactor:

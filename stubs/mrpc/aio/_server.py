@@ -6,7 +6,8 @@ import asyncio
 import concurrent.futures
 import inspect
 import itertools
-from typing import Any, Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from .. import _native
 from .._handlers import GenericRpcHandler, HandlerCallDetails, RpcMethodHandler
@@ -75,7 +76,7 @@ class Server(ServerBase):
         assert self._stopped is not None, "start the server first"
         try:
             await asyncio.wait_for(self._stopped.wait(), timeout)
-        except (asyncio.TimeoutError, TimeoutError):
+        except TimeoutError:
             return False
         return True
 
@@ -139,7 +140,7 @@ class Server(ServerBase):
 
         return await find(self._interceptors, HandlerCallDetails(context._path, context.invocation_metadata()))
 
-    async def __aenter__(self) -> "Server":
+    async def __aenter__(self) -> Server:
         return self
 
     async def __aexit__(self, *exc_info: Any) -> None:
