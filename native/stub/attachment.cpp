@@ -38,12 +38,10 @@ Result<std::shared_ptr<Attachment>> Attachment::open(const AttachOptions& option
   auto socket = ControlLink::connect(options.socket_path.empty() ? default_socket_path() : options.socket_path);
   if (!socket) return socket.error();
   auto attachment = std::make_shared<Attachment>(std::move(*socket));
+  attachment->trim_idle_ns_ = options.trim_idle_ms * 1'000'000ull;
   if (auto status = attachment->hello(options, role); !status) return status.error();
   return attachment;
 }
-
-// The members' own destructors unmap and close, in a child, too; what they close there is the child's copy.
-Attachment::~Attachment() = default;
 
 Status Attachment::hello(const AttachOptions& options, abi::Role role) {
   if (options.label.size() > abi::kLabelBytesMax || options.token.size() > abi::kTokenBytesMax)

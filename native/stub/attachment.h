@@ -6,7 +6,9 @@
 // In a forked child nothing but the destructors runs, and those take no lock: a lock may have been held at the time of the fork.
 #pragma once
 
+#include <functional>
 #include <map>
+#include <thread>
 #include <unordered_map>
 
 #include "shm/heap.h"
@@ -38,7 +40,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
  public:
   static Result<std::shared_ptr<Attachment>> open(const AttachOptions& options, abi::Role role);
   explicit Attachment(Fd socket) : control_(std::move(socket)) {}
-  ~Attachment();
+  ~Attachment();  // the members' own destructors unmap and close, in a child, too; what they close there is the child's copy
 
   bool here() const { return mark_.here(); }
   bool dead() const { return dead_.load(std::memory_order_acquire); }
@@ -55,6 +57,12 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   std::optional<Pinned> locate(const void* data, uint64_t bytes);
   // The block that a slot of `shard` names; null when it names none. Under the consumer lock. Errors end the attachment.
   Result<RecvBlockPtr> receive_block(uint32_t shard, const abi::Slot& slot);
+
+  // Before anything is allocated: `on_warm` is called, under a lock, when somebody is to call trim_when_idle(). Without it a thread of the
+  // attachment's own does.
+  void leave_trim_to(std::function<void()> on_warm) { on_warm_ = std::move(on_warm); }
+  // Gives warm memory back if no block has moved for a while. Returns after how many ns it wants to be called again; UINT64_MAX: not.
+  uint64_t trim_when_idle();
 
   // ---- rings
   // Publishes `request`, with `block` if it holds one; waits for room until `give_up_ns`. Errors: kResourceExhausted, or usable()'s.
@@ -106,6 +114,9 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   std::optional<uint64_t> allocate_offset(uint64_t bytes);
   void collect_passed();  // frees blocks whose slots the daemon has passed
   void free_offsets(std::span<const uint64_t> offsets);
+  void after_free();     // under memory_mutex_
+  void start_trimmer();  // under memory_mutex_
+  void run_trimmer();
   size_t poll_rings(Rings& rings, size_t slots_max, SlotSink& sink);
   void on_reclaim(const abi::Slot& slot);
   void describe(abi::Slot& slot, SendBlock& block);
@@ -130,6 +141,15 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   std::atomic<bool> any_retiring_{false};
   std::shared_ptr<Region> send_region_;
   Fd send_heap_fd_;
+
+  std::function<void()> on_warm_;
+  uint64_t trim_idle_ns_ = 0;
+  bool trim_wanted_ = false;                                                // somebody calls trim_when_idle(); memory_mutex_
+  uint64_t blocks_moved_ = 0, blocks_moved_seen_ = 0, quiet_since_ns_ = 0;  // memory_mutex_
+  std::unique_ptr<std::thread> trimmer_;                                    // memory_mutex_
+  std::atomic<bool> trim_stop_{false};
+  WaitPoint trim_point_;
+
   std::vector<std::shared_ptr<Region>> receive_regions_;  // consumer_mutex_
   std::vector<std::shared_ptr<const void>> freed_pins_;   // consumer_mutex_; dropped after it
 };

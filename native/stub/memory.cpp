@@ -16,6 +16,7 @@ constexpr uint64_t kReclaimBytesMax = 64 * 1024;
 std::optional<uint64_t> Attachment::allocate_offset(uint64_t bytes) {
   {
     std::lock_guard lock(memory_mutex_);
+    ++blocks_moved_;
     if (const auto offset = heap_->allocate(bytes)) return offset;
   }
   collect_passed();
@@ -77,7 +78,7 @@ void Attachment::release_buffer(const std::byte* at, uint64_t offset) {
 void Attachment::free_offsets(std::span<const uint64_t> offsets) {
   std::lock_guard lock(memory_mutex_);
   for (const uint64_t offset : offsets) MRPC_ASSERT(heap_->free(offset));
-  if (heap_->wants_trim()) heap_->trim(heap_->warm_limit_bytes());
+  after_free();
 }
 
 void Attachment::on_reclaim(const abi::Slot& slot) {
@@ -90,7 +91,7 @@ void Attachment::on_reclaim(const abi::Slot& slot) {
     held_.erase(found);
     heap_->free(offsets[i]);
   }
-  if (heap_->wants_trim()) heap_->trim(heap_->warm_limit_bytes());
+  after_free();
 }
 
 std::optional<Pinned> Attachment::locate(const void* data, uint64_t bytes) {

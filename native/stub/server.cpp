@@ -25,6 +25,7 @@ struct Server::Impl {
   Result<std::shared_ptr<ServerSession>> open_session() {
     auto attachment = Attachment::open(options, abi::Role::kServer);
     if (!attachment) return attachment.error();
+    (*attachment)->leave_trim_to([bell = bell] { bell->ring(); });
     return std::make_shared<ServerSession>(std::move(*attachment), policy, bell);
   }
   std::shared_ptr<ServerSession> current() {
@@ -68,7 +69,10 @@ void Server::Impl::watch() {
       bell->ticking = false;  // before the look, so that a callback registered after it rings
       if (bell->callbacks_open != 0) bell->ticking = true;
       if (bell->ticking) watched->poll();
-      wait_for_news(watched->attachment().control_fd(), bell->ticking ? kTickMs : -1);
+      const uint64_t trim_ns = watched->attachment().trim_when_idle();
+      const int trim_ms = trim_ns == UINT64_MAX ? INT32_MAX : static_cast<int>(trim_ns / 1'000'000 + 1);
+      const int timeout_ms = std::min(trim_ms, bell->ticking ? kTickMs : INT32_MAX);
+      wait_for_news(watched->attachment().control_fd(), timeout_ms == INT32_MAX ? -1 : timeout_ms);
       backoff_ms = kBackoffFirstMs;
       continue;
     }

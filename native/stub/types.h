@@ -23,6 +23,7 @@ struct AttachOptions {
   std::string socket_path;  // empty: default_socket_path()
   std::string label;        // shown to operators; no rule trusts it
   std::string token;        // of `mrpc app register`; empty: the uid alone says who this is
+  uint32_t trim_idle_ms = 2000;  // without traffic, after which freed send memory goes back to the system
 };
 
 // $MRPC_RUNTIME_DIR/app.sock, else /run/mrpc/app.sock as root, else $XDG_RUNTIME_DIR/mrpc/app.sock.

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <algorithm>
@@ -38,6 +39,7 @@ class FakeAttachment {
   void lend(abi::Slot& slot, const shm::BlockReader& block, const std::vector<std::byte>& image);
   void flush();
   void notify();
+  uint64_t send_bytes_backed() const;
 
  private:
   using Kind = abi::SlotKind;
@@ -57,7 +59,7 @@ class FakeAttachment {
   std::vector<std::string> bound_;  // services by position, handle = kHandleBase + position * kMethodCount + method
   shm::Mapping app_, rings_, send_, receive_;
   shm::RingRegions regions_;
-  Fd wake_fd_;
+  Fd wake_fd_, send_fd_;
   std::vector<Fd> doorbells_;
   std::vector<shm::RingConsumer> submissions_;
   std::vector<shm::RingProducer> completions_;
@@ -129,6 +131,7 @@ void FakeAttachment::welcome(uint32_t request_id, const shm::ControlMessage& mes
   wake_fd_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   fds.emplace_back(::dup(wake_fd_.get()));
   make(kHeapBytes, send_, false);
+  send_fd_.reset(::dup(fds.back().get()));
   make(kHeapBytes, receive_, true);
   regions_ = {app_.data(), rings_.data(), shards, slots};
   waiting_.resize(shards);
@@ -330,6 +333,11 @@ void FakeAttachment::forward(uint32_t shard, const abi::Slot& slot, const shm::B
   to->flush();
 }
 
+uint64_t FakeAttachment::send_bytes_backed() const {
+  struct stat info {};
+  return ::fstat(send_fd_.get(), &info) == 0 ? static_cast<uint64_t>(info.st_blocks) * 512 : 0;
+}
+
 // ---- the daemon
 
 FakeDaemon::FakeDaemon(std::string directory, Options options) : directory_(std::move(directory)), options_(options) {
@@ -352,21 +360,43 @@ FakeDaemon::~FakeDaemon() {
 }
 
 void FakeDaemon::end_attachments(StatusCode code, const std::string& text) {
-  end_code_ = code;
-  end_text_ = text;
-  end_ = true;
+  inside([&] {
+    while (!live_.empty()) {
+      live_.back()->end(code, text);
+      live_.back()->notify();
+      drop(live_.back().get());
+    }
+  });
+}
+
+uint64_t FakeDaemon::send_bytes_backed() {
+  uint64_t bytes = 0;
+  inside([&] {
+    for (const auto& attachment : live_) bytes += attachment->send_bytes_backed();
+  });
+  return bytes;
+}
+
+void FakeDaemon::inside(std::function<void()> task) {
+  std::future<void> done;
+  {
+    std::lock_guard lock(task_mutex_);
+    task_ = std::packaged_task<void()>(std::move(task));
+    done = task_.get_future();
+  }
   const uint64_t one = 1;
   (void)!::write(stop_fd_.get(), &one, sizeof one);
+  done.wait();
 }
 
 void FakeDaemon::run() {
   while (!stop_) {
-    if (end_.exchange(false))
-      while (!live_.empty()) {
-        live_.back()->end(end_code_, end_text_);
-        live_.back()->notify();
-        drop(live_.back().get());
-      }
+    std::packaged_task<void()> task;
+    {
+      std::lock_guard lock(task_mutex_);
+      std::swap(task, task_);
+    }
+    if (task.valid()) task();
     if (!turn()) sleep();
   }
 }

@@ -5,8 +5,11 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
+#include <future>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -44,6 +47,7 @@ class FakeDaemon {
   uint64_t doorbells() const { return doorbells_; }
   uint64_t receive_bytes() const { return receive_bytes_; }  // lent to applications, all together
   void end_attachments(StatusCode code, const std::string& text);  // with kError, as a real daemon ends a rogue
+  uint64_t send_bytes_backed();  // memory that the system has given to send heaps, all together
 
  private:
   friend class FakeAttachment;
@@ -55,6 +59,7 @@ class FakeDaemon {
     uint32_t server_handle;
   };
 
+  void inside(std::function<void()> task);  // runs it on the daemon's thread, and waits for its end
   void run();
   bool turn();
   void accept_one();
@@ -70,9 +75,9 @@ class FakeDaemon {
   uint64_t next_route_ = 1;
   std::atomic<uint32_t> attachments_{0}, cancels_{0};
   std::atomic<uint64_t> violations_{0}, doorbells_{0}, receive_bytes_{0};
-  std::atomic<bool> stop_{false}, end_{false};
-  StatusCode end_code_{};
-  std::string end_text_;
+  std::atomic<bool> stop_{false};
+  std::mutex task_mutex_;
+  std::packaged_task<void()> task_;
   std::thread thread_;
 };
 

@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <optional>
@@ -61,8 +63,8 @@ struct Attached {
   stub::BoundServicePtr service;
 
   explicit Attached(const std::string& socket_path, std::string service_name = "test.Service",
-                    std::span<const std::byte> schema = kSchema) {
-    auto attached = stub::Client::attach({socket_path, "test", ""});
+                    std::span<const std::byte> schema = kSchema, uint32_t trim_idle_ms = 2000) {
+    auto attached = stub::Client::attach({socket_path, "test", "", trim_idle_ms});
     REQUIRE_MESSAGE(attached.ok(), (attached.ok() ? "" : attached.error().text));
     client = std::move(*attached);
     auto bound = client->bind(schema, std::move(service_name), "");
@@ -85,6 +87,19 @@ struct Attached {
     return text(reply.block->image());
   }
 };
+
+// Runs `body` in a forked child; true when it returned true. Nothing of doctest's may run there.
+template <typename Body>
+bool in_child(const Body& body) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(20);
+    ::_exit(body() ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
 
 // Until `condition` holds; the test's own timeout is the limit.
 template <typename Condition>

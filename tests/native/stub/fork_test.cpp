@@ -1,25 +1,9 @@
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <thread>
 
 #include "stub/fixture.h"
 
 namespace mrpc::test {
 namespace {
-
-// Runs `body` in a forked child; true when it returned true. Nothing of doctest's may run there.
-template <typename Body>
-bool in_child(const Body& body) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::alarm(20);
-    ::_exit(body() ? 0 : 1);
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
 
 TEST_CASE("a child is refused on what it inherited, and can attach for itself") {
   Directory directory;

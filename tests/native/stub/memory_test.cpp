@@ -1,3 +1,5 @@
+#include <thread>
+
 #include "stub/fixture.h"
 
 namespace mrpc::test {
@@ -85,6 +87,53 @@ TEST_CASE("a received block is sent on by reference, and outlives its call") {
   app.call(kEcho, "and are taken before this is answered");
   CHECK(daemon.receive_bytes() < 4096);
   CHECK(daemon.violations() == 0);
+}
+
+TEST_CASE("an idle client gives its send memory back, and wants it again as often as it likes") {
+  Directory directory;
+  FakeDaemon daemon(directory);
+  Attached app(daemon.socket_path(), "test.Service", kSchema, 5);
+  const std::string image(32 * kMiB, 'i');
+  for (int round = 0; round < 3; ++round) {
+    REQUIRE(app.call(kEcho, image).size() == image.size());
+    until([&] { return daemon.send_bytes_backed() < kMiB; });
+  }
+  REQUIRE(app.call(kEcho, image).size() == image.size());  // the thread that would give it back now ends with its client
+}
+
+TEST_CASE("a client that is not idle for long enough keeps its memory warm, also in a forked child's eyes") {
+  Directory directory;
+  FakeDaemon daemon(directory);
+  auto app = std::make_optional<Attached>(daemon.socket_path(), "test.Service", kSchema, 3'600'000);
+  const std::string image(32 * kMiB, 'i');
+  REQUIRE(app->call(kEcho, image).size() == image.size());
+  CHECK(daemon.send_bytes_backed() >= 32 * kMiB);
+  CHECK(in_child([&] {  // the thread that waits for the hour to pass is not there
+    app.reset();
+    return true;
+  }));
+  CHECK(daemon.send_bytes_backed() >= 32 * kMiB);
+}
+
+TEST_CASE("an idle server gives its send memory back") {
+  Directory directory;
+  FakeDaemon daemon(directory);
+  stub::AttachOptions options{daemon.socket_path(), "", ""};
+  options.trim_idle_ms = 5;
+  auto server = *stub::Server::attach(options);
+  REQUIRE(server->offer(kSchema, "test.Service"));
+  Attached app(daemon.socket_path(), "test.Service", kSchema, 5);
+  std::thread worker([&] {
+    stub::IncomingPtr incoming;
+    while (server->next(incoming, {}) == stub::NextOutcome::kCall)
+      CHECK(server->reply(*incoming, StatusCode::kOk, answer(*server, *incoming, std::string(32 * kMiB, 's')), true));
+  });
+  for (int round = 0; round < 3; ++round) {
+    CHECK(app.call(kEcho, "x").size() == 32 * kMiB);
+    until([&] { return daemon.send_bytes_backed() < kMiB; });
+  }
+  server->stop(0);
+  worker.join();
 }
 
 TEST_CASE("memory that is not of the heap is not located") {
