@@ -35,7 +35,7 @@ struct ClientCall {
   EdgeStats* stats = nullptr;
   uint64_t started_ns = 0, deadline_ns = 0;
   uint32_t request_sequence = 1, reply_sequence = 0;
-  uint32_t send_credit = kStreamWindow;
+  uint32_t send_credit = abi::kStreamWindow;
   bool half_closed = false;
 };
 

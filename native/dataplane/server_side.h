@@ -17,7 +17,7 @@ struct ServerCall {
   std::shared_ptr<Chain> chain;    // likewise
   uint64_t started_ns = 0;
   uint32_t request_sequence = 1, reply_sequence = 0;
-  uint32_t send_credit = kStreamWindow;
+  uint32_t send_credit = abi::kStreamWindow;
 };
 
 class ServerSide {

@@ -22,7 +22,6 @@ namespace mrpc::dataplane {
 
 // Links of the TCP transport carry this bit, so that ids of both transports can stand side by side.
 constexpr transport::LinkId kTcpLink = 1ull << 63;
-constexpr uint32_t kStreamWindow = 16;  // messages that a stream's sender may have under way before the first kCredit
 
 struct ShardCounters {
   uint64_t turns = 0, slots = 0, calls = 0, frames = 0, sleeps = 0, violations = 0, long_jobs = 0;

@@ -57,6 +57,7 @@ constexpr uint64_t kQuotaBytes = 512ull << 20;  // default quota, each direction
 constexpr uint32_t kSegmentsMax = 64;
 constexpr uint64_t kBlobAlign = 64;
 constexpr uint32_t kRingSlots = 1024;
+constexpr uint32_t kStreamWindow = 16;        // messages (kMessage) that each direction of a call may send before the first kCredit; kOpen's is free
 constexpr uint32_t kRingSlotsReserved = 64;  // of the completion ring, for cancel, reclaim and status
 
 // ---- control packets on app.sock ---------------------------------------------------------------------

@@ -3,7 +3,7 @@
 namespace mrpc::stub {
 namespace {
 
-constexpr uint32_t kCreditBatch = kStreamWindow / 2;
+constexpr uint32_t kCreditBatch = abi::kStreamWindow / 2;
 
 }  // namespace
 

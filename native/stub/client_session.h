@@ -34,7 +34,7 @@ struct Call::State {
   Reply reply;  // mutex until done, constant afterwards
   RecvBlockPtr initial_metadata;
   std::deque<Message> messages;
-  uint64_t credit = kStreamWindow;
+  uint64_t credit = abi::kStreamWindow;
   uint32_t sequence = 1;          // of the next message sent; kOpen carried number 0
   uint32_t taken_uncredited = 0;  // messages received, for which no credit was given back yet
 };

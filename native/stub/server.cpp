@@ -8,7 +8,7 @@
 namespace mrpc::stub {
 namespace {
 
-constexpr uint32_t kCreditBatch = kStreamWindow / 2;
+constexpr uint32_t kCreditBatch = abi::kStreamWindow / 2;
 constexpr uint64_t kSettleNs = 1'000'000'000;  // at most, for the daemon to take the last replies
 constexpr int kTickMs = 50;  // of the watcher while handlers want to hear of cancellation
 constexpr int kBackoffFirstMs = 50, kBackoffMaxMs = 2000;

@@ -30,7 +30,7 @@ struct Incoming::State {
   std::mutex mutex;
   std::function<void()> on_cancel;
   std::deque<Message> messages;
-  uint64_t credit = kStreamWindow;
+  uint64_t credit = abi::kStreamWindow;
   uint32_t sequence = 0;          // of the next message sent
   uint32_t taken_uncredited = 0;
 };

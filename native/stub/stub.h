@@ -18,9 +18,6 @@ namespace mrpc::stub {
 class ClientSession;
 class ServerSession;
 
-// Messages (kMessage slots) that each direction of a call may send before the first kCredit; the one in kOpen is free.
-constexpr uint32_t kStreamWindow = 16;
-
 // ---- client ------------------------------------------------------------------------------------------
 
 // A service as a client bound it: by name, so that it outlives the daemon that resolved it.

@@ -206,7 +206,7 @@ TEST_CASE("credit bounds what a stream's sender may have under way") {
   rig.client.open(Rig::kHandles + 1, 1, rig.payload("0"), 0);
   rig.settle();
   const uint64_t call = rig.server.take()->slot.call_id;
-  for (uint32_t i = 1; i <= kStreamWindow; ++i) rig.client.say(SlotKind::kMessage, 1, rig.payload("m"), i);
+  for (uint32_t i = 1; i <= abi::kStreamWindow; ++i) rig.client.say(SlotKind::kMessage, 1, rig.payload("m"), i);
   abi::Slot credit{};
   credit.kind = static_cast<uint8_t>(SlotKind::kCredit);
   credit.call_id = call;
@@ -214,10 +214,10 @@ TEST_CASE("credit bounds what a stream's sender may have under way") {
   rig.server.submit_slot(credit);
   rig.settle();
   CHECK(rig.reply().kind() == SlotKind::kCredit);
-  rig.client.say(SlotKind::kMessage, 1, rig.payload("m"), kStreamWindow + 1);
+  rig.client.say(SlotKind::kMessage, 1, rig.payload("m"), abi::kStreamWindow + 1);
   rig.settle();
   CHECK_FALSE(rig.client.take().has_value());
-  rig.client.say(SlotKind::kMessage, 1, rig.payload("one too many"), kStreamWindow + 2);
+  rig.client.say(SlotKind::kMessage, 1, rig.payload("one too many"), abi::kStreamWindow + 2);
   CHECK(rig.reply().code() == StatusCode::kResourceExhausted);
 }
 

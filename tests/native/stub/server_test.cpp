@@ -140,7 +140,7 @@ TEST_CASE("without credit a message is refused, not queued") {
   stub::CallOptions options;
   options.end = false;
   auto call = app.start(kHang, "", options);
-  for (uint32_t i = 0; i < stub::kStreamWindow; ++i) REQUIRE(app.client->send_message(*call, request(*app.client, "m"), false));
+  for (uint32_t i = 0; i < abi::kStreamWindow; ++i) REQUIRE(app.client->send_message(*call, request(*app.client, "m"), false));
   CHECK(app.client->send_message(*call, request(*app.client, "m"), false).error().code == StatusCode::kResourceExhausted);
   app.client->cancel(*call);
   CHECK(app.client->send_message(*call, request(*app.client, "m"), false).error().code == StatusCode::kCancelled);
