@@ -74,11 +74,11 @@ def make_dataplane(runtime: runtime_dir.RuntimeDir, settings: settings_module.Se
     try:
         from mrpc_service._dataplane import Dataplane
     except ImportError as error:
-        raise StartupError(f"the native data plane cannot be loaded ({error}); build it with 'pip install -e .'") from None
+        raise StartupError(f"the native data plane cannot be loaded ({error}); build it with 'make build', or 'pip install .'") from None
     return Dataplane(
         socket_path=str(runtime.app_socket), node=settings.node, shards=settings.shards,
         message_bytes_max=settings.message_bytes_max, send_quota_bytes=settings.send_quota_bytes,
-        receive_quota_bytes=settings.receive_quota_bytes,
+        receive_quota_bytes=settings.receive_quota_bytes, spin_us=settings.spin_us,
     )
 
 

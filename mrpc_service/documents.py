@@ -85,9 +85,10 @@ class DaemonSpec(Strict):
     metrics: str | None = None
     log_level: LogLevelName | None = None
     drain_timeout_s: float | None = Field(None, ge=0, le=3600)
+    spin_us: int | None = Field(None, ge=0, le=1000)
     message_bytes_max: int | None = Field(None, ge=4096, le=1 << 30)
-    send_quota_bytes: int | None = Field(None, ge=1 << 20, le=1 << 40)
-    receive_quota_bytes: int | None = Field(None, ge=1 << 20, le=1 << 40)
+    send_quota_bytes: int | None = Field(None, ge=1 << 20, le=1 << 32)
+    receive_quota_bytes: int | None = Field(None, ge=1 << 20, le=1 << 32)
 
 
 class Daemon(Strict):

@@ -48,6 +48,7 @@ class Settings:
     metrics: str = ""
     log_level: str = "info"
     drain_timeout_s: float = 10.0
+    spin_us: int = 0
     message_bytes_max: int = MESSAGE_BYTES_MAX
     send_quota_bytes: int = QUOTA_BYTES
     receive_quota_bytes: int = QUOTA_BYTES
@@ -75,6 +76,8 @@ def parser() -> argparse.ArgumentParser:
         help=f"serve Prometheus metrics over HTTP; ADDR defaults to {METRICS_ADDRESS}")
     add("--log-level", choices=LEVELS, help="default info; 'mrpc log-level' changes it while the daemon runs")
     add("--drain-timeout", dest="drain_timeout_s", metavar="SECONDS", type=float, help="at the end, for open calls; default 10")
+    add("--spin-us", metavar="US", type=int,
+        help="how long an idle shard polls before it sleeps; default 0; worth a core only where cores are many")
     add("--version", action="store_true", help="print the version and exit")
     return made
 
@@ -105,8 +108,10 @@ def _check(settings: Settings) -> None:
             split_address(flag, address)
     if settings.registry and not settings.advertise and settings.listen.rpartition(":")[0].strip("[]") in WILDCARDS:
         raise StartupError(f"--listen {settings.listen} says not where others reach this daemon; add --advertise HOST:PORT")
-    if not 1 <= settings.shards <= 64:
-        raise StartupError(f"--shards {settings.shards} is out of range; use 1 to 64")
+    if not 1 <= settings.shards <= 32:
+        raise StartupError(f"--shards {settings.shards} is out of range; use 1 to 32")
+    if not 0 <= settings.spin_us <= 1000:
+        raise StartupError(f"--spin-us {settings.spin_us} is out of range; use 0 to 1000 microseconds")
     if not 0 <= settings.drain_timeout_s <= 3600:
         raise StartupError(f"--drain-timeout {settings.drain_timeout_s:g} is out of range; use 0 to 3600 seconds")
 

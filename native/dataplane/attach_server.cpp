@@ -2,10 +2,12 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <future>
@@ -20,8 +22,10 @@ namespace mrpc::dataplane {
 namespace {
 
 constexpr uint64_t kHelloTimeoutNs = 5'000'000'000;
-constexpr size_t kSilentMax = 256;
-constexpr size_t kConnectionsMax = 4096;
+constexpr size_t kSilentMax = 1024, kSilentOfUidMax = 256;
+constexpr size_t kConnectionsMax = 4096, kConnectionsOfUidMax = 1024;
+constexpr size_t kFdsOfConnection = 12;  // and a doorbell a shard
+constexpr size_t kHandlesMax = 65536;    // methods bound or offered by one attachment
 constexpr uint64_t kSchemaBytesMax = 32ull << 20;  // of one attachment
 
 // What an epoll event is about: the kind in the high half, a connection's id in the low.
@@ -39,6 +43,19 @@ Fd pidfd_of_peer(int socket) {
   int fd = -1;
   socklen_t bytes = sizeof fd;
   return ::getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &bytes) == 0 ? Fd(fd) : Fd();
+}
+
+uid_t uid_of_peer(int socket) {
+  ucred peer{};
+  socklen_t bytes = sizeof peer;
+  return ::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 ? peer.uid : static_cast<uid_t>(-1);
+}
+
+// No user may take more than a quarter of the descriptors that this process can have.
+size_t connections_of_uid(uint32_t shards) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 32;
+  return std::clamp<size_t>(limit.rlim_cur / (kFdsOfConnection + shards) / 4, 16, kConnectionsOfUidMax);
 }
 
 const char* role_name(abi::Role role) { return role == abi::Role::kServer ? "server" : "client"; }
@@ -63,6 +80,7 @@ Status AttachServer::start() {
   if (!listener_ || ::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
       ::chmod(path.c_str(), 0666) != 0 || ::listen(listener_.get(), 128) != 0)
     return unavailable("cannot listen on " + path + ": " + std::strerror(errno));
+  connections_of_uid_max_ = connections_of_uid(config_.shards);
   epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
   wake_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!epoll_ || !wake_) return resource_exhausted("out of descriptors");
@@ -105,8 +123,17 @@ void AttachServer::accept_all() {
     Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket) return;
     if (silent_ >= kSilentMax || connections_.size() >= kConnectionsMax) continue;  // closed: try again later
+    const uid_t uid = uid_of_peer(socket.get());
+    Peers& peers = peers_of_uid_[uid];
+    if (peers.silent >= kSilentOfUidMax || peers.connections >= connections_of_uid_max_) {
+      refuse_crowd(std::move(socket), uid);
+      continue;
+    }
+    peers.silent += 1;
+    peers.connections += 1;
     const uint32_t id = next_id_++;
     Connection& connection = connections_[id];
+    connection.uid = uid;
     connection.accepted_ns = monotonic_ns();
     connection.pidfd = pidfd_of_peer(socket.get());
     connection.socket = std::move(socket);
@@ -114,6 +141,12 @@ void AttachServer::accept_all() {
     watch(epoll_.get(), connection.socket.get(), kSocket | id);
     if (connection.pidfd) watch(epoll_.get(), connection.pidfd.get(), kProcess | id);
   }
+}
+
+void AttachServer::refuse_crowd(Fd socket, uid_t uid) {
+  Connection crowded;
+  crowded.socket = std::move(socket);
+  (void)refuse(crowded, 0, resource_exhausted("uid " + std::to_string(uid) + " has too many connections to mrpcd; close some"));
 }
 
 void AttachServer::read_packets(uint32_t id) {
@@ -127,6 +160,7 @@ void AttachServer::read_packets(uint32_t id) {
     if (!got) return;
     auto message = known->second.assembler.feed(packet, {});
     if (!message) return close(id, message.error());
+    if (!*message && !known->second.attachment) return close(id, invalid_argument("a hello comes in one packet"));
     if (!*message) continue;
     if (Status s = on_message(id, known->second, std::move(**message)); !s) return close(id, s.error());
   }
@@ -167,6 +201,7 @@ Status AttachServer::welcome(uint32_t id, Connection& connection, const shm::Con
   if (!made) return made.error();
   connection.attachment = *made;
   silent_ -= 1;
+  peers_of_uid_[connection.uid].silent -= 1;
   const auto records = connection.attachment->region_records();
   abi::Welcome welcome{};
   welcome.level = std::min(hello.level_max, abi::kLevel);
@@ -213,6 +248,7 @@ Status AttachServer::on_bind(uint32_t id, Connection& connection, const shm::Con
   const auto schema = connection.schemas.find(ref->schema_id);
   const message::ServiceLayout* layout = schema == connection.schemas.end() ? nullptr : schema->second->service(service);
   if (layout == nullptr) return refuse(connection, message.request_id, invalid_argument("the schema has no service '" + service + "'"));
+  if (Status room = take_handles(connection, layout->methods.size()); !room) return refuse(connection, message.request_id, room.error());
   // A target is a service's full name first, then an app's: one that is no service narrows the choice of endpoints.
   const bool narrows = !target.empty() && target != service && schema->second->service(target) == nullptr && !schema_of(target);
   std::vector<std::shared_ptr<BoundMethod>> methods;
@@ -231,7 +267,7 @@ Status AttachServer::on_bind(uint32_t id, Connection& connection, const shm::Con
     methods.push_back(std::move(method));
     shm::append_pod(body, abi::MethodRecord{next_handle_ + i, 0});
   }
-  remember(id, connection, false, service, narrows ? target : "", *schema->second);
+  connection.given.push_back({next_handle_, false, service, narrows ? target : "", schema->second});
   shards_.bind(id, shard, next_handle_, std::move(methods));
   next_handle_ += count;
   return reply(connection, abi::ControlKind::kBound, message, std::move(body));
@@ -245,6 +281,7 @@ Status AttachServer::on_offer(uint32_t id, Connection& connection, const shm::Co
   const auto schema = connection.schemas.find(ref->schema_id);
   const message::ServiceLayout* layout = schema == connection.schemas.end() ? nullptr : schema->second->service(service);
   if (layout == nullptr) return refuse(connection, message.request_id, invalid_argument("the schema has no service '" + service + "'"));
+  if (Status room = take_handles(connection, layout->methods.size()); !room) return refuse(connection, message.request_id, room.error());
   if (connection.offered.count(service) != 0)
     return refuse(connection, message.request_id, {StatusCode::kAlreadyExists, "'" + service + "' is offered by this server already"});
   const Status claimed = registrar_.claim(service, connection.attachment->identity.principal);
@@ -261,16 +298,18 @@ Status AttachServer::on_offer(uint32_t id, Connection& connection, const shm::Co
     const std::lock_guard lock(mutex_);
     schemas_by_service_[service] = schema->second;
   }
-  remember(id, connection, true, service, "", *schema->second);
+  connection.given.push_back({next_handle_, true, service, "", schema->second});
   shards_.offer(id, next_handle_, std::make_shared<ServiceVariant>(ServiceVariant{schema->second, layout}));
   next_handle_ += count;
   report("offered", connection, service, "");
   return reply(connection, abi::ControlKind::kOffered, message, std::move(body));
 }
 
-void AttachServer::remember(uint32_t id, Connection& connection, bool offered, const std::string& service, const std::string& app,
-                            const message::Schema& schema) {
-  connection.handles.push_back({id, next_handle_, offered, service, app, text_of(schema.serialized())});
+Status AttachServer::take_handles(Connection& connection, size_t count) {
+  if (connection.handle_count + count > kHandlesMax)
+    return resource_exhausted("one attachment has bound or offered too many methods; bind each service once");
+  connection.handle_count += count;
+  return ok_status();
 }
 
 Status AttachServer::on_withdraw(uint32_t id, Connection& connection, const shm::ControlMessage& message) {
@@ -303,8 +342,12 @@ void AttachServer::close(uint32_t id, const Error& error) {
   Connection connection = std::move(known->second);
   connections_.erase(known);
   if (error.code != StatusCode::kOk) (void)refuse(connection, 0, error);
+  Peers& peers = peers_of_uid_[connection.uid];
+  if (!connection.attachment) peers.silent -= 1;
+  if (--peers.connections == 0) peers_of_uid_.erase(connection.uid);
   if (!connection.attachment) {
     silent_ -= 1;
+    if (error.code == StatusCode::kUnavailable) return;  // somebody who only looked whether we are here
     ControlEvent event{.kind = "refused", .app = "", .principal = "", .label = "", .role = "", .service = "", .peer = "", .text = error.text};
     return events_.push(std::move(event));
   }
@@ -348,7 +391,8 @@ void AttachServer::export_state(TakeoverState& into) {
       const Identity& who = attachment.identity;
       into.attachments.push_back({id, static_cast<uint32_t>(attachment.role), who.uid, 1, who.pid, who.app, who.principal, who.label,
                                   attachment.send_heap_bytes(), attachment.receive_heap_bytes()});
-      into.services.insert(into.services.end(), connection.handles.begin(), connection.handles.end());
+      for (const Given& given : connection.given)
+        into.services.push_back({id, given.handle_base, given.offered, given.service, given.app, text_of(given.schema->serialized())});
     }
     done.set_value();
   });

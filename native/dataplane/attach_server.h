@@ -50,14 +50,22 @@ class AttachServer {
   std::shared_ptr<const message::Schema> schema_of(const std::string& service) const;
 
  private:
+  struct Given {  // handles, for an offer or a binding
+    uint32_t handle_base = 0;
+    bool offered = false;
+    std::string service, app;
+    std::shared_ptr<const message::Schema> schema;
+  };
   struct Connection {
     Fd socket, pidfd;
+    uid_t uid = 0;
     uint64_t accepted_ns = 0;
     shm::ControlAssembler assembler;
     std::shared_ptr<Attachment> attachment;
     std::unordered_map<uint32_t, std::shared_ptr<const message::Schema>> schemas;
     std::map<std::string, std::shared_ptr<const message::Schema>> offered;
-    std::vector<TakeoverService> handles;  // given out, for offers and bindings alike
+    std::vector<Given> given;
+    size_t handle_count = 0;
     uint64_t schema_bytes = 0;
   };
 
@@ -78,8 +86,8 @@ class AttachServer {
   void expire_silent();
   void run_posted();
   void post(std::function<void()> job);
-  void remember(uint32_t id, Connection& connection, bool offered, const std::string& service, const std::string& app,
-                const message::Schema& schema);
+  Status take_handles(Connection& connection, size_t count);
+  void refuse_crowd(Fd socket, uid_t uid);
   void report(const char* kind, const Connection& connection, const std::string& service, const std::string& text);
 
   const Config& config_;
@@ -92,6 +100,9 @@ class AttachServer {
   uint32_t next_id_ = 1, next_handle_ = 1, next_schema_ = 1;
   std::unordered_map<uint32_t, Connection> connections_;
   size_t silent_ = 0;  // accepted, no hello yet
+  struct Peers { size_t connections = 0, silent = 0; };
+  std::map<uid_t, Peers> peers_of_uid_;  // one user's crowd keeps no other out
+  size_t connections_of_uid_max_ = 0;
 
   mutable std::mutex mutex_;  // of what other threads look at
   std::map<uint32_t, std::shared_ptr<Attachment>> attached_;

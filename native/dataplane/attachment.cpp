@@ -1,9 +1,11 @@
 #include "dataplane/attachment.h"
 
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdio>
 
 #include "shm/futex.h"
 
@@ -49,12 +51,26 @@ Status Attachment::create_rings(const Config& config) {
   if (Status s = store(shm::Mapping::map(app_rings_fd_.get(), bytes, shm::Access::kReadOnly), app_rings_); !s) return s;
   if (Status s = store(shm::Mapping::map(daemon_rings_fd_.get(), bytes, shm::Access::kReadWrite), daemon_rings_); !s) return s;
   rings = {app_rings_.data(), daemon_rings_.data(), config.shards, config.ring_slots};
-  wake_fd_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wake_fd_) return resource_exhausted("eventfd: out of descriptors");
+  if (Status s = create_wake_pipe(); !s) return s;
   for (uint32_t i = 0; i < config.shards; ++i) {
     rings.daemon_shard(i).asleep.store(1);  // a new attachment is quiet until it rings
     doorbells_.emplace_back(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!doorbells_.back()) return resource_exhausted("eventfd: out of descriptors");
+  }
+  return ok_status();
+}
+
+// Whoever has a descriptor may make it block, for all who share its open file description, and fill it: a daemon that writes to it
+// would then wait for ever. So each side has a description of its own, of a pipe that both can read and write: it has no dead end.
+Status Attachment::create_wake_pipe() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return resource_exhausted("pipe: out of descriptors");
+  const Fd reader(ends[0]), writer(ends[1]);
+  for (Fd* side : {&wake_fd_, &wake_app_fd_}) {
+    char path[64];
+    std::snprintf(path, sizeof path, "/proc/self/fd/%d", reader.get());
+    *side = Fd(::open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK));
+    if (!*side) return resource_exhausted("cannot reopen a pipe (is /proc mounted?)");
   }
   return ok_status();
 }
@@ -69,7 +85,7 @@ Status Attachment::create_heaps(const Config& config) {
 }
 
 std::vector<int> Attachment::welcome_fds() const {
-  std::vector<int> fds = {app_rings_fd_.get(), daemon_rings_readonly_fd_.get(), wake_fd_.get(), send_fd_.get(), receive_readonly_fd_.get()};
+  std::vector<int> fds = {app_rings_fd_.get(), daemon_rings_readonly_fd_.get(), wake_app_fd_.get(), send_fd_.get(), receive_readonly_fd_.get()};
   for (const Fd& doorbell : doorbells_) fds.push_back(doorbell.get());
   return fds;
 }

@@ -59,8 +59,9 @@ class Attachment {
   Attachment(uint32_t id_, abi::Role role_, Identity identity_) : id(id_), role(role_), identity(std::move(identity_)) {}
   Status create_rings(const Config& config);
   Status create_heaps(const Config& config);
+  Status create_wake_pipe();
 
-  Fd app_rings_fd_, daemon_rings_fd_, daemon_rings_readonly_fd_, wake_fd_, send_fd_, receive_fd_, receive_readonly_fd_;
+  Fd app_rings_fd_, daemon_rings_fd_, daemon_rings_readonly_fd_, wake_fd_, wake_app_fd_, send_fd_, receive_fd_, receive_readonly_fd_;
   std::vector<Fd> doorbells_;
   shm::Mapping app_rings_, daemon_rings_, send_, receive_;
 };

@@ -30,6 +30,11 @@ std::vector<std::byte> make_prefix(const std::string& path, const std::string& c
   return prefix;
 }
 
+Error nobody_offers(const BoundMethod& method) {
+  return unavailable("no server offers '" + method.service + (method.app.empty() ? "" : "' in app '" + method.app) +
+                     "'; start one, then look at 'mrpc services'");
+}
+
 Error expired() { return {StatusCode::kDeadlineExceeded, "deadline exceeded"}; }
 
 }  // namespace
@@ -52,6 +57,7 @@ bool ClientSide::on_open(Port& port, const abi::Slot& slot, std::string& why) {
   if (port.client_calls.count(slot.call_id) != 0) return why = "two open calls have one id", false;
   if ((slot.flags & abi::kHasMessage) == 0) return why = "a call opens without a message", false;
   BoundMethod& method = *bound->second;
+  if (method.route == nullptr && core_.directory.find(method.service) == nullptr) return refuse_unknown(port, slot, method, why);
   if (method.route == nullptr) {
     method.entry = &core_.directory.entry(method.service);
     method.route = &core_.route(port.attachment().identity.app, method.service, method.method);
@@ -65,6 +71,15 @@ bool ClientSide::on_open(Port& port, const abi::Slot& slot, std::string& why) {
     return refuse(port, slot, method, resource_exhausted("too many open calls of this application")), true;
   Opening opening{port.id(), slot, bound->second, std::move(*taken), nullptr};
   judge_and_send(port, std::move(opening));
+  return true;
+}
+
+// A service that nobody ever offered here leaves no route behind: applications could name them without end.
+bool ClientSide::refuse_unknown(Port& port, const abi::Slot& slot, const BoundMethod& method, std::string& why) {
+  const auto taken = core_.take_block(port, slot, 0);
+  if (!taken && taken.error().code == StatusCode::kInternal) return why = taken.error().text, false;
+  port.deliver({status_slot(slot.call_id, StatusCode::kUnavailable, 0), make_error_message(nobody_offers(method).text)});
+  core_.touch(port);
   return true;
 }
 
@@ -85,8 +100,7 @@ std::optional<Error> ClientSide::choose(Port& port, Opening& opening) {
       balancing = at->second->balancing();
   opening.endpoint = method.entry->pick(balancing, method.app, false, core_.world.random());
   if (!opening.endpoint)
-    return unavailable("no server offers '" + method.service + (method.app.empty() ? "" : "' in app '" + method.app) +
-                       "'; start one, then look at 'mrpc services'");
+    return nobody_offers(method);
   resolve(method, port, opening.endpoint->variant);
   if (method.server_layout == nullptr)
     return Error{StatusCode::kUnimplemented, "the server of '" + method.service + "' has no method '" + method.method + "'"};
@@ -94,13 +108,13 @@ std::optional<Error> ClientSide::choose(Port& port, Opening& opening) {
 }
 
 // Brings the image into the server's schema, whatever the client's was. It touches no shard state and so may run elsewhere.
-std::optional<Error> ClientSide::check_and_relay(Opening& opening) {
-  BoundMethod& method = *opening.method;
+std::optional<Error> ClientSide::check_and_relay(Message& message, const message::MethodLayout& from, const message::MethodLayout& to,
+                                                 bool same_schema) const {
   const auto limits = core_.config.message_limits();
-  const auto verified = check_image(opening.message, *method.layout->request, limits);
+  const auto verified = check_image(message, *from.request, limits);
   if (!verified) return verified.error();
-  if (method.same_schema && !verified->has_unknown) return std::nullopt;
-  const Status relaid = relay(opening.message, *method.layout->request, *method.server_layout->request, limits);
+  if (same_schema && !verified->has_unknown) return std::nullopt;
+  const Status relaid = relay(message, *from.request, *to.request, limits);
   if (!relaid) return relaid.error();
   return std::nullopt;
 }
@@ -114,7 +128,8 @@ void ClientSide::judge_and_send(Port& port, Opening&& opening) {
     core_.counters.long_jobs += 1;
     auto shared = std::make_shared<Opening>(std::move(opening));
     core_.world.run_long([this, shared, keep = port.shared_attachment()] {
-      auto error = check_and_relay(*shared);
+      const BoundMethod& bound = *shared->method;
+      auto error = check_and_relay(shared->message, *bound.layout, *bound.server_layout, bound.same_schema);
       core_.post([this, shared, error = std::move(error)]() mutable {
         Port* still = core_.find_port(shared->port);
         if (still == nullptr) return;
@@ -126,7 +141,7 @@ void ClientSide::judge_and_send(Port& port, Opening&& opening) {
     });
     return;
   }
-  if (auto error = check_and_relay(opening)) return refuse(port, opening.slot, method, *error);
+  if (auto error = check_and_relay(opening.message, *method.layout, *method.server_layout, method.same_schema)) return refuse(port, opening.slot, method, *error);
   auto chain = core_.chain_for(*method.route, *opening.endpoint->variant, *method.server_layout->request);
   dispatch(port, std::move(opening), std::move(chain));
 }
@@ -205,11 +220,7 @@ bool ClientSide::on_message(Port& port, const abi::Slot& slot, std::string& why)
   std::optional<Error> error;
   if (!taken) error = taken.error();
   else if (call.send_credit == 0) error = resource_exhausted("stream overran its credit");
-  if (!error) {
-    Opening opening{port.id(), slot, call.method, std::move(*taken), call.endpoint};
-    error = check_and_relay(opening);
-    taken = std::move(opening.message);
-  }
+  if (!error) error = check_and_relay(*taken, *call.method->layout, *call.server_layout, call.same_schema);
   if (error) return cancel_downstream(id, call), finish_with_error(id, call, *error), true;
   auto frame = frame_of(transport::FrameKind::kMessage, id);
   frame.sequence = call.request_sequence++;
@@ -268,6 +279,10 @@ void ClientSide::on_frame(transport::LinkId link, transport::Frame&& frame) {
     case transport::FrameKind::kMessage:
     case transport::FrameKind::kInitialMetadata: return deliver_reply(id, *call, std::move(frame));
     case transport::FrameKind::kCredit: {
+      if (call->port->parked() >= core_.config.parked_calls_max) {
+        cancel_downstream(id, *call);
+        return finish_with_error(id, *call, resource_exhausted("the server gives more credit than is taken"));
+      }
       call->send_credit = static_cast<uint32_t>(std::min<uint64_t>(1u << 20, call->send_credit + frame.aux));
       abi::Slot slot{};
       slot.kind = static_cast<uint8_t>(abi::SlotKind::kCredit);
@@ -340,7 +355,6 @@ void ClientSide::refuse(Port& port, const abi::Slot& slot, BoundMethod& method, 
   stats.calls += 1;
   stats.denied += denied;
   stats.codes[static_cast<uint8_t>(error.code)] += 1;
-  stats.latency.record(0);
   port.deliver({status_slot(slot.call_id, error.code, 0), make_error_message(error.text)});
   core_.touch(port);
 }

@@ -63,6 +63,7 @@ class ClientSide {
     std::shared_ptr<Endpoint> endpoint;
   };
 
+  bool refuse_unknown(Port& port, const abi::Slot& slot, const BoundMethod& method, std::string& why);
   bool on_open(Port& port, const abi::Slot& slot, std::string& why);
   bool on_message(Port& port, const abi::Slot& slot, std::string& why);
   bool on_half_close(Port& port, const abi::Slot& slot);
@@ -71,7 +72,8 @@ class ClientSide {
 
   void resolve(BoundMethod& method, Port& port, const std::shared_ptr<const ServiceVariant>& variant);
   std::optional<Error> choose(Port& port, Opening& opening);
-  std::optional<Error> check_and_relay(Opening& opening);
+  std::optional<Error> check_and_relay(Message& message, const message::MethodLayout& from, const message::MethodLayout& to,
+                                       bool same_schema) const;
   void judge_and_send(Port& port, Opening&& opening);
   void dispatch(Port& port, Opening&& opening, std::shared_ptr<Chain> chain);
 

@@ -24,6 +24,7 @@ struct Config {
   uint32_t open_calls_max = 65536;          // of one attachment on one shard
   uint32_t parked_calls_max = 4096;         // waiting for one receiver, from one edge
   uint64_t parked_bytes_max = 64ull << 20;  // private memory that calls waiting for one receiver may hold, per edge
+  uint32_t untaken_max = 65536 + 16384;       // completions that wait for one application, refused calls among them
   uint64_t spin_ns = 0;                     // how long an idle shard polls before it sleeps; 0 where cores are few
   uint64_t receive_warm_bytes = 64ull << 20;  // of one attachment, kept when freed; the rest goes back to the system
 

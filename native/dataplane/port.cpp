@@ -31,6 +31,12 @@ Port::Port(std::shared_ptr<Attachment> attachment, uint32_t shard, const Config&
   complete = shm::RingProducer(rings.complete_slots(shard), rings.slots, &mine.complete_tail, &theirs.complete_head);
 }
 
+bool Port::has_room(uint32_t reserved) {
+  const auto state = complete.room(reserved);
+  broken |= state == shm::RingState::kBroken;
+  return state == shm::RingState::kOk;
+}
+
 void Port::deliver(Delivery&& delivery) {
   uint64_t budget_bytes = transport::kChunkBytes;
   if (queue_.empty() && try_now(delivery, budget_bytes)) return;
@@ -45,13 +51,13 @@ void Port::unpark(Delivery& delivery) {
 }
 
 void Port::deliver_urgent(const abi::Slot& slot) {
-  if (urgent_.empty() && complete.room() == shm::RingState::kOk) complete.push(slot);
+  if (urgent_.empty() && has_room()) complete.push(slot);
   else urgent_.push_back(slot);
 }
 
 bool Port::pump(uint64_t& budget_bytes) {
   bool moved = false;
-  for (; !urgent_.empty() && complete.room() == shm::RingState::kOk; moved = true) {
+  for (; !urgent_.empty() && has_room(); moved = true) {
     complete.push(urgent_.front());
     urgent_.pop_front();
   }
@@ -81,18 +87,17 @@ bool Port::drop_waiting(uint64_t call_id) {
 
 // True when the delivery's slot is in the ring.
 bool Port::try_now(Delivery& delivery, uint64_t& budget_bytes) {
-  if (complete.room(abi::kRingSlotsReserved) != shm::RingState::kOk) return false;
+  if (!has_room(abi::kRingSlotsReserved)) return false;
   if (delivery.message && (!place(delivery) || !copy_some(delivery, budget_bytes))) return false;
   complete.push(delivery.slot);
   delivery.message.reset();
   return true;
 }
 
-// Finds room for the block and writes everything but the blobs.
+// Finds room for the block and writes everything but the image.
 bool Port::place(Delivery& delivery) {
   if (delivery.allocated) return true;
-  const Message& message = *delivery.message;
-  const auto at = abi::block_layout(0, message.header.metadata_bytes, message.header.details_bytes, message.header.image_bytes);
+  const abi::BlockLayout at = delivery.layout();
   const auto offset = receive_heap_.allocate(at.end);
   if (!offset) return false;
   delivery.block_at = receive_base_ + *offset;
@@ -106,29 +111,32 @@ bool Port::place(Delivery& delivery) {
 
 void Port::write_head(Delivery& delivery) {
   const Message& message = *delivery.message;
-  abi::BlockHeader header = message.header;
-  header.inline_bytes = header.image_bytes;
-  header.segment_count = 0;
-  const auto at = abi::block_layout(0, header.metadata_bytes, header.details_bytes, header.image_bytes);
+  const abi::BlockHeader header = delivery.header();
+  const abi::BlockLayout at = delivery.layout();
   std::byte* block = attachment_->receive_heap() + delivery.block_at;
   const auto put = [block](uint64_t offset, std::span<const std::byte> part) {
     if (!part.empty()) std::memcpy(block + offset, part.data(), part.size());
   };
   std::memcpy(block, &header, sizeof header);
   put(at.metadata, message.metadata());
+  if (delivery.caller) put(at.metadata + message.header.metadata_bytes, *delivery.caller);
   put(at.details, message.details());
-  put(at.image, message.inline_image());
   delivery.image_cursor = abi::align_up(message.header.inline_bytes, abi::kBlobAlign);
   delivery.slot.offset = delivery.block_at;
   delivery.slot.length = delivery.block_bytes;
   delivery.slot.region = abi::kReceiveRegion;
 }
 
-// Copies blobs heap to heap within the budget; true when all have come across.
+// Copies the image within the budget, first its inline part, then blobs heap to heap; true when all has come across.
 bool Port::copy_some(Delivery& delivery, uint64_t& budget_bytes) {
   const Message& message = *delivery.message;
-  const auto at = abi::block_layout(0, message.header.metadata_bytes, message.header.details_bytes, message.header.image_bytes);
-  std::byte* image = attachment_->receive_heap() + delivery.block_at + at.image;
+  std::byte* image = attachment_->receive_heap() + delivery.block_at + delivery.layout().image;
+  const auto inline_part = message.inline_image().subspan(delivery.inline_copied);
+  const uint64_t first = std::min<uint64_t>(inline_part.size(), budget_bytes);
+  if (first > 0) std::memcpy(image + delivery.inline_copied, inline_part.data(), first);
+  delivery.inline_copied += first;
+  budget_bytes -= first;
+  if (first < inline_part.size()) return false;
   while (delivery.blob < message.blobs.size()) {
     const transport::Blob& blob = message.blobs[delivery.blob];
     if (budget_bytes == 0) return false;

@@ -38,6 +38,7 @@ class Port {
   bool pump(uint64_t& budget_bytes);
   bool has_deliveries() const { return !queue_.empty() || !urgent_.empty(); }
   size_t parked() const { return queue_.size(); }
+  size_t untaken() const { return queue_.size() + urgent_.size(); }
   uint64_t parked_bytes() const { return parked_bytes_; }  // of whole messages, wherever their blobs stand
 
   // ---- from the application ----
@@ -67,8 +68,10 @@ class Port {
   bool active = false;      // polled each turn; otherwise it has said that its doorbell is to be rung
   bool dirty = false;       // has something to publish at the end of the turn
   bool closing = false;     // its end is under way
+  bool broken = false;      // its completion ring's index cannot be
 
  private:
+  bool has_room(uint32_t reserved = 0);
   bool place(Delivery& delivery);
   bool copy_some(Delivery& delivery, uint64_t& budget_bytes);
   void write_head(Delivery& delivery);

@@ -5,6 +5,8 @@
 namespace mrpc::dataplane {
 namespace {
 
+constexpr size_t kRoutesMax = 16384;
+
 abi::Slot slot_of(abi::SlotKind kind, uint64_t call) {
   abi::Slot slot{};
   slot.kind = static_cast<uint8_t>(kind);
@@ -89,8 +91,12 @@ Status ServerSide::check_remote(Opened& opened, const std::string& peer, ServerC
       if (!relaid) return relaid;
     }
   }
+  if (opened.message.header.metadata_bytes > 0) strip_reserved_metadata(opened.message);
   const SplitPath path = split_path(opened.path);
-  Route& route = core_.route(opened.client + "@" + peer, std::string(path.service), std::string(path.method));
+  // A peer may name any client; beyond a bound they share one route.
+  if (core_.routes.size() >= kRoutesMax) opened.client = "other";
+  opened.client += "@" + peer;
+  Route& route = core_.route(opened.client, std::string(path.service), std::string(path.method));
   call.chain = core_.chain_for(route, *call.variant, *call.layout->request);
   call.stats = &route.edge(call.endpoint->app);
   if (call.chain->reads_bytes() && !opened.message.blobs.empty()) {
@@ -109,12 +115,15 @@ Status ServerSide::check_remote(Opened& opened, const std::string& peer, ServerC
 void ServerSide::offer_call(Opened&& opened, ServerCall&& call, const transport::Frame& frame) {
   Port& port = *call.port;
   const auto method = static_cast<uint32_t>(call.layout - call.variant->layout->methods.data());
-  const SplitPath path = split_path(opened.path);
-  Route& route = core_.route(opened.client, std::string(path.service), std::string(path.method));
-  const uint64_t bytes = opened.message.private_bytes();
-  if (port.parked() > 0 && (route.parked_calls >= core_.config.parked_calls_max || route.parked_bytes + bytes > core_.config.parked_bytes_max))
-    return answer(call.link, call.link_call,
-                  resource_exhausted("'" + call.endpoint->app + "' takes no more calls at present and too many wait; retry later"));
+  Route* parked_by = nullptr;
+  if (port.parked() > 0) {
+    const SplitPath path = split_path(opened.path);
+    parked_by = &core_.route(opened.client, std::string(path.service), std::string(path.method));
+    if (parked_by->parked_calls >= core_.config.parked_calls_max ||
+        parked_by->parked_bytes + opened.message.private_bytes() > core_.config.parked_bytes_max)
+      return answer(call.link, call.link_call,
+                    resource_exhausted("'" + call.endpoint->app + "' takes no more calls at present and too many wait; retry later"));
+  }
   abi::Slot slot = slot_of(abi::SlotKind::kOpen, 0);
   slot.flags = static_cast<uint8_t>((frame.flags & transport::kEnd ? abi::kEnd : 0) | abi::kHasMessage);
   slot.handle = call.endpoint->handle_base + method;
@@ -133,9 +142,26 @@ void ServerSide::offer_call(Opened&& opened, ServerCall&& call, const transport:
   port.server_calls.insert(id);
   if (timed) core_.set_timer(slot.aux, Side::kServer, id);
   Delivery delivery{slot, std::move(opened.message)};
-  if (port.parked() > 0) charge_parking(delivery, route);
+  delivery.caller = caller_metadata(opened.client);
+  if (parked_by != nullptr) charge_parking(delivery, *parked_by);
   port.deliver(std::move(delivery));
   core_.touch(port);
+}
+
+// The verified name of the calling app, as the metadata that the serving application reads.
+std::shared_ptr<const std::vector<std::byte>> ServerSide::caller_metadata(const std::string& client) {
+  if (callers_.size() >= kRoutesMax) callers_.clear();
+  auto& known = callers_[client];
+  if (known) return known;
+  const shm::MetadataPair pair{"mrpc-app", client};
+  const shm::BlockShape shape{0, shm::metadata_bytes(std::span(&pair, 1)), 0, 0};
+  std::vector<std::byte> block(shm::block_bytes(shape));
+  shm::BlockWriter writer(block.data(), shape);
+  writer.metadata(std::span(&pair, 1));
+  writer.finish();
+  const auto at = block.begin() + static_cast<ptrdiff_t>(sizeof(abi::BlockHeader));
+  known = std::make_shared<const std::vector<std::byte>>(at, at + shape.metadata_bytes);
+  return known;
 }
 
 // Private memory that waits for a receiver is charged to the edge that sent it.
@@ -152,6 +178,10 @@ void ServerSide::charge_parking(Delivery& delivery, Route& route) {
 void ServerSide::on_more(uint64_t id, ServerCall& call, transport::Frame&& frame, bool remote) {
   abi::Slot slot = slot_of(abi::SlotKind::kHalfClose, id);
   if (frame.kind == transport::FrameKind::kCredit) {
+    if (call.port->parked() >= core_.config.parked_calls_max) {
+      answer(call.link, call.link_call, resource_exhausted("too much credit waits for '" + call.endpoint->app + "'"));
+      return cancel(id, call);
+    }
     slot.kind = static_cast<uint8_t>(abi::SlotKind::kCredit);
     slot.aux = frame.aux;
     call.send_credit = static_cast<uint32_t>(std::min<uint64_t>(1u << 20, call.send_credit + frame.aux));

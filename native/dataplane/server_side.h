@@ -54,6 +54,7 @@ class ServerSide {
   Result<Opened> take_apart(transport::Frame&& frame);
   Status check_remote(Opened& opened, const std::string& peer, ServerCall& call, bool protobuf);
   void offer_call(Opened&& opened, ServerCall&& call, const transport::Frame& frame);
+  std::shared_ptr<const std::vector<std::byte>> caller_metadata(const std::string& client);
   void charge_parking(Delivery& delivery, Route& route);
   void on_more(uint64_t id, ServerCall& call, transport::Frame&& frame, bool remote);
   void cancel(uint64_t id, ServerCall& call);
@@ -68,6 +69,7 @@ class ServerSide {
   ShardCore& core_;
   Slab<ServerCall> calls_;
   std::unordered_map<LinkCall, uint64_t, LinkCallHash> by_link_;
+  std::unordered_map<std::string, std::shared_ptr<const std::vector<std::byte>>> callers_;  // by app
 };
 
 }  // namespace mrpc::dataplane

@@ -115,6 +115,8 @@ bool Shard::pump_ports() {
       moved = true;
       touch(*port);
     }
+    if (port->broken) violation(*port, "its ring's indexes cannot be");
+    if (port->untaken() > config.untaken_max) violation(*port, "it takes no completions, and too many wait");
     with_deliveries_ += port->has_deliveries();
   }
   return moved;

@@ -38,6 +38,7 @@ Status Shard::ensure_tcp() {
   options.layout_version = message::kLayoutVersion;
   options.shard = index;
   options.peer_shard = index;
+  options.receive.message_bytes_max = config.message_bytes_max + abi::kDetailsBytesMax + (1u << 20);
   options.hand_over = hand_over_;
   auto made = transport::TcpTransport::create(std::move(options));
   if (!made) return made.error();

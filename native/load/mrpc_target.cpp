@@ -106,6 +106,7 @@ class MrpcTarget final : public Target {
       epoll_event event{EPOLLIN, {.u64 = tag}};
       if (fd >= 0) epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event);
     }
+    client_->arm();  // before the first send: without a loop that is armed the client would start a thread for callbacks
   }
 
   // send() may not report a call's end: the next turn does.

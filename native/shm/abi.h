@@ -20,7 +20,7 @@
 // 5. Doorbells are rung only for a side that has said that it sleeps.
 //      app -> daemon: after publishing `submit_tail`, full fence, if DaemonShard.asleep: write the shard's eventfd.
 //      daemon -> app: after publishing `complete_tail`, full fence: if AppControl.sleepers > 0: wake_sequence += 1 and
-//        FUTEX_WAKE(wake_sequence, 1); if AppControl.poll_armed: write the wake eventfd (asyncio and poll() users).
+//        FUTEX_WAKE(wake_sequence, 1); if AppControl.poll_armed: write 8 bytes to the wake pipe (asyncio and poll() users).
 //    A sleeper raises `sleepers`, reads wake_sequence, looks at its rings once more, then FUTEX_WAITs on the value read.
 // 6. A message travels as a Block (below) in the sender's heap. A client names its call by any u64 unique among its
 //    live calls on that shard; the daemon names calls towards a server. Slots of one call go by one shard.
@@ -125,7 +125,8 @@ struct Welcome {
 };
 static_assert(sizeof(Welcome) == 64);
 
-// Order of the descriptors of kWelcome: four, then one doorbell eventfd for each shard.
+// Order of the descriptors of kWelcome: five, then one doorbell eventfd for each shard. kWakeFd is a pipe, open for reading and
+// writing, and not the daemon's own description of it: what the application does to its flags does not reach the daemon.
 enum WelcomeFd : int { kAppRingsFd = 0, kDaemonRingsFd = 1, kWakeFd = 2, kSendHeapFd = 3, kReceiveHeapFd = 4, kDoorbellFds = 5 };
 
 enum class RegionKind : uint32_t { kSendHeap = 1, kReceiveHeap = 2 };
@@ -195,7 +196,7 @@ constexpr size_t kPage = 4096;
 // First page of AppRings: written by the application, read by the daemon (and never trusted).
 struct AppControl {
   Index sleepers;    // threads asleep, or about to be, on wake_sequence
-  Index poll_armed;  // 1: write the wake eventfd at the next completion
+  Index poll_armed;  // 1: write to the wake pipe at the next completion
   uint8_t pad[kPage - 8];
 };
 // One page a shard, after AppControl.

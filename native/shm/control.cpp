@@ -107,7 +107,7 @@ Status receive_packet(int socket, bool allow_fds, std::vector<std::byte>& packet
     bytes = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   } while (bytes < 0 && errno == EINTR);
   if (bytes < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return ok_status();
-  if (bytes <= 0) return unavailable("the other side of the control socket is gone");
+  if (bytes <= 0) return unavailable("its process has closed the connection");
   collect_fds(message, fds);
   if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return invalid_argument("control packet over its limit");
   if (!allow_fds && !fds.empty()) {

@@ -23,8 +23,9 @@ class RingProducer {
   // kOk when more than `reserved` slots are free. The consumer's index is read anew only when the cached one says full.
   RingState room(uint32_t reserved = 0) {
     if (tail_ - head_ + reserved < count_) return RingState::kOk;
-    head_ = head_word_->load(std::memory_order_acquire);
-    if (tail_ - head_ > count_) return RingState::kBroken;
+    const uint32_t head = head_word_->load(std::memory_order_acquire);
+    if (tail_ - head > count_) return RingState::kBroken;  // and is not kept: nothing may be reckoned from it
+    head_ = head;
     return tail_ - head_ + reserved < count_ ? RingState::kOk : RingState::kFull;
   }
   // Writes a slot; the consumer sees it at the next publish(). Only after room() said kOk.

@@ -199,8 +199,9 @@ void Attachment::signal_wake_fd() {
 }
 
 void Attachment::drain_wake_fd() {
-  uint64_t count;
-  (void)!::read(wake_fd(), &count, sizeof count);  // the daemon made it non-blocking
+  char signals[512];
+  while (::read(wake_fd(), signals, sizeof signals) == static_cast<ssize_t>(sizeof signals)) {  // it does not block
+  }
 }
 
 }  // namespace mrpc::stub
