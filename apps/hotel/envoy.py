@@ -8,7 +8,7 @@ gRPC field extraction, as the other side reads it.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,26 @@ class Sidecar:
     outbound: Mapping[int, int]
     requests_per_second: int
     denial: Denial | None = None
+
+
+def requests_per_second(chains: Iterable[Mapping[str, Any]]) -> int:
+    """Of the rate limit on every edge. LookupError if no chain (each a PolicyChain's spec) without selector has one."""
+    for chain in chains:
+        for policy in chain["policies"]:
+            if policy["use"] == "rate_limit" and "selector" not in chain:
+                return policy["config"]["requests_per_second"]
+    raise LookupError("the policies have no rate limit for every edge, which each Envoy is given")
+
+
+def find_denial(chains: Iterable[Mapping[str, Any]], service: str, descriptors: Callable[[], bytes]) -> Denial | None:
+    """The access control of a chain that selects the service, and a method of it."""
+    for chain in chains:
+        selector = chain.get("selector", {})
+        for policy in chain["policies"]:
+            if policy["use"] == "access_control" and selector.get("service") == service:
+                config = policy["config"]
+                return Denial(f"{service}.{selector['method']}", config["field"], config["deny"], descriptors())
+    return None
 
 
 def bootstrap(name: str, sidecar: Sidecar) -> dict[str, Any]:

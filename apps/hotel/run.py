@@ -21,7 +21,7 @@ from pathlib import Path
 import yaml
 
 from . import generate
-from .envoy import Denial, Sidecar, bootstrap
+from .envoy import Sidecar, bootstrap, find_denial, requests_per_second
 from .processes import Child, StartError, free_ports
 
 ROOT = Path(__file__).parents[2]
@@ -40,13 +40,17 @@ class HotelApp:
 
     aio: asyncio in the seven services, too (the frontend has it unless frontend_aio is False). base_port: the
     frontend's port, the others following, instead of free ones. redis: URL of a cache. data: a folder for the SQLite
-    files that is kept. keep: the temporary folder with logs stays. envoy_threads: workers of each Envoy. An
-    MRPC_RUNTIME_DIR in the environment means that daemon, instead of one of its own.
+    files that is kept. keep: the temporary folder with logs stays. envoy_threads: workers of each Envoy. policies: of the
+    daemon, or of the Envoys, which take a rate limit for all and one denial for each service. An MRPC_RUNTIME_DIR in
+    the environment means that daemon, instead of one of its own.
+
+    While it runs, environment is what the processes have beside this one's, as another client of the services needs it.
     """
 
     def __init__(self, rpc: str = "mrpc", *, envoy: bool = False, http_workers: int = 1, aio: bool = False,
                  frontend_aio: bool = True, base_port: int | None = None, redis: str | None = None,
-                 data: Path | None = None, keep: bool = False, threads: int = 16, envoy_threads: int = 1) -> None:
+                 data: Path | None = None, keep: bool = False, threads: int = 16, envoy_threads: int = 1,
+                 policies: Path = POLICIES) -> None:
         if rpc not in generate.SYSTEMS:
             raise ValueError(f"rpc is one of {', '.join(generate.SYSTEMS)}, not {rpc!r}")
         if envoy and rpc != "grpc":
@@ -54,7 +58,7 @@ class HotelApp:
         self.rpc, self.envoy = rpc, envoy
         self._http_workers, self._aio, self._frontend_aio, self._threads = http_workers, aio, frontend_aio, threads
         self._base_port, self._redis, self._data, self._keep = base_port, redis, data, keep
-        self._envoy_threads = envoy_threads
+        self._envoy_threads, self._policies = envoy_threads, policies
         self._children: list[Child] = []
         self.folder = Path()
         self.url = ""
@@ -62,8 +66,8 @@ class HotelApp:
     def __enter__(self) -> HotelApp:
         generate.ensure(self.rpc)
         self.folder = Path(tempfile.mkdtemp(prefix="hotel-"))
-        self._environment = {"HOTEL_RPC": self.rpc, "OPENBLAS_NUM_THREADS": "1",
-                             "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))}
+        self.environment = {"HOTEL_RPC": self.rpc, "OPENBLAS_NUM_THREADS": "1",
+                            "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))}
         try:
             self._start()
         except BaseException:
@@ -78,6 +82,13 @@ class HotelApp:
     def pids(self) -> dict[str, int]:
         """Of every process: the services, frontend (frontend-1 and so on are further workers), daemon or envoys."""
         return {child.name: child.pid for child in self._children}
+
+    def address(self, name: str, caller: str | None = None) -> str:
+        """Where a service listens, or, with a caller, where that one calls it: at its own Envoy, if there is one."""
+        if self.rpc == "mrpc":
+            return f"mrpc:///hotel.{name.capitalize()}"
+        port = self._ports[f"{caller} to {name}" if self.envoy and caller else name]
+        return f"127.0.0.1:{port}"
 
     def log_tail(self, name: str) -> str:
         """The end of a process's log."""
@@ -116,9 +127,9 @@ class HotelApp:
     def _start_daemon(self) -> None:
         runtime = self.folder / "mrpc"
         runtime.mkdir(mode=0o700)
-        self._environment["MRPC_RUNTIME_DIR"] = str(runtime)
+        self.environment["MRPC_RUNTIME_DIR"] = str(runtime)
         daemon = self._child("mrpcd", [sys.executable, "-m", "mrpc_service.daemon", "--runtime-dir", str(runtime),
-                                       "--config", str(POLICIES)])
+                                       "--config", str(self._policies)])
         daemon.wait_for_line("mrpcd ready", START_TIMEOUT_S)
 
     def _start_envoy(self, name: str) -> None:
@@ -130,36 +141,28 @@ class HotelApp:
                                       "--concurrency", str(self._envoy_threads), "--log-level", "warning"])
 
     def _sidecar(self, name: str) -> Sidecar:
-        policies = _policies()
         outbound = {self._ports[f"{name} to {callee}"]: self._ports[f"{callee} inbound"] for callee in NEEDS[name]}
-        denial = None
-        if name == "reservation":
-            access = policies["access_control"]
-            descriptors = generate.descriptors(self.folder / "hotel.descriptors")
-            denial = Denial("hotel.Reservation.MakeReservation", access["field"], access["deny"], descriptors)
-        return Sidecar(self._ports.get(f"{name} inbound"), self._ports.get(name), outbound,
-                       policies["rate_limit"]["requests_per_second"], denial)
+        chains = [document["spec"] for document in yaml.safe_load_all(self._policies.read_text())]
+        return Sidecar(self._ports.get(f"{name} inbound"), self._ports.get(name), outbound, requests_per_second(chains),
+                       find_denial(chains, f"hotel.{name.capitalize()}", self._descriptors))
+
+    def _descriptors(self) -> bytes:
+        return generate.descriptors(self.folder / "hotel.descriptors")
 
     def _start_service(self, name: str, label: str) -> Child:
-        listen = self._address(name) if name != "frontend" else f"127.0.0.1:{self._ports['frontend']}"
+        listen = self.address(name) if name != "frontend" else f"127.0.0.1:{self._ports['frontend']}"
         command = [sys.executable, "-m", "apps.hotel", name, "--listen", listen, "--threads", str(self._threads),
                    "--data", str(self._data or self.folder / "data")]
         for callee in NEEDS[name]:
-            command += ["--to", f"{callee}={self._address(callee, name)}"]
+            command += ["--to", f"{callee}={self.address(callee, name)}"]
         if self._redis:
             command += ["--redis", self._redis]
         if self._frontend_aio if name == "frontend" else self._aio:
             command.append("--aio")
         return self._child(label, command)
 
-    def _address(self, name: str, caller: str | None = None) -> str:
-        if self.rpc == "mrpc":
-            return f"mrpc:///hotel.{name.capitalize()}"
-        port = self._ports[f"{caller} to {name}" if self.envoy and caller else name]
-        return f"127.0.0.1:{port}"
-
     def _child(self, name: str, command: list[str]) -> Child:
-        child = Child(name, command, log=self.folder / f"{name}.log", env=self._environment)
+        child = Child(name, command, log=self.folder / f"{name}.log", env=self.environment)
         self._children.append(child)
         return child
 
@@ -194,12 +197,6 @@ def fetch(url: str, form: dict[str, str] | None = None) -> str:
     body = urllib.parse.urlencode(form).encode() if form is not None else None
     with urllib.request.urlopen(url, body, timeout=10) as answer:
         return answer.read().decode()
-
-
-def _policies() -> dict[str, dict]:
-    """Every policy's configuration in policies.yaml, by engine."""
-    chains = yaml.safe_load_all(POLICIES.read_text())
-    return {policy["use"]: policy.get("config", {}) for chain in chains for policy in chain["spec"]["policies"]}
 
 
 def parse_options() -> argparse.Namespace:

@@ -67,9 +67,12 @@ class SearchLoad:
         self.requests = write_requests(folder)
         self._schema, self._payloads = folder / "schema.pb", folder / "payloads"
         self._schema.write_bytes(requests.compile_protos([str(SCHEMA)], []))
-        searches = json.dumps(list(map(search_request, search_lines(self.requests))))
+        self.draw_from(list(map(search_request, search_lines(self.requests))))
+
+    def draw_from(self, searches: list[dict[str, str | float]]) -> None:
+        """Makes requests of these from now on."""
         kind = requests.request_class(self._schema.read_bytes(), NEARBY)
-        requests.write_payloads(requests.encode_json(searches, kind), self._payloads)
+        requests.write_payloads(requests.encode_json(json.dumps(searches), kind), self._payloads)
 
     def open(self, app: HotelApp, rate: float, seconds: float) -> Run:
         return _run(app, [*self._target(app), "--rate", str(rate)], seconds)

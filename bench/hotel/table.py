@@ -8,15 +8,15 @@ from rich.table import Table
 
 from bench.common.report import Report, number
 from bench.hotel.loads import DATA_PLANES
-from bench.hotel.measures import alone_name, at_share
-from bench.hotel.systems import STYLES, SYSTEMS, variant
+from bench.hotel.measures import alone_name, at_share, quickest
+from bench.hotel.systems import SYSTEMS
 
 
 def cpu_table(report: Report, name: str) -> Table:
     """Of a work at its rate. The parts that are no RPC stand below the sum."""
     work = at_share(name)
-    shown = {system: found for system in SYSTEMS if (found := _quickest(report, work, system))}
-    table = Table("CPU, us/request", *shown.values(), title=f"{work}: where the time goes")
+    shown = {system: found for system in SYSTEMS if (found := quickest(report, name, system))}
+    table = Table("CPU, us/request", *shown.values(), title=f"{work} of the peer's capacity: where the time goes")
 
     def add(title: str, value: Callable[[str], float | None]) -> None:
         table.add_row(title, *(number(value(system)) for system in shown))
@@ -31,11 +31,6 @@ def cpu_table(report: Report, name: str) -> Table:
     for plane in DATA_PLANES:
         add(f"share of {plane}, %", lambda system: report.find(work, shown[system], f"share of {plane}"))
     return table
-
-
-def _quickest(report: Report, work: str, system: str) -> str | None:
-    p99 = {name: value for style in STYLES if (value := report.find(work, name := variant(system, style), "p99")) is not None}
-    return min(p99, key=p99.__getitem__, default=None)
 
 
 def _processes(report: Report, work: str) -> list[str]:

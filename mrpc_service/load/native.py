@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,14 @@ def find_binary() -> str:
     return found
 
 
-def run(arguments: Sequence[str], progress: Callable[[dict[str, int]], None] | None = None) -> dict[str, Any]:
+def run(arguments: Sequence[str], progress: Callable[[dict[str, int]], None] | None = None,
+        env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Runs the generator to its end.
 
     Args:
         arguments: the native program's.
         progress: called about ten times a second with {"due", "sent", "completed"}.
+        env: added to this process's environment.
 
     Returns:
         The program's JSON (native/load/report.h).
@@ -40,7 +42,8 @@ def run(arguments: Sequence[str], progress: Callable[[dict[str, int]], None] | N
         LoadError: wrong arguments, or a target that cannot be set up (no daemon, unknown host).
     """
     command = [find_binary(), *arguments, *(["--progress"] if progress else [])]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, **(env or {})}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
         errors: list[str] = []
         reader = threading.Thread(target=_read_stderr, args=(process.stderr, errors, progress))
         reader.start()
