@@ -51,10 +51,12 @@ uid_t uid_of_peer(int socket) {
   return ::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 ? peer.uid : static_cast<uid_t>(-1);
 }
 
-// No user may take more than a quarter of the descriptors that this process can have.
+// No user may take more than a quarter of the descriptors that this process can have, once it has all that it may have.
 size_t connections_of_uid(uint32_t shards) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 32;
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) (void)::getrlimit(RLIMIT_NOFILE, &limit);
   return std::clamp<size_t>(limit.rlim_cur / (kFdsOfConnection + shards) / 4, 16, kConnectionsOfUidMax);
 }
 
@@ -257,14 +259,7 @@ Status AttachServer::on_bind(uint32_t id, Connection& connection, const shm::Con
   const auto count = static_cast<uint32_t>(layout->methods.size());
   shm::append_pod(body, abi::Bound{shard, count});
   for (uint32_t i = 0; i < count; ++i) {
-    auto method = std::make_shared<BoundMethod>();
-    method->service = service;
-    method->method = layout->methods[i].name;
-    method->app = narrows ? target : "";
-    method->schema = schema->second;
-    method->layout = &layout->methods[i];
-    method->fingerprint = layout->fingerprint;
-    methods.push_back(std::move(method));
+    methods.push_back(bind_method(schema->second, *layout, layout->methods[i], narrows ? target : "", connection.attachment->identity.app));
     shm::append_pod(body, abi::MethodRecord{next_handle_ + i, 0});
   }
   connection.given.push_back({next_handle_, false, service, narrows ? target : "", schema->second});

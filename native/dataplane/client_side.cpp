@@ -39,6 +39,19 @@ Error expired() { return {StatusCode::kDeadlineExceeded, "deadline exceeded"}; }
 
 }  // namespace
 
+std::shared_ptr<BoundMethod> bind_method(std::shared_ptr<const message::Schema> schema, const message::ServiceLayout& service,
+                                         const message::MethodLayout& method, std::string target, const std::string& client) {
+  auto bound = std::make_shared<BoundMethod>();
+  bound->service = service.full_name;
+  bound->method = method.name;
+  bound->app = std::move(target);
+  bound->schema = std::move(schema);
+  bound->layout = &method;
+  bound->fingerprint = service.fingerprint;
+  bound->prefix = make_prefix(method.path, client);
+  return bound;
+}
+
 bool ClientSide::on_slot(Port& port, const abi::Slot& slot, std::string& why) {
   why = "a slot that no client may send";
   switch (static_cast<abi::SlotKind>(slot.kind)) {
@@ -61,7 +74,6 @@ bool ClientSide::on_open(Port& port, const abi::Slot& slot, std::string& why) {
   if (method.route == nullptr) {
     method.entry = &core_.directory.entry(method.service);
     method.route = &core_.route(port.attachment().identity.app, method.service, method.method);
-    method.prefix = make_prefix(method.route->path, method.route->client);
   }
   auto taken = core_.take_block(port, slot, method.prefix.size());
   if (!taken && taken.error().code == StatusCode::kInternal) return why = taken.error().text, false;
@@ -134,6 +146,7 @@ void ClientSide::judge_and_send(Port& port, Opening&& opening) {
         Port* still = core_.find_port(shared->port);
         if (still == nullptr) return;
         still->long_jobs -= 1;
+        core_.ring(still->id());
         if (error) return refuse(*still, shared->slot, *shared->method, *error);
         auto chain = core_.chain_for(*shared->method->route, *shared->endpoint->variant, *shared->method->server_layout->request);
         dispatch(*still, std::move(*shared), std::move(chain));

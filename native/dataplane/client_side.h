@@ -6,7 +6,7 @@
 
 namespace mrpc::dataplane {
 
-// One method as one attachment has bound it. Made by the control thread; the shard fills in the rest at the first call.
+// One method as one attachment has bound it. Made by the control thread; the shard fills in entry, route and variant at a call.
 struct BoundMethod {
   std::string service, method;
   std::string app;  // only endpoints of this app; empty: any
@@ -22,6 +22,10 @@ struct BoundMethod {
   const message::MethodLayout* server_layout = nullptr;  // null: that schema has no such method
   bool same_schema = false;
 };
+
+// `target`: the app whose endpoints alone are meant; empty: any. `client`: the app that binds.
+std::shared_ptr<BoundMethod> bind_method(std::shared_ptr<const message::Schema> schema, const message::ServiceLayout& service,
+                                         const message::MethodLayout& method, std::string target, const std::string& client);
 
 struct ClientCall {
   Port* port = nullptr;

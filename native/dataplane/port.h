@@ -64,6 +64,7 @@ class Port {
   std::unordered_map<uint32_t, std::shared_ptr<BoundMethod>> methods;  // client: by handle
   std::unordered_map<uint64_t, uint64_t> client_calls;                 // application's call id -> id in the client table
   std::unordered_set<uint64_t> server_calls;                           // ids in the server table
+  std::vector<std::byte> fetched;  // the long block of the slot that is being handled, copied elsewhere
   uint32_t long_jobs = 0;   // intake is waiting for work done elsewhere
   bool active = false;      // polled each turn; otherwise it has said that its doorbell is to be rung
   bool dirty = false;       // has something to publish at the end of the turn

@@ -271,6 +271,7 @@ void ServerSide::check_elsewhere(Port& port, const abi::Slot& slot, const Server
       Port* still = core_.find_port(id);
       if (still == nullptr) return;
       still->long_jobs -= 1;
+      core_.ring(id);
       pass_on(*still, slot, std::move(*shared), error);
     });
   });

@@ -1,6 +1,7 @@
 #include "dataplane/shard.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace mrpc::dataplane {
 namespace {
@@ -65,22 +66,54 @@ bool Shard::intake(Port& port) {
     if (state == shm::RingState::kBroken) return violation(port, why), true;
     worked = true;
     counters.slots += 1;
-    const bool reclaims = slot.kind == static_cast<uint8_t>(abi::SlotKind::kReclaim);
-    bool legal = slot.reserved0 == 0 && slot.reserved1 == 0 && slot.reserved2 == 0;
-    why = "reserved fields of a slot are set";
-    if (legal && reclaims) {
-      why = "a receive block was given back that was not out";
-      legal = (slot.aux == 1 || slot.aux == 2) && slot.region == abi::kReceiveRegion && port.reclaim(slot.offset) &&
-              (slot.aux == 1 || port.reclaim(slot.length));
-    } else if (legal) {
-      // A handle may be younger than this turn's commands: its kBound was posted before it was answered.
-      if (slot.kind == static_cast<uint8_t>(abi::SlotKind::kOpen) && port.methods.count(slot.handle) == 0) run_commands();
-      legal = port.attachment().role == abi::Role::kClient ? clients_.on_slot(port, slot, why) : servers_.on_slot(port, slot, why);
-    }
-    if (!legal) return violation(port, why), true;
+    if (slot.length > transport::kChunkBytes && fetch_elsewhere(port, slot)) break;
+    if (!handle(port, slot, why)) return violation(port, why), true;
   }
   if (worked) touch(port);
   return worked;
+}
+
+// False: the slot breaks the protocol, and `why` says how.
+bool Shard::handle(Port& port, const abi::Slot& slot, std::string& why) {
+  why = "reserved fields of a slot are set";
+  if (slot.reserved0 != 0 || slot.reserved1 != 0 || slot.reserved2 != 0) return false;
+  if (slot.kind == static_cast<uint8_t>(abi::SlotKind::kReclaim)) {
+    why = "a receive block was given back that was not out";
+    return (slot.aux == 1 || slot.aux == 2) && slot.region == abi::kReceiveRegion && port.reclaim(slot.offset) &&
+           (slot.aux == 1 || port.reclaim(slot.length));
+  }
+  // A handle may be younger than this turn's commands: its kBound was posted before it was answered.
+  if (slot.kind == static_cast<uint8_t>(abi::SlotKind::kOpen) && port.methods.count(slot.handle) == 0) run_commands();
+  return port.attachment().role == abi::Role::kClient ? clients_.on_slot(port, slot, why) : servers_.on_slot(port, slot, why);
+}
+
+// Has a block that is too long for one turn copied by the worker, and handles its slot then; the port's intake waits meanwhile. False
+// when there is nothing to copy: the slot is handled now, and refused for what is wrong with it.
+bool Shard::fetch_elsewhere(Port& port, const abi::Slot& slot) {
+  const bool carries = slot.kind != static_cast<uint8_t>(abi::SlotKind::kReclaim) && (slot.flags & abi::kHold) != 0;
+  const std::byte* at = port.send_bytes(slot.offset, slot.length);
+  if (!carries || at == nullptr || slot.length > block_bytes_max()) return false;
+  const auto method = port.methods.find(slot.handle);
+  const bool opens = slot.kind == static_cast<uint8_t>(abi::SlotKind::kOpen) && method != port.methods.end();
+  const size_t prefix_bytes = opens ? method->second->prefix.size() : 0;
+  port.long_jobs += 1;
+  counters.long_jobs += 1;
+  world.run_long([this, slot, at, prefix_bytes, id = port.id(), keep = port.shared_attachment()] {
+    auto bytes = std::make_shared<std::vector<std::byte>>(prefix_bytes + slot.length);
+    std::memcpy(bytes->data() + prefix_bytes, at, slot.length);
+    post([this, slot, id, bytes] {
+      Port* still = find_port(id);
+      if (still == nullptr) return;
+      still->long_jobs -= 1;
+      ring(id);
+      still->fetched = std::move(*bytes);
+      std::string why;
+      if (!still->closing && !handle(*still, slot, why)) violation(*still, why);
+      still->fetched.clear();
+      touch(*still);
+    });
+  });
+  return true;
 }
 
 bool Shard::drain_local() {

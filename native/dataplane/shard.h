@@ -57,7 +57,7 @@ class Shard final : public ShardCore {
   void set_hand_over(std::function<void(uint32_t, int, std::vector<std::byte>)> hand_over) { hand_over_ = std::move(hand_over); }
 
   // ---- waiting ----
-  void ring(uint32_t port);  // its doorbell rang
+  void ring(uint32_t port) override;
   // Declares every port asleep. False when something came meanwhile: turn again.
   bool prepare_sleep();
   uint64_t next_wake_ns() const;  // when to turn again though nothing rings; UINT64_MAX: never
@@ -78,6 +78,8 @@ class Shard final : public ShardCore {
  private:
   bool run_commands();
   bool intake(Port& port);
+  bool handle(Port& port, const abi::Slot& slot, std::string& why);
+  bool fetch_elsewhere(Port& port, const abi::Slot& slot);
   bool drain_local();
   bool drain_tcp();
   bool pump_ports();

@@ -58,11 +58,15 @@ Result<Message> ShardCore::take_block(Port& port, const abi::Slot& slot, size_t 
   if (at == nullptr || slot.region != abi::kSendRegion) return breach("a descriptor points outside the send heap");
   if (slot.offset % abi::kBlobAlign != 0 || slot.length < sizeof(abi::BlockHeader)) return breach("a descriptor names no block");
   if (slot.length > abi::kIntakeBytesMax && !held) return breach("a large block was sent without kHold");
-  if (slot.length > config.message_bytes_max + abi::kDetailsBytesMax)
+  if (slot.length > block_bytes_max())
     return resource_exhausted("message of " + std::to_string(slot.length) + " bytes is over the limit of " +
                               std::to_string(config.message_bytes_max) + "; raise mrpcd's limit or send less");
-  std::vector<std::byte> bytes(prefix_bytes + slot.length);
-  std::memcpy(bytes.data() + prefix_bytes, at, slot.length);
+  std::vector<std::byte> bytes = std::move(port.fetched);
+  if (bytes.empty()) {
+    bytes.resize(prefix_bytes + slot.length);
+    std::memcpy(bytes.data() + prefix_bytes, at, slot.length);
+  }
+  MRPC_ASSERT(bytes.size() == prefix_bytes + slot.length);
   auto message = parse_block(std::move(bytes), prefix_bytes, config.block_limits());
   if (!message) return message.error().code == StatusCode::kResourceExhausted ? message.error() : breach(message.error().text);
   if (!message->segments.empty() && !held) return breach("segments were sent without kHold");

@@ -54,6 +54,8 @@ class ShardCore {
   // end. Other codes end only the call. Reclaim of a held block is arranged either way.
   Result<Message> take_block(Port& port, const abi::Slot& slot, size_t prefix_bytes);
 
+  uint64_t block_bytes_max() const { return config.message_bytes_max + abi::kDetailsBytesMax; }
+
   // Sends, or queues behind what the link could not take yet. Errors: kUnavailable when the link is gone, kResourceExhausted when
   // the peer takes no frame of this size.
   Status send(transport::LinkId link, transport::Frame&& frame);
@@ -64,6 +66,8 @@ class ShardCore {
   // The application broke the protocol: its attachment ends with `text`, and nothing else does.
   virtual void violation(Port& port, const std::string& text) = 0;
   virtual void post(std::function<void()> command) = 0;
+  // Polls a port again: its doorbell rang, or long work that its intake waited for is done.
+  virtual void ring(uint32_t port) = 0;
   void touch(Port& port) {  // something changed in its rings
     if (!port.dirty) dirty_.push_back(port.id());
     port.dirty = true;

@@ -57,15 +57,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const message::ServiceLayout* service = schema->service("test.Echo");
   shard.offer(1, 200, std::make_shared<ServiceVariant>(ServiceVariant{schema, service}));
   std::vector<std::shared_ptr<BoundMethod>> methods;
-  for (const auto& method : service->methods) {
-    auto bound = std::make_shared<BoundMethod>();
-    bound->service = "test.Echo";
-    bound->method = method.name;
-    bound->schema = schema;
-    bound->layout = &method;
-    bound->fingerprint = service->fingerprint;
-    methods.push_back(bound);
-  }
+  for (const auto& method : service->methods) methods.push_back(bind_method(schema, *service, method, "", "rogue"));
   shard.bind(2, 100, methods);
 
   const auto rings = must(shm::Mapping::map(rogue->welcome_fds()[abi::kAppRingsFd], abi::ring_region_bytes(1, config.ring_slots), shm::Access::kReadWrite));

@@ -152,6 +152,21 @@ TEST_CASE("long checks are done elsewhere, and later calls of the same applicati
   CHECK(rig.name_of(*rig.server.take()) == "short");
 }
 
+TEST_CASE("what waited behind long work is taken up when it is done, though no doorbell rings") {
+  Rig rig;
+  rig.client.open(Rig::kHandles, 1, rig.payload("long", std::string(400'000, 'x')));
+  rig.client.open(Rig::kHandles, 2, rig.payload("short"));
+  rig.settle(false);
+  CHECK(rig.shard.prepare_sleep());
+  size_t opens = 0;
+  for (int i = 0; i < 100; ++i) {
+    for (; !rig.world.long_jobs.empty(); rig.world.long_jobs.pop_front()) rig.world.long_jobs.front()();
+    rig.shard.turn();
+    while (rig.server.take(true)) ++opens;
+  }
+  CHECK(opens == 2);
+}
+
 TEST_CASE("an application that dies while its message is checked leaves nothing behind") {
   Rig rig;
   rig.client.open(Rig::kHandles, 1, rig.payload("long", std::string(400'000, 'x')));

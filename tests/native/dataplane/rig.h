@@ -196,16 +196,7 @@ class Rig {
   void bind(App& app, const std::shared_ptr<const message::Schema>& by, const std::string& target = "") {
     std::vector<std::shared_ptr<BoundMethod>> methods;
     const message::ServiceLayout* layout = by->service("test.Echo");
-    for (const auto& method : layout->methods) {
-      auto bound = std::make_shared<BoundMethod>();
-      bound->service = "test.Echo";
-      bound->method = method.name;
-      bound->app = target;
-      bound->schema = by;
-      bound->layout = &method;
-      bound->fingerprint = layout->fingerprint;
-      methods.push_back(bound);
-    }
+    for (const auto& method : layout->methods) methods.push_back(bind_method(by, *layout, method, target, app.attachment->identity.app));
     shard.bind(app.attachment->id, kHandles, methods);
   }
   void apply(std::vector<PolicySpec> policies) {
