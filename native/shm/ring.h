@@ -70,6 +70,7 @@ class RingConsumer {
     ++head_;
     return RingState::kOk;
   }
+  void unpop() { --head_; }  // the slot popped last, and not published yet, comes again
   bool empty() const { return head_ == tail_word_->load(std::memory_order_acquire); }
   // Lets the producer reuse what was popped.
   void publish() { head_word_->store(head_, std::memory_order_release); }

@@ -5,23 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <thread>
 
 namespace mrpc::stub {
 namespace {
 
 constexpr uint32_t kShardsMax = 256;
-
-// SO_PEERPIDFD, by which the daemon tells who is there, came with 6.5.
-Status check_kernel() {
-  utsname system{};
-  int major = 0, minor = 0;
-  if (::uname(&system) != 0 || std::sscanf(system.release, "%d.%d", &major, &minor) != 2) return ok_status();
-  if (major > 6 || (major == 6 && minor >= 5)) return ok_status();
-  return Error{StatusCode::kFailedPrecondition,
-               std::string("mRPC needs Linux 6.5 or newer, and this is ") + system.release + "; 'mrpc check' tells more"};
-}
 
 Status check_welcome(const abi::Welcome& welcome) {
   if (welcome.level < abi::kLevelOldest || welcome.level > abi::kLevel)
@@ -34,7 +23,9 @@ Status check_welcome(const abi::Welcome& welcome) {
 }  // namespace
 
 Result<std::shared_ptr<Attachment>> Attachment::open(const AttachOptions& options, abi::Role role) {
-  if (auto kernel = check_kernel(); !kernel) return kernel.error();
+  utsname system{};
+  if (::uname(&system) == 0)
+    if (auto kernel = check_kernel(system.release); !kernel) return kernel.error();
   auto socket = ControlLink::connect(options.socket_path.empty() ? default_socket_path() : options.socket_path);
   if (!socket) return socket.error();
   auto attachment = std::make_shared<Attachment>(std::move(*socket));
@@ -144,6 +135,7 @@ bool Attachment::check() {
   if (status && rings_.load()->regions.daemon_control().closed.load(std::memory_order_acquire) != 0)
     status = unavailable("mrpcd has ended this attachment; the next call attaches anew");
   if (!status) end(status.error());
+  else retire_regions();
   return status.ok();
 }
 
@@ -158,18 +150,8 @@ Status Attachment::handle_notice(shm::ControlMessage& notice) {
   switch (notice.kind) {
     case abi::ControlKind::kRegionAdd:
       return add_region(notice);
-    case abi::ControlKind::kRegionRetire: {
-      const auto record = notice.head<abi::RegionRecord>();
-      if (!record) return record.error();
-      std::scoped_lock locks(consumer_mutex_, memory_mutex_);
-      const auto found = std::find_if(receive_regions_.begin(), receive_regions_.end(),
-                                      [&](const auto& region) { return region->record.id == record->id; });
-      if (found == receive_regions_.end()) return internal_error("mrpcd retired a region that it never added");
-      retiring_.push_back(std::move(*found));
-      receive_regions_.erase(found);
-      any_retiring_ = true;
-      break;
-    }
+    case abi::ControlKind::kRegionRetire:
+      return retire_region(notice);
     case abi::ControlKind::kRingReplace:
       return replace_rings(notice);
     case abi::ControlKind::kDrain:
@@ -178,8 +160,6 @@ Status Attachment::handle_notice(shm::ControlMessage& notice) {
     default:
       return ok_status();  // a later level's notice that this one may ignore
   }
-  retire_regions();
-  return ok_status();
 }
 
 Status Attachment::add_region(shm::ControlMessage& notice) {
@@ -191,12 +171,47 @@ Status Attachment::add_region(shm::ControlMessage& notice) {
   auto mapping = shm::Mapping::map(notice.fds[0].get(), record->bytes, shm::Access::kReadOnly);
   if (!mapping) return mapping.error();
   std::lock_guard lock(consumer_mutex_);
+  if (knows_region(record->id)) return internal_error("mrpcd added a region twice");
   receive_regions_.push_back(std::make_shared<Region>(Region{*record, std::move(*mapping)}));
   return ok_status();
 }
 
+bool Attachment::knows_region(uint32_t id) const {
+  return std::any_of(receive_regions_.begin(), receive_regions_.end(), [&](const auto& region) { return region->record.id == id; });
+}
+
+// Slots that the daemon published before the notice may still name the region.
+Status Attachment::retire_region(shm::ControlMessage& notice) {
+  const auto record = notice.head<abi::RegionRecord>();
+  if (!record) return record.error();
+  {
+    std::lock_guard lock(consumer_mutex_);
+    if (!knows_region(record->id)) return internal_error("mrpcd retired a region that it never added");
+    to_retire_.push_back(record->id);
+    if (std::any_of(all_rings_.begin(), all_rings_.end(), [](const auto& rings) { return rings->completions_waiting(); }))
+      until_empty_ = true;
+    else on_rings_empty();
+  }
+  retire_regions();
+  return ok_status();
+}
+
+void Attachment::on_rings_empty() {
+  until_empty_ = false;
+  if (to_retire_.empty()) return;
+  std::lock_guard lock(memory_mutex_);
+  std::erase_if(receive_regions_, [&](auto& region) {
+    if (std::find(to_retire_.begin(), to_retire_.end(), region->record.id) == to_retire_.end()) return false;
+    retiring_.push_back(std::move(region));
+    return true;
+  });
+  to_retire_.clear();
+  any_retiring_ = true;
+}
+
 void Attachment::retire_regions() {
   if (!any_retiring_.load(std::memory_order_relaxed)) return;
+  if (!flush_reclaims()) return;  // the daemon must have the region's blocks back before it hears that nobody refers to them
   std::vector<std::shared_ptr<Region>> unused;
   {
     std::lock_guard lock(memory_mutex_);
@@ -216,28 +231,38 @@ void Attachment::retire_regions() {
 Status Attachment::replace_rings(shm::ControlMessage& notice) {
   const auto replace = notice.head<abi::RingReplace>();
   if (!replace) return replace.error();
-  auto fresh = Rings::map(std::move(notice.fds), welcome_.shard_count, replace->ring_slots, replace->generation);
-  if (!fresh) return fresh.error();
   Rings& old = *rings_.load();
-  {
-    // The daemon published its last completion in the old rings before the notice: poll() empties them first.
-    std::lock_guard consumer(consumer_mutex_);
-    (*fresh)->regions.app_control().poll_armed.store(old.regions.app_control().poll_armed.load());
-    for (auto& shard : old.shards) shard->submit_mutex.lock();
-    old.retired = true;
-    all_rings_.push_back(*fresh);
-    rings_.store(fresh->get(), std::memory_order_release);
-    old_pending_ = true;
-    for (auto& shard : old.shards) shard->submit_mutex.unlock();
-  }
+  if (replace->generation <= old.generation) return internal_error("mrpcd replaced the rings by older ones");
+  auto fresh = Rings::map(std::move(notice.fds), welcome_.shard_count, replace->ring_slots, replace->generation);
+  if (!fresh) return Error{fresh.error().code, "mrpcd replaced the rings: " + fresh.error().text};
+  hand_over(old, *fresh);
   // The daemon wakes nobody there any more. A thread between its last look and its sleep would miss one wake: so until none is left.
   while (old.regions.app_control().sleepers.load(std::memory_order_seq_cst) != 0) {
     shm::futex_wake(&old.regions.daemon_control().wake_sequence, INT32_MAX);
     std::this_thread::yield();
   }
+  const uint64_t one = 1;
+  (void)!::write(old.wake_fd.get(), &one, sizeof one);  // an event loop that watches it finds another epoch
   std::vector<std::byte> body;
   shm::append_pod(body, *replace);
   return control_.send(abi::ControlKind::kRingReplaced, body);
+}
+
+// The daemon published its last completion in the old rings before the notice: poll() empties them first.
+void Attachment::hand_over(Rings& old, const std::shared_ptr<Rings>& fresh) {
+  std::lock_guard consumer(consumer_mutex_);
+  std::vector<std::unique_lock<std::mutex>> locks;
+  for (auto& shard : old.shards) locks.emplace_back(shard->submit_mutex);
+  for (auto& shard : old.shards) locks.emplace_back(shard->reclaim_mutex);
+  fresh->regions.app_control().poll_armed.store(old.regions.app_control().poll_armed.load());
+  for (size_t i = 0; i < old.shards.size(); ++i) {
+    fresh->shards[i]->reclaims = std::move(old.shards[i]->reclaims);
+    fresh->shards[i]->reclaim_bytes = old.shards[i]->reclaim_bytes;
+  }
+  old.retired = true;
+  all_rings_.push_back(fresh);
+  rings_.store(fresh.get(), std::memory_order_release);
+  until_empty_ = true;
 }
 
 }  // namespace mrpc::stub

@@ -70,7 +70,7 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   // Takes up to `slots_max` completions. Returns how many.
   size_t poll(size_t slots_max, SlotSink& sink);
   bool completions_waiting() const {
-    return rings_.load(std::memory_order_acquire)->completions_waiting() || old_pending_.load(std::memory_order_relaxed);
+    return rings_.load(std::memory_order_acquire)->completions_waiting() || until_empty_.load(std::memory_order_relaxed);
   }
   // Sleeps until a completion comes, at most `timeout_ns`, unless `ready` (looked at after the sleep was announced) says otherwise.
   template <typename Ready>
@@ -79,9 +79,10 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   template <typename Ready>
   void sleep(uint64_t timeout_ns, const Ready& ready, WaitPoint* point, uint32_t seen = 0);
   void wake_sleepers(int count);
-  void flush_reclaims();
+  bool flush_reclaims();  // false: the ring has no room for all
   bool settled();  // the daemon has taken every slot, and read every block that was sent with kHold
   void set_poll_armed(bool armed);
+  uint32_t generation() const { return rings_.load(std::memory_order_acquire)->generation; }  // of the rings
   int wake_fd() const { return rings_.load(std::memory_order_acquire)->wake_fd.get(); }
   void signal_wake_fd();
   void drain_wake_fd();
@@ -117,7 +118,13 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   void after_free();     // under memory_mutex_
   void start_trimmer();  // under memory_mutex_
   void run_trimmer();
-  size_t poll_rings(Rings& rings, size_t slots_max, SlotSink& sink);
+  // `stalled`: the next slot names a region whose kRegionAdd has not been read yet.
+  size_t poll_rings(Rings& rings, size_t slots_max, SlotSink& sink, bool& stalled);
+  void on_stall(bool stalled);
+  void on_rings_empty();
+  bool knows_region(uint32_t id) const;
+  Status retire_region(shm::ControlMessage& notice);
+  void hand_over(Rings& old, const std::shared_ptr<Rings>& fresh);
   void on_reclaim(const abi::Slot& slot);
   void describe(abi::Slot& slot, SendBlock& block);
 
@@ -130,7 +137,9 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
 
   std::atomic<Rings*> rings_{nullptr};
   std::vector<std::shared_ptr<Rings>> all_rings_;  // consumer_mutex_; replaced ones stay mapped: threads may sleep on their words
-  std::atomic<bool> old_pending_{false};           // replaced rings may hold completions
+  std::atomic<bool> until_empty_{false};           // replaced rings, or slots that name a region to be retired, are left: poll() goes on
+  std::vector<uint32_t> to_retire_;                // regions, once what the rings hold is taken; consumer_mutex_
+  uint64_t stalled_since_ns_ = 0;                  // consumer_mutex_; 0: not
 
   mutable std::mutex memory_mutex_;
   Error end_error_;                                // memory_mutex_

@@ -207,7 +207,7 @@ int Client::control_fd() { return impl_->mark.here() ? current()->attachment().c
 uint64_t Client::epoch() {
   if (!impl_->mark.here()) return 0;
   std::lock_guard lock(impl_->mutex);
-  return impl_->epoch;
+  return impl_->epoch << 32 | impl_->session->attachment().generation();
 }
 
 bool Client::arm() { return !impl_->mark.here() || current()->arm(); }

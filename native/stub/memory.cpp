@@ -146,15 +146,18 @@ void Attachment::release_received(const RecvBlock& block) {
     located_.erase(block.region_->mapping.data() + block.offset_);
   }
   if (dead()) return;
-  ShardRings& shard = *rings_.load(std::memory_order_acquire)->shards[block.shard_];
-  bool flush;
-  {
-    std::lock_guard lock(shard.reclaim_mutex);
+  for (;;) {
+    Rings& rings = *rings_.load(std::memory_order_acquire);
+    ShardRings& shard = *rings.shards[block.shard_];
+    std::unique_lock lock(shard.reclaim_mutex);
+    if (rings.retired) continue;  // since they were read
     shard.reclaims.push_back({block.offset_, block.region_->record.id});
     shard.reclaim_bytes += block.length_;
-    flush = shard.reclaims.size() > kReclaimBlocksMax || shard.reclaim_bytes > kReclaimBytesMax;
+    const bool flush = shard.reclaims.size() > kReclaimBlocksMax || shard.reclaim_bytes > kReclaimBytesMax;
+    lock.unlock();
+    if (flush) flush_reclaims();
+    return;
   }
-  if (flush) flush_reclaims();
 }
 
 }  // namespace mrpc::stub

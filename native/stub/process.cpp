@@ -3,6 +3,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstdio>
+#include <string>
+
 #include "base/assert.h"
 #include "shm/abi.h"
 
@@ -32,6 +35,14 @@ uint64_t ProcessMark::current() {
   if (now != 0) return now;
   const uint64_t fresh = ++last_generation;
   return generation.compare_exchange_strong(now, fresh) ? fresh : now;
+}
+
+// SO_PEERPIDFD, by which the daemon tells who is there, came with 6.5.
+Status check_kernel(const char* release) {
+  int major = 0, minor = 0;
+  if (std::sscanf(release, "%d.%d", &major, &minor) != 2 || major > 6 || (major == 6 && minor >= 5)) return ok_status();
+  return Error{StatusCode::kFailedPrecondition,
+               std::string("mRPC needs Linux 6.5 or newer, and this is ") + release + "; 'mrpc check' tells more"};
 }
 
 }  // namespace mrpc::stub

@@ -28,6 +28,9 @@ class ProcessMark {
   uint64_t generation_;
 };
 
+// Errors: kFailedPrecondition when this release of Linux is too old. One that is no number passes.
+Status check_kernel(const char* release);
+
 inline Error forked_error() {
   return {StatusCode::kFailedPrecondition,
           "this channel or server was inherited through fork(); open a new one in the child process"};

@@ -45,7 +45,7 @@ struct Rings {
   bool completions_waiting() const;
 
   uint32_t generation = 0;
-  bool retired = false;  // replaced; under each shard's submit_mutex
+  bool retired = false;  // replaced; changes under every shard's submit_mutex and reclaim_mutex
   shm::Mapping app, daemon;
   shm::RingRegions regions;
   Fd wake_fd;

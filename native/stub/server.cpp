@@ -310,7 +310,7 @@ int Server::wake_fd() { return impl_->mark.here() ? impl_->current()->attachment
 uint64_t Server::epoch() {
   if (!impl_->mark.here()) return 0;
   std::lock_guard lock(impl_->mutex);
-  return impl_->epoch;
+  return impl_->epoch << 32 | impl_->session->attachment().generation();
 }
 
 bool Server::arm() { return !impl_->mark.here() || impl_->current()->arm(); }

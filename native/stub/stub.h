@@ -75,7 +75,7 @@ class Client : public std::enable_shared_from_this<Client> {
   std::optional<Message> receive(Call& call);
 
   // Event loops: watch wake_fd() and control_fd() for reading. On wake_fd: drain() until it returns less than `events_max`, then
-  // arm() until it returns true. On control_fd: check_daemon(). Descriptors change when the client attaches anew (epoch() tells).
+  // arm() until it returns true. On control_fd: check_daemon(). Descriptors change when the client attaches anew or the daemon replaces the rings (epoch() tells).
   int wake_fd();
   int control_fd();
   uint64_t epoch();

@@ -9,6 +9,7 @@ namespace {
 
 constexpr int kLockSpins = 64;
 constexpr uint64_t kRoomPauseMaxNs = 1'000'000;
+constexpr uint64_t kStallNs = 1'000'000'000;  // at most, for a region's kRegionAdd to be read
 
 // Held for a hundred nanoseconds or so: polling briefly beats sleeping.
 std::unique_lock<std::mutex> lock_briefly(std::mutex& mutex) {
@@ -121,16 +122,19 @@ void Attachment::collect_passed() {
 }
 
 bool Attachment::settled() {
-  Rings& rings = *rings_.load(std::memory_order_acquire);
-  for (const auto& shard : rings.shards) {
-    std::lock_guard lock(shard->submit_mutex);
-    if (shard->producer.consumed() != shard->producer.tail()) return false;
+  std::scoped_lock locks(consumer_mutex_);
+  for (const auto& rings : all_rings_) {
+    for (const auto& shard : rings->shards) {
+      std::lock_guard lock(shard->submit_mutex);
+      if (shard->producer.consumed() != shard->producer.tail()) return false;
+    }
   }
   std::lock_guard lock(memory_mutex_);
   return held_.empty();
 }
 
-void Attachment::flush_reclaims() {
+bool Attachment::flush_reclaims() {
+  bool all = true;
   Rings& rings = *rings_.load(std::memory_order_acquire);
   for (uint32_t i = 0; i < rings.regions.shards; ++i) {
     ShardRings& shard = *rings.shards[i];
@@ -139,10 +143,15 @@ void Attachment::flush_reclaims() {
       if (shard.reclaims.empty()) continue;
     }
     auto lock = lock_briefly(shard.submit_mutex);
-    if (rings.retired || dead() || !push_reclaims(shard)) continue;
-    shard.producer.publish();
-    rings.ring_doorbell(i);
+    if (dead()) continue;
+    if (!rings.retired && push_reclaims(shard)) {
+      shard.producer.publish();
+      rings.ring_doorbell(i);
+    }
+    std::lock_guard left(shard.reclaim_mutex);
+    all = all && shard.reclaims.empty() && !rings.retired;
   }
+  return all;
 }
 
 size_t Attachment::poll(size_t slots_max, SlotSink& sink) {
@@ -152,16 +161,27 @@ size_t Attachment::poll(size_t slots_max, SlotSink& sink) {
   std::vector<std::shared_ptr<const void>> pins;
   {
     std::lock_guard lock(consumer_mutex_);
-    for (const auto& rings : all_rings_) count += poll_rings(*rings, slots_max - count, sink);
-    if (count < slots_max) old_pending_ = false;
-    control = std::exchange(control_pending_, false);
+    bool stalled = false;
+    for (const auto& rings : all_rings_)
+      if (!stalled) count += poll_rings(*rings, slots_max - count, sink, stalled);
+    on_stall(stalled);
+    if (count < slots_max && !stalled) on_rings_empty();
+    control = std::exchange(control_pending_, false) || stalled;
     pins.swap(freed_pins_);
   }
   if (control) check();
+  else retire_regions();
   return count;
 }
 
-size_t Attachment::poll_rings(Rings& rings, size_t slots_max, SlotSink& sink) {
+// The notice is on the socket already, or will be in a moment: another thread may have read it and not got to it yet.
+void Attachment::on_stall(bool stalled) {
+  const uint64_t now = stalled ? now_ns() : 0;
+  if (!stalled || stalled_since_ns_ == 0) stalled_since_ns_ = now;
+  else if (now - stalled_since_ns_ > kStallNs) end(internal_error("mrpcd named a block outside of its regions"));
+}
+
+size_t Attachment::poll_rings(Rings& rings, size_t slots_max, SlotSink& sink, bool& stalled) {
   size_t count = 0;
   for (uint32_t i = 0; i < rings.regions.shards; ++i) {
     shm::RingConsumer& consumer = rings.shards[i]->consumer;
@@ -169,8 +189,13 @@ size_t Attachment::poll_rings(Rings& rings, size_t slots_max, SlotSink& sink) {
     abi::Slot slot;
     shm::RingState state = shm::RingState::kOk;
     while (count < slots_max && (state = consumer.pop(slot)) == shm::RingState::kOk) {
-      ++count;
       const auto kind = static_cast<abi::SlotKind>(slot.kind);
+      if (kind != abi::SlotKind::kReclaim && slot.length != 0 && !knows_region(slot.region)) {
+        consumer.unpop();
+        stalled = true;
+        break;
+      }
+      ++count;
       if (kind == abi::SlotKind::kReclaim) on_reclaim(slot);
       else if (kind == abi::SlotKind::kControl) control_pending_ = true;
       else sink.on_slot(i, slot);

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -17,18 +18,56 @@ namespace {
 
 constexpr uint64_t kHeapBytes = 512ull << 20;
 
+Fd make_region(size_t bytes, shm::Mapping& mapping, bool read_only) {
+  Fd fd = shm::create_region("test", bytes).value();
+  mapping = shm::Mapping::map(fd.get(), bytes, shm::Access::kReadWrite).value();
+  return read_only ? shm::reopen_read_only(fd.get()).value() : std::move(fd);
+}
+
+std::vector<int> numbers(const std::vector<Fd>& fds) {
+  std::vector<int> all;
+  for (const Fd& fd : fds) all.push_back(fd.get());
+  return all;
+}
+
 std::span<const std::byte> text_bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
 
 }  // namespace
 
+// One generation of the rings, and one receive heap.
+struct FakeRings {
+  uint32_t generation = 1;
+  shm::Mapping app, daemon;
+  shm::RingRegions regions;
+  Fd wake_fd;
+  std::vector<Fd> doorbells;
+  std::vector<shm::RingConsumer> submissions;
+  std::vector<shm::RingProducer> completions;
+
+  std::vector<Fd> make(uint32_t shards, uint32_t slots, RingFault fault);  // returns what the application gets
+  bool submissions_empty() const {
+    return std::all_of(submissions.begin(), submissions.end(), [](const auto& ring) { return ring.empty(); });
+  }
+};
+
+struct FakeReceiveHeap {
+  shm::Mapping mapping;
+  shm::Heap heap{kHeapBytes, kHeapBytes, {}};
+};
+
 class FakeAttachment {
  public:
-  FakeAttachment(FakeDaemon& daemon, Fd socket) : daemon_(daemon), socket_(std::move(socket)), heap_(kHeapBytes, kHeapBytes, {}) {}
-  ~FakeAttachment() { daemon_.receive_bytes_ -= heap_.bytes_in_use(); }
+  FakeAttachment(FakeDaemon& daemon, Fd socket) : daemon_(daemon), socket_(std::move(socket)) {}
+  ~FakeAttachment() {
+    for (const auto& [id, region] : receive_) daemon_.receive_bytes_ -= region.heap.bytes_in_use();
+  }
 
   int fd() const { return socket_.get(); }
   bool attached() const { return attached_; }
-  const std::vector<Fd>& doorbells() const { return doorbells_; }
+  std::vector<int> doorbells() const;
+  void add_region(uint32_t id);     // what is lent from now on stands there
+  void retire_region(uint32_t id);
+  void replace_rings(RingFault fault);
   bool read_control();                // false: gone
   bool serve_rings();                 // true: did something
   void set_asleep(bool asleep);
@@ -49,7 +88,10 @@ class FakeAttachment {
   void on_open(uint32_t shard, const abi::Slot& slot, const shm::BlockReader& block, const std::vector<std::byte>& image);
   void forward(uint32_t shard, const abi::Slot& slot, const shm::BlockReader* block, const std::vector<std::byte>& image);
   std::vector<std::byte> read_image(const abi::Slot& slot, const shm::BlockReader& block);
-  void reclaim(uint64_t offset);
+  void reclaim(uint32_t region, uint64_t offset);
+  bool serve(FakeRings& rings);
+  void tell_to_read_control();
+  void on_notice_answer(const shm::ControlMessage& message);
   void violation() { ++daemon_.violations_; }
 
   FakeDaemon& daemon_;
@@ -57,14 +99,13 @@ class FakeAttachment {
   shm::ControlAssembler assembler_;
   bool attached_ = false, server_ = false;
   std::vector<std::string> bound_;  // services by position, handle = kHandleBase + position * kMethodCount + method
-  shm::Mapping app_, rings_, send_, receive_;
-  shm::RingRegions regions_;
-  Fd wake_fd_, send_fd_;
-  std::vector<Fd> doorbells_;
-  std::vector<shm::RingConsumer> submissions_;
-  std::vector<shm::RingProducer> completions_;
+  std::unique_ptr<FakeRings> now_ = std::make_unique<FakeRings>(), old_;
+  bool old_in_use_ = false;  // the application has not answered kRingReplace yet
+  shm::Mapping send_;
+  Fd send_fd_;
+  std::map<uint32_t, FakeReceiveHeap> receive_;
+  uint32_t lend_region_ = abi::kReceiveRegion;
   std::vector<std::deque<abi::Slot>> waiting_;  // for room
-  shm::Heap heap_;
   bool published_ = false;
   friend class FakeDaemon;
 };
@@ -107,6 +148,8 @@ void FakeAttachment::answer(const shm::ControlMessage& request) {
       for (uint32_t i = 0; i < kMethodCount; ++i) shm::append_pod(body, abi::MethodRecord{kHandleBase + position * kMethodCount + i, 0});
       break;
     }
+    case abi::ControlKind::kRegionRetired:
+    case abi::ControlKind::kRingReplaced: return on_notice_answer(request);
     case abi::ControlKind::kWithdraw: kind = abi::ControlKind::kWithdrawn; break;
     default: shm::append_pod(body, abi::ControlError{static_cast<uint32_t>(StatusCode::kInvalidArgument), 0});
   }
@@ -117,34 +160,20 @@ void FakeAttachment::welcome(uint32_t request_id, const shm::ControlMessage& mes
   const auto hello = *message.head<abi::Hello>();
   const auto texts = message.tail(sizeof hello);
   const std::string token(reinterpret_cast<const char*>(texts.data()) + hello.label_bytes, hello.token_bytes);
+  if (!daemon_.options_.refuse_text.empty()) return end(StatusCode::kFailedPrecondition, daemon_.options_.refuse_text);
   if (!token.empty() && token == daemon_.options_.refuse_token) return end(StatusCode::kUnauthenticated, "token refused");
   const uint32_t shards = daemon_.options_.shards, slots = daemon_.options_.ring_slots;
   server_ = hello.role == static_cast<uint32_t>(abi::Role::kServer);
-  std::vector<Fd> fds;
-  const auto make = [&](size_t bytes, shm::Mapping& mapping, bool read_only) {
-    Fd fd = shm::create_region("test", bytes).value();
-    mapping = shm::Mapping::map(fd.get(), bytes, shm::Access::kReadWrite).value();
-    fds.push_back(read_only ? shm::reopen_read_only(fd.get()).value() : std::move(fd));
-  };
-  make(abi::ring_region_bytes(shards, slots), app_, false);
-  make(abi::ring_region_bytes(shards, slots), rings_, true);
-  wake_fd_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  fds.emplace_back(::dup(wake_fd_.get()));
-  make(kHeapBytes, send_, false);
-  send_fd_.reset(::dup(fds.back().get()));
-  make(kHeapBytes, receive_, true);
-  regions_ = {app_.data(), rings_.data(), shards, slots};
+  std::vector<Fd> fds = now_->make(shards, slots, RingFault::kNone);
+  std::vector<Fd> heaps;
+  heaps.push_back(make_region(kHeapBytes, send_, false));
+  send_fd_.reset(::dup(heaps.back().get()));
+  heaps.push_back(make_region(kHeapBytes, receive_[abi::kReceiveRegion].mapping, true));
+  fds.insert(fds.begin() + abi::kSendHeapFd, std::make_move_iterator(heaps.begin()), std::make_move_iterator(heaps.end()));
   waiting_.resize(shards);
-  for (uint32_t i = 0; i < shards; ++i) {
-    doorbells_.emplace_back(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    fds.emplace_back(::dup(doorbells_.back().get()));
-    abi::DaemonShard& ours = regions_.daemon_shard(i);
-    abi::AppShard& theirs = regions_.app_shard(i);
-    submissions_.emplace_back(regions_.submit_slots(i), slots, &theirs.submit_tail, &ours.submit_head);
-    completions_.emplace_back(regions_.complete_slots(i), slots, &ours.complete_tail, &theirs.complete_head);
-  }
   abi::Welcome welcome{};
-  welcome.level = 1;
+  welcome.level = daemon_.options_.level;
+  welcome.generation = now_->generation;
   welcome.shard_count = static_cast<uint16_t>(shards);
   welcome.message_bytes_max = abi::kMessageBytesMax;
   welcome.send_quota_bytes = welcome.receive_quota_bytes = daemon_.options_.quota_bytes;
@@ -155,9 +184,94 @@ void FakeAttachment::welcome(uint32_t request_id, const shm::ControlMessage& mes
   shm::append_pod(body, welcome);
   for (const auto kind : {abi::RegionKind::kSendHeap, abi::RegionKind::kReceiveHeap})
     shm::append_pod(body, abi::RegionRecord{static_cast<uint32_t>(kind), 1, kHeapBytes, abi::kPage, -1, static_cast<uint32_t>(kind), 0});
-  std::vector<int> numbers;
-  for (const Fd& fd : fds) numbers.push_back(fd.get());
-  attached_ = shm::send_control(socket_.get(), abi::ControlKind::kWelcome, request_id, body, numbers).ok();
+  attached_ = shm::send_control(socket_.get(), abi::ControlKind::kWelcome, request_id, body, numbers(fds)).ok();
+}
+
+// ---- regions and rings that come and go
+
+std::vector<Fd> FakeRings::make(uint32_t shards, uint32_t slots, RingFault fault) {
+  const size_t bytes = abi::ring_region_bytes(shards, slots);
+  std::vector<Fd> fds;
+  fds.push_back(make_region(bytes, app, false));
+  fds.push_back(make_region(bytes, daemon, true));
+  if (fault == RingFault::kTooSmall) fds[1] = shm::create_region("small", abi::kPage).value();
+  if (fault == RingFault::kUnsealed) {
+    fds[0].reset(::memfd_create("unsealed", MFD_CLOEXEC));
+    MRPC_ASSERT(::ftruncate(fds[0].get(), static_cast<off_t>(bytes)) == 0);
+  }
+  wake_fd.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  fds.emplace_back(::dup(wake_fd.get()));
+  regions = {app.data(), daemon.data(), shards, slots};
+  for (uint32_t i = 0; i < shards; ++i) {
+    doorbells.emplace_back(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (fault != RingFault::kTooFew) fds.emplace_back(::dup(doorbells.back().get()));
+    abi::DaemonShard& ours = regions.daemon_shard(i);
+    abi::AppShard& theirs = regions.app_shard(i);
+    submissions.emplace_back(regions.submit_slots(i), slots, &theirs.submit_tail, &ours.submit_head);
+    completions.emplace_back(regions.complete_slots(i), slots, &ours.complete_tail, &theirs.complete_head);
+  }
+  return fds;
+}
+
+void FakeAttachment::tell_to_read_control() {
+  abi::Slot slot{};
+  slot.kind = static_cast<uint8_t>(Kind::kControl);
+  push(0, slot);
+  flush();
+}
+
+void FakeAttachment::add_region(uint32_t id) {
+  Fd fd = make_region(kHeapBytes, receive_[id].mapping, true);
+  const abi::RegionRecord record{id, 1, kHeapBytes, abi::kPage, -1, static_cast<uint32_t>(abi::RegionKind::kReceiveHeap), 0};
+  std::vector<std::byte> body;
+  shm::append_pod(body, record);
+  const int number = fd.get();
+  MRPC_ASSERT(shm::send_control(socket_.get(), abi::ControlKind::kRegionAdd, 0, body, {&number, 1}).ok());
+  lend_region_ = id;
+  tell_to_read_control();
+}
+
+void FakeAttachment::retire_region(uint32_t id) {
+  std::vector<std::byte> body;
+  shm::append_pod(body, abi::RegionRecord{id, 1, kHeapBytes, abi::kPage, -1, static_cast<uint32_t>(abi::RegionKind::kReceiveHeap), 0});
+  MRPC_ASSERT(shm::send_control(socket_.get(), abi::ControlKind::kRegionRetire, 0, body).ok());
+  tell_to_read_control();
+}
+
+void FakeAttachment::replace_rings(RingFault fault) {
+  MRPC_ASSERT(!old_in_use_);
+  tell_to_read_control();
+  auto fresh = std::make_unique<FakeRings>();
+  fresh->generation = now_->generation + 1;
+  const auto fds = fresh->make(daemon_.options_.shards, daemon_.options_.ring_slots, fault);
+  std::vector<std::byte> body;
+  shm::append_pod(body, abi::RingReplace{fresh->generation, daemon_.options_.ring_slots});
+  MRPC_ASSERT(shm::send_control(socket_.get(), abi::ControlKind::kRingReplace, 0, body, numbers(fds)).ok());
+  old_ = std::exchange(now_, std::move(fresh));
+  old_in_use_ = true;
+}
+
+void FakeAttachment::on_notice_answer(const shm::ControlMessage& message) {
+  if (message.kind == abi::ControlKind::kRegionRetired) {
+    const uint32_t id = message.head<abi::RegionRecord>()->id;
+    while (serve(*now_)) {
+    }
+    if (receive_.at(id).heap.bytes_in_use() != 0) violation();
+    receive_.erase(id);
+    ++daemon_.regions_retired_;
+    return;
+  }
+  while (serve(*old_)) {
+  }
+  old_in_use_ = false;
+  ++daemon_.rings_replaced_;
+}
+
+std::vector<int> FakeAttachment::doorbells() const {
+  std::vector<int> all = numbers(now_->doorbells);
+  if (old_)
+    for (const Fd& bell : old_->doorbells) all.push_back(bell.get());
+  return all;
 }
 
 void FakeAttachment::end(StatusCode code, const std::string& text) {
@@ -166,7 +280,7 @@ void FakeAttachment::end(StatusCode code, const std::string& text) {
   const auto bytes = text_bytes(text);
   body.insert(body.end(), bytes.begin(), bytes.end());
   (void)shm::send_control(socket_.get(), abi::ControlKind::kError, 0, body);
-  if (attached_) regions_.daemon_control().closed = 1;
+  if (attached_) now_->regions.daemon_control().closed = 1;
 }
 
 // ---- rings
@@ -176,49 +290,57 @@ void FakeAttachment::push(uint32_t shard, const abi::Slot& slot) { waiting_[shar
 void FakeAttachment::flush() {
   if (!attached_) return;
   bool any = false;
-  for (uint32_t i = 0; i < regions_.shards; ++i) {
-    while (!waiting_[i].empty() && completions_[i].room() == shm::RingState::kOk) {
-      completions_[i].push(waiting_[i].front());
+  for (uint32_t i = 0; i < now_->regions.shards; ++i) {
+    while (!waiting_[i].empty() && now_->completions[i].room() == shm::RingState::kOk) {
+      now_->completions[i].push(waiting_[i].front());
       waiting_[i].pop_front();
       any = true;
     }
-    completions_[i].publish();
+    now_->completions[i].publish();
   }
   if (any) notify();
 }
 
 void FakeAttachment::notify() {
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (regions_.app_control().sleepers != 0) {
-    ++regions_.daemon_control().wake_sequence;
-    shm::futex_wake(&regions_.daemon_control().wake_sequence, 1);
+  if (now_->regions.app_control().sleepers != 0) {
+    ++now_->regions.daemon_control().wake_sequence;
+    shm::futex_wake(&now_->regions.daemon_control().wake_sequence, 1);
   }
   const uint64_t one = 1;
-  if (regions_.app_control().poll_armed != 0) (void)!::write(wake_fd_.get(), &one, sizeof one);
+  if (now_->regions.app_control().poll_armed != 0) (void)!::write(now_->wake_fd.get(), &one, sizeof one);
 }
 
 bool FakeAttachment::serve_rings() {
-  bool any = false;
-  for (uint32_t i = 0; attached_ && i < regions_.shards; ++i) {
-    abi::Slot slot;
-    for (int n = 0; n < 16 && submissions_[i].pop(slot) == shm::RingState::kOk; ++n) {
-      any = true;
-      on_slot(i, slot);  // copied before the slot is passed: small blocks are free then
-    }
-    submissions_[i].publish();
-  }
+  if (!attached_) return false;
+  if (old_ && !old_in_use_ && !old_->submissions_empty()) violation();
+  const bool any = serve(old_in_use_ ? *old_ : *now_);
   flush();
   return any;
 }
 
+bool FakeAttachment::serve(FakeRings& rings) {
+  bool any = false;
+  for (uint32_t i = 0; i < rings.regions.shards; ++i) {
+    abi::Slot slot;
+    for (int n = 0; n < 16 && rings.submissions[i].pop(slot) == shm::RingState::kOk; ++n) {
+      any = true;
+      on_slot(i, slot);  // copied before the slot is passed: small blocks are free then
+    }
+    rings.submissions[i].publish();
+  }
+  return any;
+}
+
 void FakeAttachment::set_asleep(bool asleep) {
-  for (uint32_t i = 0; attached_ && i < regions_.shards; ++i) regions_.daemon_shard(i).asleep = asleep ? 1 : 0;
+  for (FakeRings* rings : {now_.get(), old_.get()})
+    for (uint32_t i = 0; attached_ && rings != nullptr && i < rings->regions.shards; ++i)
+      rings->regions.daemon_shard(i).asleep = asleep ? 1 : 0;
   std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
 bool FakeAttachment::has_work() const {
-  for (const auto& ring : submissions_)
-    if (!ring.empty()) return true;
+  if (attached_ && !(old_in_use_ ? *old_ : *now_).submissions_empty()) return true;
   return std::any_of(waiting_.begin(), waiting_.end(), [](const auto& queue) { return !queue.empty(); });
 }
 
@@ -226,8 +348,8 @@ std::vector<std::byte> FakeAttachment::read_image(const abi::Slot& slot, const s
   std::vector<std::byte> image(block.inline_image().begin(), block.inline_image().end());
   for (uint32_t i = 0; i < block.segment_count(); ++i) {
     const abi::Segment segment = block.segment(i);
-    const shm::Mapping& region = segment.region == abi::kSendRegion ? send_ : receive_;
-    if (segment.region == abi::kReceiveRegion && !heap_.containing(segment.offset)) violation();
+    const shm::Mapping& region = segment.region == abi::kSendRegion ? send_ : receive_.at(segment.region).mapping;
+    if (segment.region != abi::kSendRegion && !receive_.at(segment.region).heap.containing(segment.offset)) violation();
     image.resize(abi::align_up(image.size(), abi::kBlobAlign));
     image.insert(image.end(), region.data() + segment.offset, region.data() + segment.offset + segment.length);
   }
@@ -243,16 +365,18 @@ std::vector<std::byte> FakeAttachment::read_image(const abi::Slot& slot, const s
   return image;
 }
 
-void FakeAttachment::reclaim(uint64_t offset) {
-  daemon_.receive_bytes_ -= heap_.size_of(offset).value_or(0);
-  if (!heap_.free(offset)) violation();
+void FakeAttachment::reclaim(uint32_t region, uint64_t offset) {
+  const auto found = receive_.find(region);
+  if (found == receive_.end()) return violation();
+  daemon_.receive_bytes_ -= found->second.heap.size_of(offset).value_or(0);
+  if (!found->second.heap.free(offset)) violation();
 }
 
 void FakeAttachment::on_slot(uint32_t shard, const abi::Slot& slot) {
   const auto kind = static_cast<Kind>(slot.kind);
   if (kind == Kind::kReclaim) {
-    reclaim(slot.offset);
-    if (slot.aux == 2) reclaim(slot.length);
+    reclaim(slot.region, slot.offset);
+    if (slot.aux == 2) reclaim(slot.region, slot.length);
     return;
   }
   if (kind == Kind::kCancel) ++daemon_.cancels_;
@@ -268,17 +392,18 @@ void FakeAttachment::on_slot(uint32_t shard, const abi::Slot& slot) {
 
 void FakeAttachment::lend(abi::Slot& slot, const shm::BlockReader& block, const std::vector<std::byte>& image) {
   const shm::BlockShape shape{0, block.header().metadata_bytes, block.header().details_bytes, image.size()};
-  const auto offset = heap_.allocate(shm::block_bytes(shape));
+  auto& [mapping, heap] = receive_.at(lend_region_);
+  const auto offset = heap.allocate(shm::block_bytes(shape));
   if (!offset) return violation();
-  daemon_.receive_bytes_ += *heap_.size_of(*offset);
-  shm::BlockWriter writer(receive_.data() + *offset, shape);
+  daemon_.receive_bytes_ += *heap.size_of(*offset);
+  shm::BlockWriter writer(mapping.data() + *offset, shape);
   const auto at = abi::block_layout(0, shape.metadata_bytes, shape.details_bytes, shape.inline_bytes);
-  std::memcpy(receive_.data() + *offset + at.metadata, block.metadata().data(), shape.metadata_bytes);
-  std::memcpy(receive_.data() + *offset + at.details, block.details().data(), shape.details_bytes);
+  std::memcpy(mapping.data() + *offset + at.metadata, block.metadata().data(), shape.metadata_bytes);
+  std::memcpy(mapping.data() + *offset + at.details, block.details().data(), shape.details_bytes);
   std::copy(image.begin(), image.end(), writer.image());
   slot.length = writer.finish();
   slot.offset = *offset;
-  slot.region = abi::kReceiveRegion;
+  slot.region = lend_region_;
 }
 
 void FakeAttachment::on_open(uint32_t shard, const abi::Slot& slot, const shm::BlockReader& block, const std::vector<std::byte>& image) {
@@ -377,6 +502,18 @@ uint64_t FakeDaemon::send_bytes_backed() {
   return bytes;
 }
 
+void FakeDaemon::add_region(uint32_t id) {
+  inside([&] { for (const auto& attachment : live_) attachment->add_region(id); });
+}
+
+void FakeDaemon::retire_region(uint32_t id) {
+  inside([&] { for (const auto& attachment : live_) attachment->retire_region(id); });
+}
+
+void FakeDaemon::replace_rings(RingFault fault) {
+  inside([&] { for (const auto& attachment : live_) attachment->replace_rings(fault); });
+}
+
 void FakeDaemon::inside(std::function<void()> task) {
   std::future<void> done;
   {
@@ -416,7 +553,7 @@ void FakeDaemon::sleep() {
     entries.push_back({attachment->fd(), POLLIN, 0});
   }
   for (auto& attachment : live_)
-    for (const Fd& bell : attachment->doorbells()) entries.push_back({bell.get(), POLLIN, 0});
+    for (const int bell : attachment->doorbells()) entries.push_back({bell, POLLIN, 0});
   ::poll(entries.data(), entries.size(), work ? 1 : -1);
   for (auto& attachment : live_) attachment->set_asleep(false);
   uint64_t count;

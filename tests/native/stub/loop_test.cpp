@@ -83,7 +83,7 @@ TEST_CASE("an event loop hears of the daemon's death") {
   CHECK(call->reply().code == StatusCode::kUnavailable);
   daemon.emplace(directory);
   CHECK(app.call(kEcho, "y") == "y");
-  CHECK(app.client->epoch() == epoch + 1);
+  CHECK(app.client->epoch() != epoch);
 }
 
 }  // namespace
