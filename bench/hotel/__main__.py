@@ -1,6 +1,7 @@
 """`python -m bench.hotel [--quick] [--json FILE]`: the hotel reservation over mRPC and its peers.
 
-About 11 minutes, or 5 with --quick, which has every claim measured, too. A full run without --json leaves bench/hotel/results.json."""
+About 11 minutes, or 5 with --quick, which measures every claim, too. A full run without --json leaves
+bench/hotel/results.json."""
 
 from __future__ import annotations
 
@@ -25,17 +26,18 @@ RESULTS = Path(__file__).with_name("results.json")
 POLICIES = Path(__file__).with_name("policies.yaml")
 TABLE_COLUMNS = 150  # where the output is no terminal
 NOTES = (
-    "The application, its storage and its HTTP server (one uvicorn process) are the same code everywhere. sync, aio, mixed: blocking stubs "
-    "and servers, asyncio ones, or an asyncio frontend before blocking services; claims take the better for each system and metric.",
-    "grpc+envoy: an Envoy with one worker beside each process, so that every call passes two; HTTP passes none. The load on search.Nearby "
-    "is a caller with an Envoy of its own.",
-    "Policies are the same for mrpc and grpc+envoy: under the mix those of apps/hotel/policies.yaml, on search.Nearby those of "
-    "bench/hotel/policies.yaml. grpc has neither policies nor proxies.",
-    "Capacity is a closed loop's, which hides queueing, with the calls in flight that suit the variant. Latencies are an open loop's, from "
-    "the intended send, everywhere at 70 % of grpc+envoy's best capacity. The generator, mrpc load, runs on the same cores; its time is in "
-    "no figure but its own.",
-    "Application alone: servicers and flows that call each other in one process, without RPC or HTTP. HTTP alone: the same rate on /health. "
-    "The rest of the CPU time is RPC: stubs, servers, messages passed, threads woken, policies.",
+    "The application, its storage and its HTTP server (one uvicorn process) are the same code everywhere. sync, aio, mixed: "
+    "blocking stubs and servers, asyncio ones, or an asyncio frontend before blocking services; claims take the better for "
+    "each system and metric.",
+    "grpc+envoy: an Envoy with one worker beside each process, so that every call passes two; HTTP passes none. The load on "
+    "search.Nearby is a caller with an Envoy of its own.",
+    "Policies are the same for mrpc and grpc+envoy: under the mix those of apps/hotel/policies.yaml, on search.Nearby those "
+    "of bench/hotel/policies.yaml. grpc has neither policies nor proxies.",
+    "Capacity is a closed loop's, which hides queueing, with the calls in flight that suit the variant. Latencies are an "
+    "open loop's, from the intended send, everywhere at 70 % of grpc+envoy's best capacity. The generator, mrpc load, runs "
+    "on the same cores; its time is in no figure but its own.",
+    "Application alone: servicers and flows that call each other in one process, without RPC or HTTP. HTTP alone: the same "
+    "rate on /health. The rest of the CPU time is RPC: stubs, servers, messages passed, threads woken, policies.",
 )
 
 

@@ -1,4 +1,6 @@
-"""What the project promises of bench.hotel: each number one claim with a stable id. A system stands for its better style in each."""
+"""What the project promises of bench.hotel: each number one claim with a stable id.
+
+A system stands for its better style in each."""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ def make(report: Report) -> Iterator[Claim]:
     for name, text in TEXTS.items():
         yield Claim(f"hotel.{name}.capacity", f"capacity (closed loop) of {text}: mRPC over gRPC behind Envoys", ">= 2.5",
                     capacity_ratio(report, name, MESH))
-        yield Claim(f"hotel.{name}.p99_at_70", f"p99 of {text} at 70 % of the peer's capacity: gRPC behind Envoys over mRPC", ">= 3",
+        yield Claim(f"hotel.{name}.p99_at_70",
+                    f"p99 of {text} at 70 % of the peer's capacity: gRPC behind Envoys over mRPC", ">= 3",
                     cost_ratio(report, name, MESH, "p99"))
 
 
@@ -33,11 +36,13 @@ def add_ratios(report: Report) -> None:
 
 
 def capacity_ratio(report: Report, name: str, peer: str) -> float | None:
-    ours, theirs = (best(*(report.find(name, variant(system, style), CAPACITY) for style in STYLES), pick=max) for system in ("mrpc", peer))
-    return ratio(ours, theirs)
+    return ratio(*(best(*by_style(report, name, system, CAPACITY), pick=max) for system in ("mrpc", peer)))
 
 
 def cost_ratio(report: Report, name: str, peer: str, metric: str) -> float | None:
     """Of something that is the better the less it is, in the open loop."""
-    ours, theirs = (best(*(report.find(at_share(name), variant(system, style), metric) for style in STYLES)) for system in ("mrpc", peer))
-    return ratio(theirs, ours)
+    return ratio(*(best(*by_style(report, at_share(name), system, metric)) for system in (peer, "mrpc")))
+
+
+def by_style(report: Report, work: str, system: str, metric: str) -> list[float | None]:
+    return [report.find(work, variant(system, style), metric) for style in STYLES]

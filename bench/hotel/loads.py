@@ -1,4 +1,4 @@
-"""The two loads, and one run of either: the same requests, drawn in the same order, by the same native generator on every system."""
+"""The two loads, and one run of either: the same requests, in the same order, by the same native generator on every system."""
 
 from __future__ import annotations
 

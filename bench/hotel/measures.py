@@ -1,5 +1,7 @@
-"""The measurements. All variants run side by side and take turns within each repeat, so that drift of the machine falls on all alike;
-those whose turn it is not are idle, which takes a few per cent of a core."""
+"""The measurements.
+
+All variants run side by side and take turns within each repeat, so that drift of the machine falls on all alike; those whose
+turn it is not are idle, which takes a few per cent of a core."""
 
 from __future__ import annotations
 
@@ -102,7 +104,7 @@ class Bench:
 
 
 def measure(bench: Bench, work: Work) -> None:
-    """Everything about one work: the calls in flight that suit each variant, capacity, then latency and CPU time at one rate for all."""
+    """One work: the calls in flight that suit each variant, capacity, then latency and CPU time at one rate for all."""
     bench.step(f"{work.name}: starting")
     with running(work.styles, work.policies, lambda name, why: bench.note(work.name, name, why)) as apps:
         found = capacity(bench, work, apps, choose(bench, work, apps))
@@ -133,7 +135,8 @@ def capacity(bench: Bench, work: Work, apps: Mapping[str, HotelApp], in_flight: 
     runs = {name: each for name, each in runs.items() if each}
     for name, each in runs.items():
         bench.report.add(work.name, name, CAPACITY, f"requests/s ({in_flight[name]} in flight)", [run.rate for run in each])
-    bench.report.add(work.name, "all", "generator's speed", "x of capacity", [run.generator_speed for each in runs.values() for run in each])
+    speeds = [run.generator_speed for each in runs.values() for run in each]
+    bench.report.add(work.name, "all", "generator's speed", "x of capacity", speeds)
     return {name: median(run.rate for run in each) for name, each in runs.items()}
 
 
@@ -169,7 +172,8 @@ def _add_cpu(report: Report, work: str, name: str, runs: Sequence[Run]) -> None:
         if median(values) >= CPU_LEAST_US:
             report.add(work, name, f"cpu, {process}", "us/request", values)
         if process in DATA_PLANES:
-            report.add(work, name, f"share of {process}", "% of cpu", [100 * run.cpu_us[process] / run.cpu_all_us for run in runs])
+            shares = [100 * run.cpu_us[process] / run.cpu_all_us for run in runs]
+            report.add(work, name, f"share of {process}", "% of cpu", shares)
 
 
 def alone(bench: Bench, work: Work, apps: Mapping[str, HotelApp], rate: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 
 from rich.table import Table
 
@@ -18,22 +18,23 @@ def cpu_table(report: Report, name: str) -> Table:
     shown = {system: found for system in SYSTEMS if (found := quickest(report, name, system))}
     table = Table("CPU, us/request", *shown.values(), title=f"{work} of the peer's capacity: where the time goes")
 
-    def add(title: str, value: Callable[[str], float | None]) -> None:
-        table.add_row(title, *(number(value(system)) for system in shown))
+    def add(title: str, metric: str, rows: Iterable[str] = tuple(shown.values())) -> None:
+        table.add_row(title, *(number(report.find(work, row, metric)) for row in rows))
 
     for process in _processes(report, work):
-        add(process, lambda system: report.find(work, shown[system], f"cpu, {process}"))
+        add(process, f"cpu, {process}")
     table.add_section()
-    add("all", lambda system: report.find(work, shown[system], "cpu, all"))
-    add("application and messages alone", lambda system: report.find(work, alone_name(SYSTEMS[system]["rpc"]), "cpu, all"))
-    if (http := report.find(work, "HTTP alone", "cpu, all")) is not None:
-        add("HTTP server alone", lambda _: http)
+    add("all", "cpu, all")
+    add("application and messages alone", "cpu, all", (alone_name(SYSTEMS[system]["rpc"]) for system in shown))
+    if report.find(work, "HTTP alone", "cpu, all") is not None:
+        add("HTTP server alone", "cpu, all", ("HTTP alone" for _ in shown))
     for plane in DATA_PLANES:
-        add(f"share of {plane}, %", lambda system: report.find(work, shown[system], f"share of {plane}"))
+        add(f"share of {plane}, %", f"share of {plane}")
     return table
 
 
 def _processes(report: Report, work: str) -> list[str]:
     """Services, then what stands between them."""
-    found = {row.metric.removeprefix("cpu, ") for row in report.rows if row.work == work and row.metric.startswith("cpu, ")} - {"all"}
+    metrics = {row.metric for row in report.rows if row.work == work and row.metric.startswith("cpu, ")} - {"cpu, all"}
+    found = [metric.removeprefix("cpu, ") for metric in metrics]
     return sorted(found, key=lambda process: (process in DATA_PLANES, process))
