@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def capture() -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "load_average": os.getloadavg(),
         "commit": _output("git", "-C", str(Path(__file__).parents[2]), "describe", "--always", "--dirty"),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
-from bench.common.process import cpu_seconds, memory_mib, shared_memory_mib
+from bench.common.process import memory_mib, shared_memory_mib
 from bench.common.statistics import confidence, percentile
 from bench.rpc.measures import SIZES, Bench, Samples, pause_between
 from bench.rpc.systems import Client, Deployment, Kit

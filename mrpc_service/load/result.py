@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from hdrh.histogram import HdrHistogram
@@ -99,7 +99,7 @@ class LoadResult:
     def from_native(cls, counted: Mapping[str, Any], options: Mapping[str, Any]) -> LoadResult:
         latencies = ("corrected", "uncorrected", "failed", "timer_error")
         values = {name: Latencies(value) if name in latencies else value for name, value in counted.items()}
-        date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        date = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(**values, options=dict(options), date=date)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import message_factory
@@ -32,7 +32,7 @@ def pool_of(files: dict[str, bytes]) -> DescriptorPool:
     return pool
 
 
-@lru_cache(maxsize=None)
+@cache
 def google_class(cls: type[Message]) -> type[Any]:
     """google.protobuf's class for the same message type."""
     return message_factory.GetMessageClass(cls.DESCRIPTOR)

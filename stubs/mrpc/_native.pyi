@@ -1,9 +1,8 @@
 # The native half of mrpc. Message types are spelled out; the calls' classes are for mrpc's own modules.
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, MutableSequence, Sequence
-from typing import Any, SupportsIndex, TypeVar, overload
+from typing import Any, Self, SupportsIndex, TypeVar, overload
 
 from typing_extensions import Buffer as Buffer
-from typing_extensions import Self
 
 T = TypeVar("T")
 K = TypeVar("K")

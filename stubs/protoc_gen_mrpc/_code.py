@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator
 
 from protoc_gen_mrpc._source import Index, Source, TypeRef, is_well_known
 

@@ -9,7 +9,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-
 from mrpc import protoc
 from mrpc._messages_google import google_class
 

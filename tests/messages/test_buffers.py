@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from mrpc import _native
 
 LARGE = bytes(range(256)) * 64
@@ -27,7 +26,7 @@ def test_small_bytes_are_bytes_and_large_ones_views(ours: Any) -> None:
 
 def test_a_bytes_view_has_the_manners_of_bytes(ours: Any) -> None:
     view = received(ours(some_bytes=LARGE)).some_bytes
-    assert view == LARGE and LARGE == view and view != LARGE[1:] and view == bytearray(LARGE)
+    assert view == LARGE and view == LARGE and view != LARGE[1:] and view == bytearray(LARGE)
     assert hash(view) == hash(LARGE) and len(view) == len(LARGE) and bytes(view) == LARGE
     assert view[3] == 3 and view[-1] == 255 and view[2:5] == LARGE[2:5] and view[::1000] == LARGE[::1000]
     assert view[10:10_000] == LARGE[10:10_000] and view[0:0] == b""

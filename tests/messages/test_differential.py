@@ -10,7 +10,6 @@ from typing import Any
 from google.protobuf import json_format
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from mrpc import _native
 from mrpc._messages_google import google_class
 

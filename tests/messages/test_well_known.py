@@ -6,15 +6,14 @@ import datetime as dt
 from typing import Any
 
 from google.protobuf import timestamp_pb2
-
 from mrpc import wkt
 
-NOON = dt.datetime(2024, 5, 1, 12, tzinfo=dt.timezone.utc)
+NOON = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
 
 
 def test_times(ours: Any) -> None:
     message = ours(when=NOON, how_long=dt.timedelta(minutes=3))
-    assert message.when.ToDatetime(tzinfo=dt.timezone.utc) == NOON and message.how_long.ToTimedelta() == dt.timedelta(minutes=3)
+    assert message.when.ToDatetime(tzinfo=dt.UTC) == NOON and message.how_long.ToTimedelta() == dt.timedelta(minutes=3)
     message.when = NOON + dt.timedelta(days=1)
     assert message.when.ToJsonString() == "2024-05-02T12:00:00Z"
     message.when.GetCurrentTime()
