@@ -88,7 +88,7 @@ bool ClientSide::on_open(Port& port, const abi::Slot& slot, std::string& why) {
 
 // A service that nobody ever offered here leaves no route behind: applications could name them without end.
 bool ClientSide::refuse_unknown(Port& port, const abi::Slot& slot, const BoundMethod& method, std::string& why) {
-  const auto taken = core_.take_block(port, slot, 0);
+  const auto taken = core_.take_block(port, slot, method.prefix.size());
   if (!taken && taken.error().code == StatusCode::kInternal) return why = taken.error().text, false;
   port.deliver({status_slot(slot.call_id, StatusCode::kUnavailable, 0), make_error_message(nobody_offers(method).text)});
   core_.touch(port);

@@ -1,5 +1,7 @@
 #include "dataplane/hello.h"
 
+#include "base/text.h"
+
 namespace mrpc::dataplane {
 
 Result<ParsedHello> parse_hello(const shm::ControlMessage& message) {
@@ -17,7 +19,7 @@ Result<ParsedHello> parse_hello(const shm::ControlMessage& message) {
     return invalid_argument("hello with an unknown role");
   const auto rest = message.tail(sizeof(abi::Hello));
   const auto text = [](std::span<const std::byte> bytes) { return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()); };
-  return ParsedHello{*hello, text(rest.first(hello->label_bytes)), text(rest.subspan(hello->label_bytes))};
+  return ParsedHello{*hello, printable(text(rest.first(hello->label_bytes))), text(rest.subspan(hello->label_bytes))};
 }
 
 }  // namespace mrpc::dataplane

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "base/text.h"
+
 namespace mrpc::dataplane {
 namespace {
 
@@ -34,7 +36,7 @@ Result<ServerSide::Opened> ServerSide::take_apart(transport::Frame&& frame) {
   if (block_at > frame.head.size()) return invalid_argument("a call opens with a path longer than its frame");
   const char* text = reinterpret_cast<const char*>(frame.head.data()) + sizeof opened.prefix;
   opened.path.assign(text, opened.prefix.path_bytes);
-  opened.client.assign(text + opened.prefix.path_bytes, opened.prefix.client_bytes);
+  opened.client = printable({text + opened.prefix.path_bytes, opened.prefix.client_bytes});
   auto message = from_frame(std::move(frame), block_at, core_.config.block_limits());
   if (!message) return message.error();
   opened.message = std::move(*message);

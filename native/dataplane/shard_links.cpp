@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/text.h"
 #include "dataplane/shard.h"
 
 namespace mrpc::dataplane {
@@ -158,7 +159,7 @@ void Shard::on_announcement(transport::LinkId link, std::span<const std::byte> b
   std::memcpy(&head, bytes.data(), sizeof head);
   if (uint64_t{head.service_bytes} + head.app_bytes + head.schema_bytes != bytes.size() - sizeof head) return;
   const char* text = reinterpret_cast<const char*>(bytes.data()) + sizeof head;
-  const std::string service(text, head.service_bytes), app(text + head.service_bytes, head.app_bytes);
+  const std::string service = printable({text, head.service_bytes}), app = printable({text + head.service_bytes, head.app_bytes});
   ServiceEntry& entry = directory.entry(service);
   std::erase_if(entry.endpoints, [&](const auto& endpoint) { return endpoint->remote() && endpoint->link == link && endpoint->app == app; });
   std::erase(peer.services, service);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/text.h"
+
 namespace mrpc::transport {
 namespace {
 
@@ -94,7 +96,7 @@ Result<ParsedHello> parse_hello(const WireHeader& header, std::span<const std::b
   }
   if (hello.window_bytes == 0 || hello.message_bytes_max == 0) return invalid_argument("hello grants no room to send");
   if (acknowledged && hello.session.none()) return invalid_argument("hello is answered without a session");
-  parsed.node_name.assign(reinterpret_cast<const char*>(payload.data() + sizeof hello), hello.node_bytes);
+  parsed.node_name = printable({reinterpret_cast<const char*>(payload.data() + sizeof hello), hello.node_bytes});
   return parsed;
 }
 
@@ -109,7 +111,7 @@ Error parse_goaway(std::span<const std::byte> payload) {
   std::memcpy(&record, payload.data(), sizeof record);
   const char* text = reinterpret_cast<const char*>(payload.data() + sizeof record);
   const auto code = record.status_code <= kStatusCodeMax ? static_cast<StatusCode>(record.status_code) : StatusCode::kUnknown;
-  return {code, std::string(text, payload.size() - sizeof record)};
+  return {code, printable({text, payload.size() - sizeof record})};
 }
 
 }  // namespace mrpc::transport

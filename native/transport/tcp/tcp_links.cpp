@@ -155,6 +155,7 @@ void TcpTransport::adopt(int fd, std::vector<std::byte> received) {
 void TcpTransport::begin_adopted() {
   for (auto& [fd, received] : std::exchange(adopted_, {})) {
     Connection& connection = *add_connection(std::move(fd), false);
+    connection.adopted = true;
     std::span<const std::byte> rest = received;
     while (!rest.empty() && connection.phase != Connection::Phase::kDropped) {
       iovec parts[2];
@@ -174,7 +175,8 @@ bool TcpTransport::on_hello(Connection& connection, const WireHeader& header, st
     refuse(connection, parsed.error());
     return false;
   }
-  if (parsed->hello.shard != options_.shard && options_.hand_over) {
+  // Once: a peer may have more shards than we, or name one that nobody has, and is then served where it was sent.
+  if (parsed->hello.shard != options_.shard && options_.hand_over && !connection.adopted) {
     hand_over(connection, header, payload, parsed->hello.shard);
     return false;
   }

@@ -24,6 +24,7 @@ struct TcpTransport::Connection final : StreamHandler {
   StreamReader reader;
   OutBatch batch;
   std::vector<std::byte> first_words;  // hello, hello-ack or goaway, to be written before all else
+  bool adopted = false;  // handed over by another shard's transport
   bool drop_when_written = false;
   bool pong_due = false, ping_due = false, goaway_due = false, goaway_sent = false;
   bool waits_to_write = false;
