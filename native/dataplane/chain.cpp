@@ -29,7 +29,7 @@ bool ChainSpec::selects(std::string_view client_app, std::string_view service_na
 }
 
 Result<std::shared_ptr<Chain>> Chain::compile(const ChainSet& set, const EngineCatalog& catalog, const CallInfo& route,
-                                              const message::MessageLayout& request) {
+                                              std::shared_ptr<const message::MessageLayout> request) {
   auto chain = std::make_shared<Chain>();
   chain->epoch_ = set.epoch;
   for (const ChainSpec& spec : set.chains) {
@@ -44,12 +44,13 @@ Result<std::shared_ptr<Chain>> Chain::compile(const ChainSet& set, const EngineC
       }
       const auto factory = catalog.find(policy.use);
       if (factory == catalog.end()) return at(spec, policy, invalid_argument("no such policy"));
-      auto engine = factory->second(policy.config, request);
+      auto engine = factory->second(policy.config, *request);
       if (!engine) return at(spec, policy, engine.error());
       chain->reads_bytes_ |= (*engine)->reads_bytes();
       chain->stages_.push_back({spec.name, policy.name, policy.use, std::move(*engine)});
     }
   }
+  chain->request_ = std::move(request);
   return chain;
 }
 

@@ -41,9 +41,10 @@ struct Stage {
 // The compiled chain of one route. Calls hold the one that they entered by.
 class Chain {
  public:
-  // Engines for every policy of `set` that selects the route, in order. Errors: with chain and policy in the text.
+  // Engines for every policy of `set` that selects the route, in order. `request` shares its schema's life: engines point into
+  // it, and the chain outlives the server that brought it. Errors: with chain and policy in the text.
   static Result<std::shared_ptr<Chain>> compile(const ChainSet& set, const EngineCatalog& catalog, const CallInfo& route,
-                                                const message::MessageLayout& request);
+                                                std::shared_ptr<const message::MessageLayout> request);
   // Refuses every call: stands where compile() failed on a route that came to be after the set was applied.
   static std::shared_ptr<Chain> refusing(uint64_t epoch, Error error);
 
@@ -64,6 +65,7 @@ class Chain {
   uint64_t epoch_ = 0;
   bool reads_bytes_ = false;
   Balancing balancing_ = Balancing::kRoundRobin;
+  std::shared_ptr<const message::MessageLayout> request_;  // before the engines that point into it
   std::vector<Stage> stages_;
   std::optional<Error> refusal_;
 };

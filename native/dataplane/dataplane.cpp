@@ -70,8 +70,8 @@ void Dataplane::wait_idle(uint64_t grace_ns) {
 
 Status Dataplane::try_compile(const ChainSet& set) {
   Status status = ok_status();
-  const auto attempt = [&](const CallInfo& route, const message::MessageLayout& request) {
-    auto compiled = Chain::compile(set, catalog_, route, request);
+  const auto attempt = [&](const CallInfo& route, std::shared_ptr<const message::MessageLayout> request) {
+    auto compiled = Chain::compile(set, catalog_, route, std::move(request));
     if (status && !compiled) status = compiled.error();
   };
   // A chain that selects nothing yet still has to make sense, as far as that can be told without a schema.
@@ -86,7 +86,8 @@ Status Dataplane::try_compile(const ChainSet& set) {
         for (const auto& endpoint : entry->endpoints)
           for (const auto& method : endpoint->variant->layout->methods)
             for (const ChainSpec& chain : set.chains)
-              if (chain.selects(chain.client, name, method.name)) attempt({chain.client, name, method.name}, *method.request);
+              if (chain.selects(chain.client, name, method.name))
+                attempt({chain.client, name, method.name}, {endpoint->variant->schema, method.request});
     });
   }
   return status;

@@ -39,7 +39,7 @@ std::shared_ptr<Chain> ShardCore::chain_for(Route& route, const ServiceVariant& 
   auto& chain = route.chains[variant.fingerprint()];
   if (chain && chain->epoch() == chains->epoch) return chain;
   const CallInfo info{route.client, route.service, route.method, now_ns};
-  auto compiled = Chain::compile(*chains, catalog, info, request);
+  auto compiled = Chain::compile(*chains, catalog, info, {variant.schema, &request});
   // What does not fit a schema that came after the policy was applied fails closed.
   auto made = compiled ? *compiled : Chain::refusing(chains->epoch, compiled.error());
   if (chain) made->adopt(*chain);

@@ -61,6 +61,22 @@ TEST_CASE("a rate limit refills by the clock, and its tokens survive a swap") {
   CHECK(call(6) == StatusCode::kResourceExhausted);
 }
 
+TEST_CASE("a policy goes on judging when all servers that brought its schema have gone, and others have come") {
+  Rig rig;
+  uint64_t id = 0;
+  for (uint32_t server = 1; server <= 5; server += 2) {  // 2 is the client
+    rig.shard.remove_port(server, "its process has died");
+    rig.schema = parse_schema(kEchoSchema);
+    App next(server + 2, abi::Role::kServer, "echo-app", rig.config);
+    rig.add(next);
+    rig.offer(next);
+    if (server == 1)
+      rig.apply({{"no-mallory", "access_control", {{"field", std::string("name")}, {"deny", std::vector<std::string>{"mallory"}}}}});
+    rig.client.open(Rig::kHandles, ++id, rig.payload("mallory"));
+    CHECK(rig.reply().code() == StatusCode::kPermissionDenied);
+  }
+}
+
 TEST_CASE("a policy that does not fit the schema fails closed") {
   Rig rig;
   rig.apply({{"odd", "access_control", {{"field", std::string("nothing.here")}, {"deny", std::vector<std::string>{"x"}}}}});
