@@ -52,7 +52,8 @@ Result<Message> ShardCore::take_block(Port& port, const abi::Slot& slot, size_t 
   std::shared_ptr<void> hold;
   if (held) {
     const Released block{port.id(), slot.offset};
-    hold = std::shared_ptr<void>(nullptr, [released = released_, block](void*) { released->push_back(block); });
+    // The sender's memory stays mapped, too: its process may die while the message waits.
+    hold = std::shared_ptr<void>(nullptr, [released = released_, block, keep = port.shared_attachment()](void*) { released->push_back(block); });
   }
   const std::byte* at = port.send_bytes(slot.offset, slot.length);
   if (at == nullptr || slot.region != abi::kSendRegion) return breach("a descriptor points outside the send heap");
