@@ -176,7 +176,6 @@ std::span<const std::byte> bytes_of(PyObject* value) {
   return {reinterpret_cast<const std::byte*>(PyBytes_AS_STRING(value)), static_cast<size_t>(PyBytes_GET_SIZE(value))};
 }
 
-PyObject* bytes_view_owner(PyObject* value) { return Py_TYPE(value) == types.bytes_view ? value : nullptr; }
 
 bool ready_bytes_view(PyObject* module) {
   PyType_Slot slots[] = {

@@ -152,7 +152,7 @@ class Walk {
   void singular(const FieldLayout& layout, PyObject* value, uint64_t at) {
     switch (layout.type) {
       case FieldType::kString: return content(text_of(value), nullptr, at);
-      case FieldType::kBytes: return content(bytes_of(value), bytes_view_owner(value), at);
+      case FieldType::kBytes: return content(bytes_of(value), value, at);
       case FieldType::kMessage: {
         const uint64_t child = sink_.append_struct(layout.message->struct_bytes);
         sink_.set(at, Ref{static_cast<uint32_t>(child), layout.message->struct_bytes});

@@ -180,7 +180,6 @@ PyObject* new_bytes(const std::byte* data, Py_ssize_t length, PyObject* owner);
 // For a bytes field: `bytes`, or a BytesView of a large buffer. nullptr with TypeError set.
 PyObject* check_bytes(PyObject* value);
 std::span<const std::byte> bytes_of(PyObject* value);  // of what check_bytes returned
-PyObject* bytes_view_owner(PyObject* value);           // nullptr for `bytes`
 
 bool ready(PyTypeObject*& slot, PyObject* module, PyType_Spec* spec, PyObject* base = nullptr);
 

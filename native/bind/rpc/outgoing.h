@@ -1,6 +1,7 @@
 // One block out of a Python message, metadata and a status, written straight into shared memory.
 #pragma once
 
+#include <cstring>
 #include <optional>
 #include <string>
 
@@ -28,11 +29,29 @@ bool check_limits(const Outgoing& outgoing, uint64_t image_bytes, uint64_t messa
 void write_block(stub::SendBlock& block, const shm::BlockShape& shape, const Outgoing& outgoing, const EncodePlan& plan,
                  std::vector<stub::Pinned>& pins);
 
-// Where the plan's blobs stand in `endpoint`'s memory. False when one no longer stands there: the daemon was replaced meanwhile.
+// From here on, content that the application keeps elsewhere is copied to the heap as a segment of its own: the daemon then moves it once,
+// a piece a turn, where a large inline part has to be copied, checked and copied again.
+constexpr uint64_t kOwnSegmentBytesMin = 64 * 1024;
+
+// Copies a blob into `endpoint`'s heap. Empty, with an exception set, when there is no room.
+template <typename Endpoint>
+std::optional<stub::Pinned> copy_blob(Endpoint& endpoint, const BlobRef& blob) {
+  Result<stub::HeapBufferPtr> buffer = endpoint.allocate_buffer(blob.length);
+  if (!buffer.ok()) {
+    raise(buffer.error());
+    return std::nullopt;
+  }
+  std::memcpy((*buffer)->bytes().data(), blob.data, blob.length);
+  return endpoint.locate((*buffer)->bytes().data(), blob.length);
+}
+
+// Where the plan's blobs stand in `endpoint`'s memory. False when one does not: no room (an exception is set), or the daemon was
+// replaced meanwhile.
 template <typename Endpoint>
 bool pin_blobs(Endpoint& endpoint, const EncodePlan& plan, std::vector<stub::Pinned>& pins) {
   for (const BlobRef& blob : plan.blobs) {
     std::optional<stub::Pinned> pinned = endpoint.locate(blob.data, blob.length);
+    if (!pinned && blob.length >= kOwnSegmentBytesMin) pinned = copy_blob(endpoint, blob);
     if (!pinned) return false;
     pins.push_back(std::move(*pinned));
   }
@@ -43,17 +62,19 @@ bool pin_blobs(Endpoint& endpoint, const EncodePlan& plan, std::vector<stub::Pin
 template <typename Endpoint, typename Allocate>
 stub::SendBlock try_build(Endpoint& endpoint, Allocate&& allocate, const Outgoing& outgoing, bool blobs_allowed, bool& stale) {
   uint32_t blob_count = 0;
-  const auto in_heap = [&](const std::byte* data, uint64_t length) {
-    return blobs_allowed && blob_count < abi::kSegmentsMax && endpoint.locate(data, length).has_value() && ++blob_count;
+  const auto apart = [&](const std::byte* data, uint64_t length) {
+    return blobs_allowed && blob_count < abi::kSegmentsMax &&
+           (length >= kOwnSegmentBytesMin || endpoint.locate(data, length).has_value()) && ++blob_count;
   };
   EncodePlan plan;
-  if (outgoing.message && !plan_encode(outgoing.message, plan, in_heap)) return {};
+  if (outgoing.message && !plan_encode(outgoing.message, plan, apart)) return {};
   if (!check_limits(outgoing, plan.image_bytes, endpoint.message_bytes_max(), endpoint.metadata_bytes_max())) return {};
 
   std::vector<stub::Pinned> pins;
   const uint64_t epoch = plan.blobs.empty() ? 0 : endpoint.epoch();
-  stale = !pin_blobs(endpoint, plan, pins);
-  if (stale) return {};
+  const bool pinned = pin_blobs(endpoint, plan, pins);
+  stale = !pinned && PyErr_Occurred() == nullptr;
+  if (!pinned) return {};
   const shm::BlockShape shape{static_cast<uint32_t>(pins.size()), outgoing.metadata ? outgoing.metadata->bytes() : 0,
                               outgoing.details_size(), plan.inline_bytes};
   Result<stub::SendBlock> block = allocate(shm::block_bytes(shape));
