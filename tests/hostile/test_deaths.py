@@ -37,10 +37,11 @@ server = mrpc.server()
 add_EchoServicer_to_server(Servicer(), server)
 server.start()
 if "fork" in sys.argv:
-    if os.fork() == 0:
-        print("child", os.getpid(), flush=True)
+    child = os.fork()
+    if child == 0:
         os.read(0, 1)
         os._exit(0)
+    print("child", child, flush=True)
 print("serving", flush=True)
 sys.stdin.read()
 server.stop(None).wait()
@@ -192,7 +193,8 @@ def test_a_killed_daemon_is_unavailable_then_everybody_comes_back(own: Host, run
 
 def test_the_death_of_a_parent_is_seen_though_its_child_keeps_the_socket(own: Host, run: Run, stub: Any, echo: Any, threads: Any) -> None:
     server = run(own, SERVER, "fork")
-    (child,) = [int(line.split()[1]) for line in (server.line(), server.line()) if line != "serving"]
+    child = int(server.line().removeprefix("child "))
+    assert server.line() == "serving"
     call = threads.submit(lambda: failure(lambda: stub.Echo(echo.EchoRequest(command="wait"), timeout=60)))
     assert server.line() == "entered 0"
     os.kill(server.process.pid, signal.SIGKILL)

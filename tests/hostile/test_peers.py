@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
-
 import mrpc
+import pytest
 
 from .conftest import CAP_S, Host, Neighbour
 
@@ -26,6 +25,7 @@ class Pair:
 
     def __init__(self, far: Host, near: Host, address: str) -> None:
         self.far, self.near = far, near
+        self.text_address = address
         host, port = address.rsplit(":", 1)
         self.address = (host, int(port))
 
@@ -56,6 +56,11 @@ def client(pair: Pair, server: Neighbour, generated: Any) -> Iterator[Neighbour]
     assert started.said == "ready"
     yield started
     started.close()
+
+
+def address_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()
+    return f"{host}:{port}"
 
 
 def until_known(host: Host) -> None:
@@ -132,7 +137,7 @@ def first_bytes_of_a_daemon(pair: Pair) -> bytes:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(CAP_S)
-        address = "%s:%d" % listener.getsockname()
+        address = address_of(listener)
         with host(pair.near.runtime_dir.parent, "--node", "talker", "--peer", address):
             connection, _ = listener.accept()
             with connection:
@@ -188,7 +193,7 @@ def test_garbage_from_the_accepting_side(pair: Pair, public: Any) -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(CAP_S)
-        with host(public, "--peer", "%s:%d" % listener.getsockname()) as caller:
+        with host(public, "--peer", address_of(listener)) as caller:
             connection, _ = listener.accept()
             with connection:
                 connection.sendall(os.urandom(100_000))
@@ -199,7 +204,7 @@ def test_garbage_from_the_accepting_side(pair: Pair, public: Any) -> None:
 
 @pytest.mark.cap_s(20)
 def test_a_peer_with_more_shards_is_served(pair: Pair, server: Neighbour, start_host: Any, start_neighbour: Any) -> None:
-    near = start_host("--node", "wide", "--shards", "3", "--peer", "%s:%d" % pair.address)
+    near = start_host("--node", "wide", "--shards", "3", "--peer", pair.text_address)
     until_known(near)
     assert start_neighbour(near, "call").call() == "ok"
     assert pair.far.ask("status")["state"] == "ready"
@@ -210,7 +215,7 @@ def test_a_killed_peer_daemon_is_unavailable_and_comes_back(
     start_host: Callable[..., Host], start_neighbour: Any, echo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
-        address = "%s:%d" % probe.getsockname()
+        address = address_of(probe)
     far = start_host("--node", "far", "--listen", address, "--insecure")
     near = start_host("--node", "near", "--peer", address)
     monkeypatch.setenv("MRPC_RUNTIME_DIR", str(near.runtime_dir))

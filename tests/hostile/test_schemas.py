@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import mrpc
 import pytest
 from google.protobuf import descriptor_pb2
-
-import mrpc
 from mrpc.protoc import main as protoc
 
 from . import raw_app
