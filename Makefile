@@ -51,7 +51,7 @@ demo: build  ## hotel reservation over the mesh, beside gRPC and Envoy; leaves n
 up: build  ## the hotel kept running until Ctrl-C, with its URL
 	@python -m apps.hotel.run --keep
 
-test: setup-tests build test-native test-python test-install  ## every test
+test: setup-tests build test-native test-python test-install test-sanitize test-soak  ## every test
 
 test-native: build
 	@cmake --build $(BUILD) -j $(JOBS)
@@ -63,15 +63,25 @@ test-python: build
 test-install: build  ## pip install . into another environment
 	@tests/install.sh
 
+test-sanitize: build
+	@tests/sanitize.sh --quick
+
+test-soak: build
+	@python -m tests.soak --seconds 20
+
 bench: build  ## every benchmark; renders bench/RESULTS.md
 	@python -m bench $(ARGS)
 
-sanitize: setup-tests build  ## native and Python tests under ASan and UBSan
+sanitize: setup-tests build  ## native and Python tests under ASan and UBSan, native ones under TSan
 	@tests/sanitize.sh
+	@tests/sanitize.sh --thread
 
-fuzz: setup $(VENV)/.ready  ## each fuzz target for SECONDS (60)
+fuzz: setup $(VENV)/.ready  ## each fuzz target for SECONDS_EACH (60)
 	$(call apt,$(DEBIAN_FUZZ))
 	@tests/fuzz/run.sh $(or $(SECONDS_EACH),60)
+
+soak: build  ## mixed load, kills and reloads for MINUTES (10), then an account
+	@python -m tests.soak --minutes $(or $(MINUTES),10)
 
 lint: $(VENV)/.ready  ## ruff, and the house rules
 	@ruff check .
@@ -79,4 +89,4 @@ lint: $(VENV)/.ready  ## ruff, and the house rules
 clean:  ## everything that was built
 	rm -rf build $(VENV)/.ready stubs/mrpc/*.so mrpc_service/*.so mrpc_service/bin
 
-.PHONY: help doctor setup setup-tests build demo up test test-native test-python test-install bench sanitize fuzz lint clean
+.PHONY: help doctor setup setup-tests build demo up test test-native test-python test-install test-sanitize test-soak bench sanitize fuzz soak lint clean

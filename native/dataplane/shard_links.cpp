@@ -40,6 +40,7 @@ Status Shard::ensure_tcp() {
   options.shard = index;
   options.peer_shard = index;
   options.receive.message_bytes_max = config.message_bytes_max + abi::kDetailsBytesMax + (1u << 20);
+  options.resume_timeout_ns = 3'000'000'000;  // a daemon that restarts is back sooner; callers of one that died should not wait longer
   options.hand_over = hand_over_;
   auto made = transport::TcpTransport::create(std::move(options));
   if (!made) return made.error();

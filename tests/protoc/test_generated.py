@@ -7,10 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import protoc_gen_mrpc
 import pytest
 from google.protobuf.compiler import plugin_pb2
-
-import protoc_gen_mrpc
 from mrpc import protoc
 
 PROTOS = Path(__file__).parents[1] / "protos"

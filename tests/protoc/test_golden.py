@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from mrpc import protoc
 
 PROTOS = Path(__file__).parents[1] / "protos"

@@ -3,9 +3,9 @@
 import asyncio
 from concurrent import futures
 
-import grpc
 import echo_pb2
 import echo_pb2_grpc
+import grpc
 
 
 class Echo(echo_pb2_grpc.EchoServicer):

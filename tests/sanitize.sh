@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Native and Python tests under sanitizers.
+# usage: tests/sanitize.sh            ASan and UBSan: every native test, and the Python tests that drive native code
+#        tests/sanitize.sh --quick    ASan and UBSan: Python tests of calls, processes and messages only; no native test is built
+#        tests/sanitize.sh --thread   TSan: native tests of stub, transport and data plane
+# Everything is built below $MRPC_BUILD/sanitize (build/sanitize); the working tree's own modules are not touched.
+#
+# Leaks are not looked for in Python processes: CPython itself frees neither interned objects nor static types at its end. Native
+# tests do look for them. TSan cannot see a race between two processes, or between two mappings of one memfd, which have addresses
+# of their own: there it watches the threads of each side.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+out=${MRPC_BUILD:-$root/build}/sanitize
+jobs=${JOBS:-$(nproc)}
+mode=${1:-full}
+launcher=$(command -v ccache || true)
+
+# build DIR SANITIZERS CMAKE-ARGUMENTS... -- TARGETS...
+build() {
+  local tree=$1 sanitizers=$2 arguments=()
+  shift 2
+  while [ "$1" != -- ]; do arguments+=("$1"); shift; done
+  shift
+  mkdir -p "$out"
+  cmake -S "$root" -B "$tree" -G Ninja -DCMAKE_CXX_COMPILER_LAUNCHER="$launcher" -DCMAKE_BUILD_TYPE=Sanitize -DCMAKE_CXX_FLAGS="-O1 -g1" \
+    -DMRPC_TESTS=ON -DMRPC_SANITIZE="$sanitizers" "${arguments[@]}" > "$tree.log" 2>&1 &&
+    cmake --build "$tree" -j "$jobs" --target "${@:-all}" >> "$tree.log" 2>&1 || { tail -n 40 "$tree.log"; exit 1; }
+}
+
+if [ "$mode" = --thread ]; then
+  build "$out/thread" thread -DMRPC_PYTHON=OFF -- all
+  # TSan of gcc 12 knows where shared memory lies only without address randomisation.
+  TSAN_OPTIONS=halt_on_error=1 setarch -R ctest --test-dir "$out/thread" --output-on-failure -R '^(stub|transport_.*|dataplane)_test$'
+  exit
+fi
+
+# Python packages beside sanitized modules. Commands run there, because Python looks in the current folder first.
+python=$(command -v python)
+overlay=$out/overlay
+rm -rf "$overlay/mrpc_service" "$overlay/stubs"
+mkdir -p "$overlay"
+cp -r "$root/stubs" "$root/mrpc_service" "$overlay"
+find "$overlay" -name '*.so' -delete
+modules=(-DMRPC_PYTHON=ON "-DMRPC_MODULE_DIR=$overlay/stubs" "-DPython_EXECUTABLE=$python")
+targets=(_native _dataplane)
+[ "$mode" = --quick ] || targets=(all)
+build "$out/tree" address,undefined "${modules[@]}" -- "${targets[@]}"
+
+# Each process writes what it finds to a file of its own, so that a daemon that nobody asks cannot keep it to itself.
+reports=$out/reports
+rm -rf "$reports"
+mkdir -p "$reports"
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:log_path=$reports/ubsan
+verdict=0
+if [ "$mode" != --quick ]; then
+  ASAN_OPTIONS=log_path=$reports/asan ctest --test-dir "$out/tree" --output-on-failure -j "$jobs" || verdict=1
+fi
+
+# ASan must be loaded before all else, and libstdc++ with it, or it does not find the functions for exceptions.
+export ASAN_OPTIONS=detect_leaks=0:log_path=$reports/asan
+export PYTHONPATH=$overlay/stubs:$overlay PYTHONDONTWRITEBYTECODE=1
+cd "$overlay"
+sanitized() { LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so.6)" "$@"; }
+sanitized python -c "
+import sys, mrpc._native, mrpc_service._dataplane
+for module in (mrpc._native, mrpc_service._dataplane):
+    assert module.__file__.startswith(sys.argv[1]), f'{module.__file__} is not the sanitized module'" "$overlay"
+tests=(messages rpc service protoc)
+[ "$mode" = --quick ] && tests=(rpc/test_calls.py rpc/test_deadlines.py rpc/test_processes.py messages/test_buffers.py)
+# test_it_stays_small measures memory, of which ASan takes its own.
+sanitized python -m pytest -c "$root/pyproject.toml" --rootdir "$root" -p no:cacheprovider \
+  --deselect tests/service/test_daemon.py::test_it_stays_small "${tests[@]/#/$root/tests/}" || verdict=1
+
+if [ -n "$(ls "$reports")" ]; then
+  verdict=1
+  head -n 40 "$reports"/*
+fi
+exit $verdict
