@@ -42,6 +42,7 @@ CONFIGURE = cmake -S . -G Ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
 	$(if $(shell command -v ccache),-DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_C_COMPILER_LAUNCHER=ccache)
 
 build: setup $(VENV)/.ready  ## native modules, in place
+	@mkdir -p $(BUILD)
 	@$(CONFIGURE) -B $(BUILD) -DMRPC_MODULE_DIR=$(CURDIR)/stubs -DMRPC_TESTS=ON > $(BUILD).log 2>&1 || (cat $(BUILD).log; exit 1)
 	@cmake --build $(BUILD) -j $(JOBS) --target _native _dataplane mrpc-load
 
@@ -71,6 +72,7 @@ test-soak: build
 
 bench: build  ## every benchmark; renders bench/RESULTS.md
 	@python -m bench $(ARGS)
+	@python tools/readme_numbers.py
 
 sanitize: setup-tests build  ## native and Python tests under ASan and UBSan, native ones under TSan
 	@tests/sanitize.sh

@@ -103,4 +103,4 @@ def test_claims_are_those_of_the_benchmark() -> None:
     for name in CLAIM.findall(README):
         group = re.search(r"\{(.*)\}", name)
         listed += [name.replace(group[0], each) for each in group[1].split(",")] if group else [name]
-    assert sorted(listed) == sorted(claim.id for claim in claims.make(Report("rpc", environment={})))
+    assert sorted(name for name in listed if name.startswith("rpc.")) == sorted(claim.id for claim in claims.make(Report("rpc", environment={})))
