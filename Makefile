@@ -52,7 +52,7 @@ demo: build  ## hotel reservation over the mesh, beside gRPC and Envoy; leaves n
 up: build  ## the hotel kept running until Ctrl-C, with its URL
 	@python -m apps.hotel.run --keep
 
-test: setup-tests build test-native test-python test-install test-sanitize test-soak  ## every test
+test: setup-tests build test-native test-python test-install test-soak  ## every test
 
 test-native: build
 	@cmake --build $(BUILD) -j $(JOBS)

@@ -16,13 +16,16 @@ done
 cp -r "$root/examples/hello" hello
 cd hello
 python -m mrpc.protoc -I . --out . hello.proto
-export MRPC_RUNTIME_DIR="$work/run"
-mrpcd --runtime-dir "$MRPC_RUNTIME_DIR" > "$work/mrpcd.log" 2>&1 & daemon=$!
-trap 'kill $daemon $server 2> /dev/null || true; wait; rm -rf "$work"' EXIT
-server=
-tail -n +1 -F --pid=$daemon "$work/mrpcd.log" 2> /dev/null | grep -q -m1 '^mrpcd ready'
-python server.py > "$work/server.log" 2>&1 & server=$!
-tail -n +1 -F --pid=$server "$work/server.log" 2> /dev/null | grep -q -m1 .
-answer=$(python client.py)
-echo "installed elsewhere: $answer"
-grep -qi hello <<< "$answer"
+python - <<'EOF'
+import subprocess
+import sys
+
+from mrpc import testing
+
+with testing.mesh(), subprocess.Popen([sys.executable, "server.py"], stdout=subprocess.PIPE, text=True) as server:
+    server.stdout.readline()
+    answer = subprocess.run([sys.executable, "client.py"], capture_output=True, text=True, timeout=30, check=True).stdout
+    server.terminate()
+print(f"installed elsewhere: {answer.strip()}")
+assert "hello" in answer.lower(), answer
+EOF
