@@ -28,9 +28,11 @@ build() {
 }
 
 if [ "$mode" = --thread ]; then
-  build "$out/thread" thread -DMRPC_PYTHON=OFF -- all
+  # -Wno-tsan: TSan takes no notice of fences. Ours order a doorbell's two flags, both atomic; no plain memory relies on them.
+  targets=(stub_test dataplane_test transport_{local,fake,tcp,tcp_hostile,session}_test)
+  build "$out/thread" thread -DMRPC_PYTHON=OFF -DCMAKE_CXX_FLAGS="-O1 -g1 -Wno-tsan" -- "${targets[@]}"
   # TSan of gcc 12 knows where shared memory lies only without address randomisation.
-  TSAN_OPTIONS=halt_on_error=1 setarch -R ctest --test-dir "$out/thread" --output-on-failure -R '^(stub|transport_.*|dataplane)_test$'
+  TSAN_OPTIONS=halt_on_error=1 setarch -R ctest --test-dir "$out/thread" --output-on-failure -R "^($(IFS='|'; echo "${targets[*]}"))\$"
   exit
 fi
 
@@ -41,6 +43,7 @@ rm -rf "$overlay/mrpc_service" "$overlay/stubs"
 mkdir -p "$overlay"
 cp -r "$root/stubs" "$root/mrpc_service" "$overlay"
 find "$overlay" -name '*.so' -delete
+ln -sfn "$root/proto" "$overlay/proto"  # from which a test generates anew
 modules=(-DMRPC_PYTHON=ON "-DMRPC_MODULE_DIR=$overlay/stubs" "-DPython_EXECUTABLE=$python")
 targets=(_native _dataplane)
 [ "$mode" = --quick ] || targets=(all)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tests.soak.kinds import EXPECTED, TOLERATED
 
 MIB = 1 << 20
-RSS_GROWTH_BYTES_MAX = 8 * MIB
+RSS_GROWTH_BYTES_MAX = 16 * MIB  # malloc arenas of new threads come late; a leak per call is many times that in a full run
 
 
 @dataclass(frozen=True)
