@@ -138,8 +138,8 @@ class CallEnd:
             self.trailing += (Metadatum(STATUS_DETAILS_KEY, rich),)
 
 
-class CallError(RpcError, Call, Future):
-    """What an unsuccessful call raises. It is an RpcError, and a finished Call and Future, as grpcio's is."""
+class EndedCallError(RpcError):
+    """What the errors of waiting and of awaited calls share: how the call ended."""
 
     def __init__(self, end: CallEnd) -> None:
         super().__init__(end)
@@ -163,6 +163,10 @@ class CallError(RpcError, Call, Future):
 
     def debug_error_string(self) -> str:
         return f'{self._end.code.name}: "{self._end.details}"'
+
+
+class CallError(EndedCallError, Call, Future):
+    """What an unsuccessful call raises. It is an RpcError, and a finished Call and Future, as grpcio's is."""
 
     def is_active(self) -> bool:
         return False
