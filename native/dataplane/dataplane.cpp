@@ -200,6 +200,17 @@ std::shared_ptr<const message::Schema> Dataplane::schema(const std::string& serv
   return found;
 }
 
+std::vector<std::shared_ptr<const ServiceVariant>> Dataplane::schemas() {
+  std::map<std::pair<std::string, uint64_t>, std::shared_ptr<const ServiceVariant>> found;
+  shards_[0]->run_and_wait([&] {
+    for (const auto& [name, entry] : shards_[0]->shard().directory.entries())
+      for (const auto& endpoint : entry->endpoints) found.try_emplace({name, endpoint->variant->fingerprint()}, endpoint->variant);
+  });
+  std::vector<std::shared_ptr<const ServiceVariant>> out;
+  for (auto& [key, variant] : found) out.push_back(std::move(variant));
+  return out;
+}
+
 void Dataplane::on_violation(uint32_t attachment, const std::string& text) {
   attach_server_.end_attachment(attachment, {StatusCode::kInvalidArgument, "the shared-memory protocol was broken: " + text});
 }

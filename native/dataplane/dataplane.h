@@ -80,6 +80,8 @@ class Dataplane final : public ShardObserver, public ShardGate {
   // What a successor process would need to go on. Calls may still move while it is taken.
   TakeoverState export_state();
   std::shared_ptr<const message::Schema> schema(const std::string& service);
+  // Of each service on offer each schema once, by name and fingerprint.
+  std::vector<std::shared_ptr<const ServiceVariant>> schemas();
 
  private:
   // ShardObserver

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <optional>
 
+#include "bind/dataplane/layout.h"
 #include "dataplane/dataplane.h"
 
 namespace nb = nanobind;
@@ -232,6 +233,10 @@ nb::list from_shards(const Snapshot& snapshot) {
   return out;
 }
 
+nb::bytes from_schema(const mrpc::message::Schema& schema) {
+  return nb::bytes(reinterpret_cast<const char*>(schema.serialized().data()), schema.serialized().size());
+}
+
 // Runs `fn` without the GIL and returns what it returned.
 template <typename Fn>
 auto unlocked(Fn&& fn) {
@@ -300,7 +305,21 @@ class PyDataplane {
   nb::bytes schema(const std::string& service) {
     const auto found = unlocked([&] { return plane_->schema(service); });
     if (!found) throw nb::key_error(service.c_str());
-    return nb::bytes(reinterpret_cast<const char*>(found->serialized().data()), found->serialized().size());
+    return from_schema(*found);
+  }
+  nb::list schemas() {
+    nb::list out;
+    for (const auto& variant : unlocked([&] { return plane_->schemas(); })) {
+      std::vector<std::string> methods;
+      for (const auto& method : variant->layout->methods) methods.push_back(method.name);
+      nb::dict item;
+      item["service"] = variant->layout->full_name;
+      item["fingerprint"] = variant->fingerprint();
+      item["methods"] = nb::cast(methods);
+      item["schema"] = from_schema(*variant->schema);
+      out.append(item);
+    }
+    return out;
   }
 
  private:
@@ -340,5 +359,7 @@ NB_MODULE(_dataplane, module) {
       .def("add_peer", &PyDataplane::add_peer, "address"_a)
       .def("remove_peer", &PyDataplane::remove_peer, "peer_id"_a)
       .def("snapshot", &PyDataplane::snapshot)
-      .def("schema", &PyDataplane::schema, "service"_a);
+      .def("schema", &PyDataplane::schema, "service"_a)
+      .def("schemas", &PyDataplane::schemas);
+  module.def("message_layout", &mrpc::bind::message_layout, "schema"_a, "message"_a);
 }
