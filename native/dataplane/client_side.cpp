@@ -134,25 +134,17 @@ std::optional<Error> ClientSide::check_and_relay(Message& message, const message
 void ClientSide::judge_and_send(Port& port, Opening&& opening) {
   BoundMethod& method = *opening.method;
   if (auto error = choose(port, opening)) return refuse(port, opening.slot, method, *error);
-  if (opening.message.header.inline_bytes > transport::kChunkBytes) {
-    // Longer than a turn may take. The port's intake waits, so that its later calls do not overtake this one.
-    port.long_jobs += 1;
-    core_.counters.long_jobs += 1;
+  if (is_long(opening.message, !method.same_schema)) {
     auto shared = std::make_shared<Opening>(std::move(opening));
-    core_.world.run_long([this, shared, keep = port.shared_attachment()] {
+    const auto check = [this, shared] {
       const BoundMethod& bound = *shared->method;
-      auto error = check_and_relay(shared->message, *bound.layout, *bound.server_layout, bound.same_schema);
-      core_.post([this, shared, error = std::move(error)]() mutable {
-        Port* still = core_.find_port(shared->port);
-        if (still == nullptr) return;
-        still->long_jobs -= 1;
-        core_.ring(still->id());
-        if (error) return refuse(*still, shared->slot, *shared->method, *error);
-        auto chain = core_.chain_for(*shared->method->route, *shared->endpoint->variant, *shared->method->server_layout->request);
-        dispatch(*still, std::move(*shared), std::move(chain));
-      });
+      shared->error = check_and_relay(shared->message, *bound.layout, *bound.server_layout, bound.same_schema);
+    };
+    return core_.run_long(port, check, [this, shared](Port& still) {
+      if (shared->error) return refuse(still, shared->slot, *shared->method, *shared->error);
+      auto chain = core_.chain_for(*shared->method->route, *shared->endpoint->variant, *shared->method->server_layout->request);
+      dispatch(still, std::move(*shared), std::move(chain));
     });
-    return;
   }
   if (auto error = check_and_relay(opening.message, *method.layout, *method.server_layout, method.same_schema)) return refuse(port, opening.slot, method, *error);
   auto chain = core_.chain_for(*method.route, *opening.endpoint->variant, *method.server_layout->request);
@@ -233,16 +225,31 @@ bool ClientSide::on_message(Port& port, const abi::Slot& slot, std::string& why)
   std::optional<Error> error;
   if (!taken) error = taken.error();
   else if (call.send_credit == 0) error = resource_exhausted("stream overran its credit");
-  if (!error) error = check_and_relay(*taken, *call.method->layout, *call.server_layout, call.same_schema);
-  if (error) return cancel_downstream(id, call), finish_with_error(id, call, *error), true;
+  if (error) return send_message(id, call, slot, {{}, std::move(error)}), true;
+  auto shared = std::make_shared<Checked>(Checked{std::move(*taken), std::nullopt});
+  const auto check = [this, shared, method = call.method, variant = call.variant, to = call.server_layout, same = call.same_schema] {
+    shared->error = check_and_relay(shared->message, *method->layout, *to, same);
+  };
+  if (is_long(shared->message, !call.same_schema)) {
+    core_.run_long(port, check, [this, id, slot, shared](Port&) {
+      if (ClientCall* still = calls_.find(id)) send_message(id, *still, slot, std::move(*shared));
+    });
+    return true;
+  }
+  check();
+  return send_message(id, call, slot, std::move(*shared)), true;
+}
+
+void ClientSide::send_message(uint64_t id, ClientCall& call, const abi::Slot& slot, Checked&& checked) {
+  if (checked.error) return cancel_downstream(id, call), finish_with_error(id, call, *checked.error);
   auto frame = frame_of(transport::FrameKind::kMessage, id);
   frame.sequence = call.request_sequence++;
   frame.flags = static_cast<uint8_t>((slot.flags & abi::kEnd ? transport::kEnd : 0) | transport::kHasMessage);
   call.half_closed = (slot.flags & abi::kEnd) != 0;
   call.send_credit -= 1;
-  call.stats->request_bytes += taken->header.image_bytes;
-  into_frame(std::move(*taken), frame);
-  return forward(known->second, call, std::move(frame)), true;
+  call.stats->request_bytes += checked.message.header.image_bytes;
+  into_frame(std::move(checked.message), frame);
+  forward(id, call, std::move(frame));
 }
 
 transport::LinkId ClientSide::link_of(const ClientCall& call) const {
@@ -309,42 +316,51 @@ void ClientSide::on_frame(transport::LinkId link, transport::Frame&& frame) {
 }
 
 // Replies come laid out by the server's schema; those from another host have yet to be checked.
-Status ClientSide::relay_reply(ClientCall& call, Message& message, bool verify_first) {
-  const auto limits = core_.config.message_limits();
-  if (verify_first) {
-    const auto verified = check_image(message, *call.server_layout->reply, limits);
-    if (!verified) return verified.error();
+void ClientSide::deliver_reply(uint64_t id, ClientCall& call, transport::Frame&& frame) {
+  // An application that does not take its replies may not hold its servers' memory.
+  if (call.port->parked_bytes() + call.port->checking_bytes > core_.config.receive_quota_bytes) {
+    if (frame.kind != transport::FrameKind::kStatus) cancel_downstream(id, call);
+    return finish_with_error(id, call, resource_exhausted("replies are not taken: too many wait for this application"));
   }
-  return call.same_schema ? ok_status() : relay(message, *call.server_layout->reply, *call.method->layout->reply, limits);
+  Reply reply{frame.kind, frame.flags, std::min(frame.code, kStatusCodeMax), std::nullopt};
+  if (frame.head.empty()) return deliver_checked(id, call, std::move(reply));
+  auto parsed = from_frame(std::move(frame), 0, core_.config.block_limits());
+  if (parsed) reply.message = std::move(*parsed);
+  else reply.usable = parsed.error();
+  const bool remote = call.endpoint->remote(), relays = !call.same_schema;
+  if (!parsed || (reply.flags & transport::kHasMessage) == 0 || !(remote || relays)) return deliver_checked(id, call, std::move(reply));
+  auto shared = std::make_shared<Reply>(std::move(reply));
+  const auto check = [shared, remote, relays, limits = core_.config.message_limits(), method = call.method, variant = call.variant,
+                      from = call.server_layout] {
+    if (remote) shared->usable = check_arrived(*shared->message, *from->reply, (shared->flags & transport::kProtobuf) != 0, limits);
+    if (relays && shared->usable) shared->usable = relay(*shared->message, *from->reply, *method->layout->reply, limits);
+  };
+  if (!is_long(*shared->message, relays)) return check(), deliver_checked(id, call, std::move(*shared));
+  const uint64_t bytes = shared->message->header.image_bytes;
+  call.port->checking_bytes += bytes;
+  auto charge = std::shared_ptr<void>(nullptr, [this, bytes, port = call.port->id()](void*) {
+    if (Port* still = core_.find_port(port)) still->checking_bytes -= bytes;
+  });
+  core_.run_long({link_of(call), id}, bytes, check, [this, id, shared, charge = std::move(charge)] {
+    if (ClientCall* still = calls_.find(id)) deliver_checked(id, *still, std::move(*shared));
+  });
 }
 
-void ClientSide::deliver_reply(uint64_t id, ClientCall& call, transport::Frame&& frame) {
-  const auto kind = frame.kind;
-  const uint8_t flags = frame.flags, code = std::min(frame.code, kStatusCodeMax);
-  const bool ends = kind == transport::FrameKind::kStatus;
-  std::optional<Message> message;
-  if (!ends && call.port->parked_bytes() > core_.config.receive_quota_bytes) cancel_downstream(id, call);
-  // An application that does not take its replies may not hold its servers' memory.
-  if (call.port->parked_bytes() > core_.config.receive_quota_bytes)
-    return finish_with_error(id, call, resource_exhausted("replies are not taken: too many wait for this application"));
-  if (!frame.head.empty()) {
-    auto parsed = from_frame(std::move(frame), 0, core_.config.block_limits());
-    Status usable = parsed ? ok_status() : Status(parsed.error());
-    if (usable && (flags & transport::kHasMessage) != 0) usable = relay_reply(call, *parsed, call.endpoint->remote());
-    if (!usable) {
-      if (!ends) cancel_downstream(id, call);
-      return finish_with_error(id, call, {StatusCode::kInternal, "unusable reply: " + usable.error().text});
-    }
-    call.stats->reply_bytes += parsed->header.image_bytes;
-    message = std::move(*parsed);
+void ClientSide::deliver_checked(uint64_t id, ClientCall& call, Reply&& reply) {
+  const bool ends = reply.kind == transport::FrameKind::kStatus;
+  if (!reply.usable) {
+    if (!ends) cancel_downstream(id, call);
+    return finish_with_error(id, call, {StatusCode::kInternal, "unusable reply: " + reply.usable.error().text});
   }
-  if (ends) return finish(id, call, static_cast<StatusCode>(code), std::move(message), flags & transport::kHasMessage);
+  if (reply.message) call.stats->reply_bytes += reply.message->header.image_bytes;
+  const uint8_t flags = reply.flags & transport::kHasMessage;
+  if (ends) return finish(id, call, static_cast<StatusCode>(reply.code), std::move(reply.message), flags);
   abi::Slot slot{};
-  slot.kind = static_cast<uint8_t>(kind == transport::FrameKind::kMessage ? abi::SlotKind::kMessage : abi::SlotKind::kInitialMetadata);
-  slot.flags = flags & transport::kHasMessage;
+  slot.kind = static_cast<uint8_t>(reply.kind == transport::FrameKind::kMessage ? abi::SlotKind::kMessage : abi::SlotKind::kInitialMetadata);
+  slot.flags = flags;
   slot.call_id = call.app_call;
-  slot.sequence = kind == transport::FrameKind::kMessage ? call.reply_sequence++ : 0;
-  call.port->deliver({slot, std::move(message)});
+  slot.sequence = reply.kind == transport::FrameKind::kMessage ? call.reply_sequence++ : 0;
+  call.port->deliver({slot, std::move(reply.message)});
   core_.touch(*call.port);
 }
 

@@ -65,11 +65,24 @@ class ClientSide {
     std::shared_ptr<BoundMethod> method;
     Message message;
     std::shared_ptr<Endpoint> endpoint;
+    std::optional<Error> error = std::nullopt;  // what its check has found
+  };
+
+  struct Checked {  // a stream's message, or what is wrong with it
+    Message message;
+    std::optional<Error> error;
+  };
+  struct Reply {
+    transport::FrameKind kind{};
+    uint8_t flags = 0, code = 0;
+    std::optional<Message> message;
+    Status usable = ok_status();
   };
 
   bool refuse_unknown(Port& port, const abi::Slot& slot, const BoundMethod& method, std::string& why);
   bool on_open(Port& port, const abi::Slot& slot, std::string& why);
   bool on_message(Port& port, const abi::Slot& slot, std::string& why);
+  void send_message(uint64_t id, ClientCall& call, const abi::Slot& slot, Checked&& checked);
   bool on_half_close(Port& port, const abi::Slot& slot);
   bool on_cancel(Port& port, const abi::Slot& slot);
   bool on_credit(Port& port, const abi::Slot& slot);
@@ -83,8 +96,8 @@ class ClientSide {
 
   transport::LinkId link_of(const ClientCall& call) const;
   void forward(uint64_t id, ClientCall& call, transport::Frame&& frame);
-  Status relay_reply(ClientCall& call, Message& message, bool verify_first);
   void deliver_reply(uint64_t id, ClientCall& call, transport::Frame&& frame);
+  void deliver_checked(uint64_t id, ClientCall& call, Reply&& reply);
   void finish(uint64_t id, ClientCall& call, StatusCode code, std::optional<Message> message, uint8_t flags = 0);
   void finish_with_error(uint64_t id, ClientCall& call, const Error& error) { finish(id, call, error.code, make_error_message(error.text)); }
   // Ends a call that never reached the table.

@@ -37,7 +37,10 @@ Dataplane::Dataplane(Config config) : config_(std::move(config)), attach_server_
     });
 }
 
-Dataplane::~Dataplane() { stop(0); }
+Dataplane::~Dataplane() {
+  stop(0);
+  world_.finish();
+}
 
 Status Dataplane::start() {
   cycles_per_ns_ = measure_cycles_per_ns();

@@ -68,6 +68,19 @@ Result<message::Verified> check_image(const Message& message, const message::Mes
   return message::verify(layout, message.inline_image(), blob_lengths(message), limits);
 }
 
+Status check_arrived(Message& message, const message::MessageLayout& layout, bool protobuf, const message::Limits& limits) {
+  if (protobuf) {
+    if (!message.blobs.empty()) return invalid_argument("protobuf bytes in more than one piece");
+    std::vector<std::byte> image;
+    if (Status laid_out = message::from_protobuf(layout, message.inline_image(), limits, image); !laid_out) return laid_out;
+    replace_image(message, image);
+    return ok_status();
+  }
+  const auto verified = check_image(message, layout, limits);
+  if (!verified) return verified.error();
+  return verified->has_unknown ? relay(message, layout, layout, limits) : ok_status();
+}
+
 void assemble(Message& message) {
   if (message.blobs.empty()) return;
   std::vector<std::byte> whole(message::image_bytes(message.header.inline_bytes, blob_lengths(message)));

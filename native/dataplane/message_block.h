@@ -55,6 +55,15 @@ Message make_error_message(std::string_view text);
 // Verifies the message's image against `layout`. Errors: kInvalidArgument, kResourceExhausted.
 Result<message::Verified> check_image(const Message& message, const message::MessageLayout& layout, const message::Limits& limits);
 
+// Makes what another daemon sent an image by `layout`: verifies it, re-lays what came with unknown fields, or lays it out from protobuf
+// bytes. Touches no shard, and so may run elsewhere. Errors: kInvalidArgument, kResourceExhausted.
+Status check_arrived(Message& message, const message::MessageLayout& layout, bool protobuf, const message::Limits& limits);
+
+// Longer to check than a turn may be. What is re-laid is copied whole, its blobs with it.
+inline bool is_long(const Message& message, bool relays) {
+  return (relays ? message.header.image_bytes : message.header.inline_bytes) > transport::kChunkBytes;
+}
+
 // Copies every blob into the block, so that the whole image is private and contiguous.
 void assemble(Message& message);
 

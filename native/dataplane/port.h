@@ -66,6 +66,7 @@ class Port {
   std::unordered_set<uint64_t> server_calls;                           // ids in the server table
   std::vector<std::byte> fetched;  // the long block of the slot that is being handled, copied elsewhere
   uint32_t long_jobs = 0;   // intake is waiting for work done elsewhere
+  uint64_t checking_bytes = 0;  // of replies to it that are being checked elsewhere
   bool active = false;      // polled each turn; otherwise it has said that its doorbell is to be rung
   bool dirty = false;       // has something to publish at the end of the turn
   bool closing = false;     // its end is under way

@@ -29,6 +29,8 @@ void ServerSide::on_frame(transport::LinkId link, const std::string& peer, trans
 
 Result<ServerSide::Opened> ServerSide::take_apart(transport::Frame&& frame) {
   Opened opened;
+  opened.flags = frame.flags;
+  opened.deadline_ns = frame.aux == 0 ? 0 : core_.now_ns + frame.aux;
   if (frame.head.size() < sizeof opened.prefix) return invalid_argument("a call opens without a path");
   std::memcpy(&opened.prefix, frame.head.data(), sizeof opened.prefix);
   const uint64_t text_bytes = uint64_t{opened.prefix.path_bytes} + opened.prefix.client_bytes;
@@ -46,9 +48,6 @@ Result<ServerSide::Opened> ServerSide::take_apart(transport::Frame&& frame) {
 void ServerSide::on_open(transport::LinkId link, const std::string& peer, transport::Frame&& frame) {
   const uint64_t link_call = frame.call_id;
   if (by_link_.count({link, link_call}) != 0) return answer(link, link_call, internal_error("two open calls of one link have one id"));
-  transport::Frame head = {};
-  head.flags = frame.flags;
-  head.aux = frame.aux;
   auto opened = take_apart(std::move(frame));
   if (!opened) return answer(link, link_call, opened.error());
   const SplitPath path = split_path(opened->path);
@@ -69,30 +68,37 @@ void ServerSide::on_open(transport::LinkId link, const std::string& peer, transp
   const int index = call.variant->method_index(path.method);
   if (index < 0) return answer(link, link_call, {StatusCode::kUnimplemented, "no method '" + opened->path + "'"});
   call.layout = &call.variant->layout->methods[static_cast<size_t>(index)];
-  if (!peer.empty()) {
-    const Status usable = check_remote(*opened, peer, call, (head.flags & transport::kProtobuf) != 0);
-    if (!usable) return answer(link, link_call, usable.error());
-  }
-  offer_call(std::move(*opened), std::move(call), head);
+  if (peer.empty()) return offer_call(std::move(*opened), std::move(call));
+  check_remote({std::move(*opened), std::move(call), peer});
 }
 
 // What another daemon sends is checked like an application's message, and judged by this daemon's own policies.
-Status ServerSide::check_remote(Opened& opened, const std::string& peer, ServerCall& call, bool protobuf) {
-  const auto limits = core_.config.message_limits();
-  if (protobuf) {
-    std::vector<std::byte> image;
-    const Status laid_out = message::from_protobuf(*call.layout->request, opened.message.inline_image(), limits, image);
-    if (!laid_out) return laid_out;
-    opened.message = make_message(0, opened.message.metadata(), {}, image);
-  } else {
-    if (opened.prefix.fingerprint != call.variant->fingerprint()) return unavailable("the service's schema has just changed; call again");
-    const auto verified = check_image(opened.message, *call.layout->request, limits);
-    if (!verified) return verified.error();
-    if (verified->has_unknown) {
-      const Status relaid = relay(opened.message, *call.layout->request, *call.layout->request, limits);
-      if (!relaid) return relaid;
-    }
-  }
+void ServerSide::check_remote(Arriving&& arriving) {
+  const ServerCall& call = arriving.call;
+  const bool protobuf = (arriving.opened.flags & transport::kProtobuf) != 0;
+  if (!protobuf && arriving.opened.prefix.fingerprint != call.variant->fingerprint())
+    return answer(call.link, call.link_call, unavailable("the service's schema has just changed; call again"));
+  const LinkCall key{call.link, call.link_call};
+  const bool elsewhere = is_long(arriving.opened.message, false);
+  const uint64_t bytes = arriving.opened.message.header.image_bytes;
+  auto shared = std::make_shared<Arriving>(std::move(arriving));
+  const auto check = [shared, protobuf, limits = core_.config.message_limits()] {
+    shared->usable = check_arrived(shared->opened.message, *shared->call.layout->request, protobuf, limits);
+  };
+  if (elsewhere) return core_.run_long(key, bytes, check, [this, shared] { admit(std::move(*shared)); });
+  check();
+  admit(std::move(*shared));
+}
+
+void ServerSide::admit(Arriving&& arriving) {
+  ServerCall& call = arriving.call;
+  if (arriving.usable && core_.find_port(call.endpoint->id) != call.port) arriving.usable = unavailable("the server has just gone; call again");
+  if (arriving.usable) arriving.usable = judge_remote(arriving.opened, arriving.peer, call);
+  if (!arriving.usable) return answer(call.link, call.link_call, arriving.usable.error());
+  offer_call(std::move(arriving.opened), std::move(call));
+}
+
+Status ServerSide::judge_remote(Opened& opened, const std::string& peer, ServerCall& call) {
   if (opened.message.header.metadata_bytes > 0) strip_reserved_metadata(opened.message);
   const SplitPath path = split_path(opened.path);
   // A peer may name any client; beyond a bound they share one route.
@@ -102,7 +108,7 @@ Status ServerSide::check_remote(Opened& opened, const std::string& peer, ServerC
   call.chain = core_.chain_for(route, *call.variant, *call.layout->request);
   call.stats = &route.edge(call.endpoint->app);
   if (call.chain->reads_bytes() && !opened.message.blobs.empty()) {
-    const Status whole = relay(opened.message, *call.layout->request, *call.layout->request, limits);
+    const Status whole = relay(opened.message, *call.layout->request, *call.layout->request, core_.config.message_limits());
     if (!whole) return whole;
   }
   const CallInfo info{route.client, route.service, route.method, core_.now_ns};
@@ -114,7 +120,7 @@ Status ServerSide::check_remote(Opened& opened, const std::string& peer, ServerC
   return *verdict.denial;
 }
 
-void ServerSide::offer_call(Opened&& opened, ServerCall&& call, const transport::Frame& frame) {
+void ServerSide::offer_call(Opened&& opened, ServerCall&& call) {
   Port& port = *call.port;
   const auto method = static_cast<uint32_t>(call.layout - call.variant->layout->methods.data());
   Route* parked_by = nullptr;
@@ -127,9 +133,9 @@ void ServerSide::offer_call(Opened&& opened, ServerCall&& call, const transport:
                     resource_exhausted("'" + call.endpoint->app + "' takes no more calls at present and too many wait; retry later"));
   }
   abi::Slot slot = slot_of(abi::SlotKind::kOpen, 0);
-  slot.flags = static_cast<uint8_t>((frame.flags & transport::kEnd ? abi::kEnd : 0) | abi::kHasMessage);
+  slot.flags = static_cast<uint8_t>((opened.flags & transport::kEnd ? abi::kEnd : 0) | abi::kHasMessage);
   slot.handle = call.endpoint->handle_base + method;
-  slot.aux = frame.aux == 0 ? 0 : core_.now_ns + frame.aux;
+  slot.aux = opened.deadline_ns;
   if (call.stats != nullptr) {
     call.stats->calls += 1;
     call.stats->in_flight += 1;
@@ -178,6 +184,7 @@ void ServerSide::charge_parking(Delivery& delivery, Route& route) {
 }
 
 void ServerSide::on_more(uint64_t id, ServerCall& call, transport::Frame&& frame, bool remote) {
+  if (frame.kind == transport::FrameKind::kMessage) return on_more_message(id, call, std::move(frame), remote);
   abi::Slot slot = slot_of(abi::SlotKind::kHalfClose, id);
   if (frame.kind == transport::FrameKind::kCredit) {
     if (call.port->parked() >= core_.config.parked_calls_max) {
@@ -188,25 +195,34 @@ void ServerSide::on_more(uint64_t id, ServerCall& call, transport::Frame&& frame
     slot.aux = frame.aux;
     call.send_credit = static_cast<uint32_t>(std::min<uint64_t>(1u << 20, call.send_credit + frame.aux));
   }
-  std::optional<Message> message;
-  if (frame.kind == transport::FrameKind::kMessage) {
-    slot.kind = static_cast<uint8_t>(abi::SlotKind::kMessage);
-    slot.flags = static_cast<uint8_t>((frame.flags & transport::kEnd ? abi::kEnd : 0) | abi::kHasMessage);
-    slot.sequence = call.request_sequence++;
-    auto parsed = from_frame(std::move(frame), 0, core_.config.block_limits());
-    Status usable = parsed ? ok_status() : Status(parsed.error());
-    if (usable && remote) {
-      const auto verified = check_image(*parsed, *call.layout->request, core_.config.message_limits());
-      if (!verified) usable = verified.error();
-    }
-    if (!usable) {
-      const Error error = usable.error();
-      answer(call.link, call.link_call, error);
-      return cancel(id, call);
-    }
-    message = std::move(*parsed);
+  deliver_more(id, call, {slot});
+}
+
+void ServerSide::on_more_message(uint64_t id, ServerCall& call, transport::Frame&& frame, bool remote) {
+  const LinkCall key{call.link, call.link_call};
+  const bool protobuf = (frame.flags & transport::kProtobuf) != 0;
+  auto more = std::make_shared<More>(More{slot_of(abi::SlotKind::kMessage, id)});
+  more->slot.flags = static_cast<uint8_t>((frame.flags & transport::kEnd ? abi::kEnd : 0) | abi::kHasMessage);
+  more->slot.sequence = call.request_sequence++;
+  auto parsed = from_frame(std::move(frame), 0, core_.config.block_limits());
+  if (parsed) more->message = std::move(*parsed);
+  else more->usable = parsed.error();
+  if (!parsed || !remote) return deliver_more(id, call, std::move(*more));
+  const auto check = [more, protobuf, variant = call.variant, layout = call.layout, limits = core_.config.message_limits()] {
+    more->usable = check_arrived(*more->message, *layout->request, protobuf, limits);
+  };
+  if (!is_long(*more->message, false)) return check(), deliver_more(id, call, std::move(*more));
+  core_.run_long(key, more->message->header.image_bytes, check, [this, id, more] {
+    if (ServerCall* still = calls_.find(id)) deliver_more(id, *still, std::move(*more));
+  });
+}
+
+void ServerSide::deliver_more(uint64_t id, ServerCall& call, More&& more) {
+  if (!more.usable) {
+    answer(call.link, call.link_call, more.usable.error());
+    return cancel(id, call);
   }
-  call.port->deliver({slot, std::move(message)});
+  call.port->deliver({more.slot, std::move(more.message)});
   core_.touch(*call.port);
 }
 
@@ -245,7 +261,7 @@ bool ServerSide::on_reply(Port& port, const abi::Slot& slot, std::string& why) {
   ServerCall* call = calls_.find(slot.call_id);
   if (call == nullptr || call->port != &port) return true;  // cancelled or expired meanwhile
   if ((slot.flags & abi::kHasMessage) == 0) return pass_on(port, slot, std::move(message), std::nullopt), true;
-  if (message.header.inline_bytes > transport::kChunkBytes) return check_elsewhere(port, slot, *call, std::move(message)), true;
+  if (is_long(message, false)) return check_elsewhere(port, slot, *call, std::move(message)), true;
   auto error = check_reply(*call->layout, message);
   pass_on(port, slot, std::move(message), std::move(error));
   return true;
@@ -262,21 +278,11 @@ std::optional<Error> ServerSide::check_reply(const message::MethodLayout& layout
   return std::nullopt;
 }
 
-// Longer than a turn may take. The port's intake waits, so that later replies do not overtake this one.
 void ServerSide::check_elsewhere(Port& port, const abi::Slot& slot, const ServerCall& call, Message&& message) {
-  port.long_jobs += 1;
-  core_.counters.long_jobs += 1;
-  auto shared = std::make_shared<Message>(std::move(message));
-  core_.world.run_long([this, shared, slot, id = port.id(), keep = port.shared_attachment(), variant = call.variant, layout = call.layout] {
-    auto error = check_reply(*layout, *shared);
-    core_.post([this, shared, slot, id, error = std::move(error)] {
-      Port* still = core_.find_port(id);
-      if (still == nullptr) return;
-      still->long_jobs -= 1;
-      core_.ring(id);
-      pass_on(*still, slot, std::move(*shared), error);
-    });
-  });
+  struct Checked { Message message; std::optional<Error> error; };
+  auto shared = std::make_shared<Checked>(Checked{std::move(message), std::nullopt});
+  const auto check = [this, shared, variant = call.variant, layout = call.layout] { shared->error = check_reply(*layout, shared->message); };
+  core_.run_long(port, check, [this, shared, slot](Port& still) { pass_on(still, slot, std::move(shared->message), std::move(shared->error)); });
 }
 
 // Sends on what the server said, or why it cannot be.

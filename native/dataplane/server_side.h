@@ -39,24 +39,33 @@ class ServerSide {
   struct Opened {  // a kOpen frame, taken apart
     std::string path, client;
     OpenPrefix prefix{};
+    uint8_t flags = 0;         // the frame's
+    uint64_t deadline_ns = 0;  // 0: none
     Message message;
   };
-  struct LinkCall {
-    transport::LinkId link;
-    uint64_t call;
-    bool operator==(const LinkCall&) const = default;
+  struct Arriving {  // from another daemon, being checked
+    Opened opened;
+    ServerCall call;
+    std::string peer;
+    Status usable = ok_status();
   };
-  struct LinkCallHash {
-    size_t operator()(const LinkCall& key) const { return key.link * 0x9e3779b97f4a7c15ull ^ key.call * 0xff51afd7ed558ccdull; }
+  struct More {  // one more message of a stream
+    abi::Slot slot{};
+    std::optional<Message> message = std::nullopt;
+    Status usable = ok_status();
   };
 
   void on_open(transport::LinkId link, const std::string& peer, transport::Frame&& frame);
   Result<Opened> take_apart(transport::Frame&& frame);
-  Status check_remote(Opened& opened, const std::string& peer, ServerCall& call, bool protobuf);
-  void offer_call(Opened&& opened, ServerCall&& call, const transport::Frame& frame);
+  void check_remote(Arriving&& arriving);
+  void admit(Arriving&& arriving);
+  Status judge_remote(Opened& opened, const std::string& peer, ServerCall& call);
+  void offer_call(Opened&& opened, ServerCall&& call);
   std::shared_ptr<const std::vector<std::byte>> caller_metadata(const std::string& client);
   void charge_parking(Delivery& delivery, Route& route);
   void on_more(uint64_t id, ServerCall& call, transport::Frame&& frame, bool remote);
+  void on_more_message(uint64_t id, ServerCall& call, transport::Frame&& frame, bool remote);
+  void deliver_more(uint64_t id, ServerCall& call, More&& more);
   void cancel(uint64_t id, ServerCall& call);
 
   bool on_reply(Port& port, const abi::Slot& slot, std::string& why);

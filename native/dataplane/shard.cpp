@@ -96,22 +96,17 @@ bool Shard::fetch_elsewhere(Port& port, const abi::Slot& slot) {
   const auto method = port.methods.find(slot.handle);
   const bool opens = slot.kind == static_cast<uint8_t>(abi::SlotKind::kOpen) && method != port.methods.end();
   const size_t prefix_bytes = opens ? method->second->prefix.size() : 0;
-  port.long_jobs += 1;
-  counters.long_jobs += 1;
-  world.run_long([this, slot, at, prefix_bytes, id = port.id(), keep = port.shared_attachment()] {
-    auto bytes = std::make_shared<std::vector<std::byte>>(prefix_bytes + slot.length);
+  auto bytes = std::make_shared<std::vector<std::byte>>();
+  const auto copy = [slot, at, prefix_bytes, bytes] {
+    bytes->resize(prefix_bytes + slot.length);
     std::memcpy(bytes->data() + prefix_bytes, at, slot.length);
-    post([this, slot, id, bytes] {
-      Port* still = find_port(id);
-      if (still == nullptr) return;
-      still->long_jobs -= 1;
-      ring(id);
-      still->fetched = std::move(*bytes);
-      std::string why;
-      if (!still->closing && !handle(*still, slot, why)) violation(*still, why);
-      still->fetched.clear();
-      touch(*still);
-    });
+  };
+  run_long(port, copy, [this, slot, bytes](Port& still) {
+    still.fetched = std::move(*bytes);
+    std::string why;
+    if (!still.closing && !handle(still, slot, why)) violation(still, why);
+    still.fetched.clear();
+    touch(still);
   });
   return true;
 }
@@ -123,6 +118,7 @@ bool Shard::drain_local() {
 }
 
 void Shard::on_frame(transport::LinkId link, transport::Frame&& frame) {
+  if (hold_back(link, frame)) return;
   counters.frames += 1;
   static const std::string kNoPeer;
   if (link == local_server_end) return servers_.on_frame(link, kNoPeer, std::move(frame));
@@ -135,7 +131,9 @@ void Shard::on_frame(transport::LinkId link, transport::Frame&& frame) {
 }
 
 bool Shard::drain_tcp() {
-  return tcp_->poll(now_ns, kFramesPerTurn, [this](transport::Event&& event) { on_tcp_event(std::move(event)); }) != 0;
+  // What is being checked elsewhere is bounded by taking no more meanwhile: the peer then runs out of window.
+  const size_t frames_max = checking_bytes_ > config.parked_bytes_max ? 0 : kFramesPerTurn;
+  return tcp_->poll(now_ns, frames_max, [this](transport::Event&& event) { on_tcp_event(std::move(event)); }) != 0;
 }
 
 bool Shard::pump_ports() {

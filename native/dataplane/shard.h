@@ -74,6 +74,7 @@ class Shard final : public ShardCore {
 
   transport::Transport& transport_of(transport::LinkId link) override;
   void violation(Port& port, const std::string& text) override;
+  void on_frame(transport::LinkId link, transport::Frame&& frame) override;
 
  private:
   bool run_commands();
@@ -86,7 +87,6 @@ class Shard final : public ShardCore {
   bool expire_timers();
   void trim_idle_ports();
   void flush();
-  void on_frame(transport::LinkId link, transport::Frame&& frame);
 
   Status ensure_tcp();
   void on_tcp_event(transport::Event&& event);

@@ -117,6 +117,62 @@ bool ShardCore::pump_outboxes() {
   return moved;
 }
 
+void ShardCore::run_long(std::function<void()> work, std::function<void()> done) {
+  struct Job { std::function<void()> work, done; };
+  counters.long_jobs += 1;
+  // The job moves on with the command: the last hold of a message must not be dropped on the other thread.
+  world.run_long([this, job = std::make_shared<Job>(Job{std::move(work), std::move(done)})]() mutable {
+    job->work();
+    post([job = std::move(job)] { job->done(); });
+  });
+}
+
+void ShardCore::run_long(Port& port, std::function<void()> work, std::function<void(Port&)> done) {
+  port.long_jobs += 1;
+  run_long([work = std::move(work), keep = port.shared_attachment()] { work(); }, [this, id = port.id(), done = std::move(done)] {
+    Port* still = find_port(id);
+    if (still == nullptr) return;
+    still->long_jobs -= 1;
+    ring(id);
+    done(*still);
+  });
+}
+
+void ShardCore::run_long(LinkCall key, uint64_t bytes, std::function<void()> work, std::function<void()> done) {
+  const uint64_t ticket = ++checking_ticket_;
+  checking_.insert_or_assign(key, Checking{ticket, {}});
+  checking_bytes_ += bytes;
+  run_long(std::move(work), [this, key, ticket, bytes, done = std::move(done)] {
+    checking_bytes_ -= bytes;
+    const auto known = checking_.find(key);
+    if (known == checking_.end() || known->second.ticket != ticket) return;
+    auto later = std::move(known->second.later);
+    checking_.erase(known);
+    done();
+    for (transport::Frame& frame : later) {
+      checking_bytes_ -= frame.head.size();
+      on_frame(key.link, std::move(frame));
+    }
+  });
+}
+
+bool ShardCore::hold_back(transport::LinkId link, transport::Frame& frame) {
+  if (checking_.empty()) return false;
+  const auto known = checking_.find({link, frame.call_id});
+  if (known == checking_.end()) return false;
+  checking_bytes_ += frame.head.size();
+  known->second.later.push_back(std::move(frame));
+  return true;
+}
+
+void ShardCore::forget_held(transport::LinkId link) {
+  std::erase_if(checking_, [&](const auto& entry) {
+    if (entry.first.link != link) return false;
+    for (const transport::Frame& frame : entry.second.later) checking_bytes_ -= frame.head.size();
+    return true;
+  });
+}
+
 // Tells senders which of their held blocks have been read to the end.
 void ShardCore::return_released_blocks() {
   for (const Released& block : *released_) {

@@ -29,6 +29,16 @@ struct ShardCounters {
 
 enum class Side : uint8_t { kClient, kServer };
 
+// A call as a link knows it.
+struct LinkCall {
+  transport::LinkId link;
+  uint64_t call;
+  bool operator==(const LinkCall&) const = default;
+};
+struct LinkCallHash {
+  size_t operator()(const LinkCall& key) const { return key.link * 0x9e3779b97f4a7c15ull ^ key.call * 0xff51afd7ed558ccdull; }
+};
+
 class ShardCore {
  public:
   ShardCore(uint32_t index_, const Config& config_, World& world_, const EngineCatalog& catalog_);
@@ -62,10 +72,20 @@ class ShardCore {
   bool link_congested(transport::LinkId link) const;  // more is queued for it than an edge may park
   virtual transport::Transport& transport_of(transport::LinkId link) = 0;
 
+  // ---- work that is longer than a turn may be ----
+  // `work` runs on the long-work thread and touches no shard; `done` runs here afterwards. What the two hold dies here, too.
+  void run_long(std::function<void()> work, std::function<void()> done);
+  // The same for a slot of `port`, whose intake waits, so that what it submits next does not overtake. `done` is left out when the port is
+  // gone by then.
+  void run_long(Port& port, std::function<void()> work, std::function<void(Port&)> done);
+  // The same for a frame of `key`'s call that carries `bytes`: the call's next frames wait. `done` is left out when the link has gone down.
+  void run_long(LinkCall key, uint64_t bytes, std::function<void()> work, std::function<void()> done);
+
   void set_timer(uint64_t at_ns, Side side, uint64_t call) { timers_.push({at_ns, side, call}); }
   // The application broke the protocol: its attachment ends with `text`, and nothing else does.
   virtual void violation(Port& port, const std::string& text) = 0;
   virtual void post(std::function<void()> command) = 0;
+  virtual void on_frame(transport::LinkId link, transport::Frame&& frame) = 0;
   // Polls a port again: its doorbell rang, or long work that its intake waited for is done.
   virtual void ring(uint32_t port) = 0;
   void touch(Port& port) {  // something changed in its rings
@@ -83,6 +103,9 @@ class ShardCore {
     bool operator<(const Timer& other) const { return at_ns > other.at_ns; }
   };
   bool pump_outboxes();
+  // True when the frame was kept, because an earlier one of its call is still with the long-work thread.
+  bool hold_back(transport::LinkId link, transport::Frame& frame);
+  void forget_held(transport::LinkId link);
   void return_released_blocks();
 
   transport::LocalTransport local_;
@@ -94,6 +117,12 @@ class ShardCore {
     uint64_t bytes = 0;
   };
   std::unordered_map<transport::LinkId, Outbox> outboxes_;
+  struct Checking {  // a call whose last frame is with the long-work thread
+    uint64_t ticket;
+    std::vector<transport::Frame> later;
+  };
+  std::unordered_map<LinkCall, Checking, LinkCallHash> checking_;
+  uint64_t checking_bytes_ = 0, checking_ticket_ = 0;
   struct Released { uint32_t port; uint64_t offset; };
   // Shared with the holds themselves, which may be dropped when the shard is no more.
   std::shared_ptr<std::vector<Released>> released_ = std::make_shared<std::vector<Released>>();

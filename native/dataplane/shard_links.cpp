@@ -122,6 +122,7 @@ void Shard::on_link_down(transport::LinkId link, const std::string& reason) {
   if (known == peers_.end()) return;
   Peer& peer = known->second;
   outboxes_.erase(link);
+  forget_held(link);
   directory.remove_link(link);
   if (peer.accepted) servers_.on_link_down(link);
   else clients_.on_link_down(link, reason);

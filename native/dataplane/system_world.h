@@ -14,7 +14,10 @@ namespace mrpc::dataplane {
 class SystemWorld final : public World {
  public:
   SystemWorld() : worker_([this] { work(); }) {}
-  ~SystemWorld() override {
+  ~SystemWorld() override { finish(); }
+  // Runs what there is to the end, and takes nothing more: jobs know their shards, which go next.
+  void finish() {
+    if (!worker_.joinable()) return;
     run_long({});
     worker_.join();
   }

@@ -111,6 +111,7 @@ class App {
     next_ = abi::align_up(at + slot.length, 64);
     return slot;
   }
+  Port& port(Shard& shard) { return *shard.find_port(attachment->id); }
   std::byte* heap() { return heap_.data(); }
   uint64_t take_heap(uint64_t bytes) {
     const uint64_t at = next_;
