@@ -40,5 +40,5 @@ def _claim(claim: Mapping[str, Any]) -> str:
 
 
 def _row(row: Mapping[str, Any]) -> str:
-    spread = " ... ".join(number(value) for value in row["spread"])
+    spread = (row.get("failed") or "").replace("|", "\\|") or " ... ".join(number(value) for value in row["spread"])
     return f"| {row['work']} | {row['system']} | {row['metric']} | {number(row['value'])} | {row['unit']} | {spread} |"

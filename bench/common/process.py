@@ -8,11 +8,14 @@ import re
 import signal
 import subprocess
 import tempfile
+import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 STOP_SECONDS = 10
+LAST_LINES = 5
 
 
 class NotStarted(Exception):
@@ -21,6 +24,9 @@ class NotStarted(Exception):
 
 class Child:
     """A process that prints a line on stdout when it is ready.
+
+    What it prints after that is read and let go, or else it would stand still once the pipe is full: 64 KiB. With `stdin` the pipes
+    are a dialogue, and the owner reads.
 
     Args:
         command: what to run.
@@ -38,22 +44,32 @@ class Child:
             stderr=self._errors, text=True, env={**os.environ, **(env or {})})
         self.pid = self.process.pid
         self.answer = ""
+        self._said: deque[str] = deque(maxlen=LAST_LINES)
+        self._reader: threading.Thread | None = None
         if ready is not None:
             self._await(ready)
+        if not stdin:
+            self._reader = threading.Thread(target=self._read_rest, daemon=True)  # closes stdout in the end
+            self._reader.start()
 
     def _await(self, ready: str) -> None:
         for line in self.process.stdout:
             if found := re.search(ready, line):
                 self.answer = found.group(1) if found.re.groups else ""
                 return
+            self._said.append(line.strip())
         text = self.errors()
         self.stop()
         raise NotStarted(f"{' '.join(map(str, self.process.args[:4]))} ...: {text or 'it ended without a word'}")
 
+    def _read_rest(self) -> None:
+        with self.process.stdout:
+            self._said.extend(map(str.strip, self.process.stdout))
+
     def errors(self) -> str:
-        """The last lines of its stderr."""
+        """The last lines of its stderr, or of stdout when there are none."""
         self._errors.seek(0)
-        return "; ".join(self._errors.read().strip().splitlines()[-5:])
+        return "; ".join(self._errors.read().strip().splitlines()[-LAST_LINES:] or list(self._said))
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL if that does not help."""
@@ -64,7 +80,7 @@ class Child:
             except subprocess.TimeoutExpired:
                 self.process.kill()
         self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout, self._errors):
+        for pipe in (self.process.stdin, None if self._reader else self.process.stdout, self._errors):
             with contextlib.suppress(BrokenPipeError):  # orders that it did not live to read
                 if pipe:
                     pipe.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,23 +12,27 @@ from statistics import median
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bench.common import environment
 
+REPOSITORY = Path(__file__).parents[2]
+FOLDERS = re.compile(r"(?<![\w.:/])/(?:[\w.@+-]+/)+")
 COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
 @dataclass
 class Row:
-    """One figure: the median of several measurements, and their least and greatest."""
+    """One figure: the median of several measurements, and their least and greatest. Or, instead of them, why there is none."""
 
     work: str
     system: str
     metric: str
-    value: float
+    value: float | None
     unit: str
-    spread: tuple[float, float]
+    spread: tuple[float, float] | None
+    failed: str | None = None
 
     @classmethod
     def of(cls, work: str, system: str, metric: str, unit: str, values: Sequence[float]) -> Row:
@@ -64,6 +69,13 @@ class Report:
     def add(self, work: str, system: str, metric: str, unit: str, values: Sequence[float]) -> None:
         self.rows.append(Row.of(work, system, metric, unit, values))
 
+    def fail(self, work: str, system: str, why: object) -> None:
+        """A row that says why `work` has no figure, or not those of every repeat."""
+        self.rows.append(Row(work, system, "failed", None, "", None, without_folders(str(why))))
+
+    def failed(self, work: str, system: str) -> bool:
+        return any(row.failed and (row.work, row.system) == (work, system) for row in self.rows)
+
     def find(self, work: str, system: str, metric: str) -> float | None:
         return next((r.value for r in self.rows if (r.work, r.system, r.metric) == (work, system, metric)), None)
 
@@ -81,7 +93,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "environment": self.environment, "rows": [asdict(row) for row in self.rows],
-                "claims": [claim.to_json() for claim in self.claims], "notes": self.notes}
+                "claims": [claim.to_json() for claim in self.claims], "notes": [without_folders(note) for note in self.notes]}
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(self.to_json(), indent=1) + "\n")
@@ -89,6 +101,11 @@ class Report:
 
 def read(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
+
+
+def without_folders(text: str) -> str:
+    """Paths of this machine, which errors quote and nobody else has, down to their last part; those of the repository from its root."""
+    return FOLDERS.sub("", text.replace(f"{REPOSITORY}/", ""))
 
 
 def number(value: float | None) -> str:
@@ -102,7 +119,8 @@ def print_report(report: Report, console: Console) -> None:
     for column in ("work", "system", "metric", "median", "unit", "least ... greatest"):
         rows.add_column(column, justify="right" if column in ("median", "least ... greatest") else "left")
     for row in report.rows:
-        rows.add_row(row.work, row.system, row.metric, number(row.value), row.unit, " ... ".join(map(number, row.spread)))
+        spread = escape(row.failed) if row.failed else " ... ".join(map(number, row.spread))
+        rows.add_row(row.work, row.system, row.metric, number(row.value), row.unit, spread)
     claims = Table(title="claims")
     for column in ("id", "claim", "target", "measured", "met"):
         claims.add_column(column)
@@ -111,4 +129,4 @@ def print_report(report: Report, console: Console) -> None:
         claims.add_row(claim.id, claim.text, claim.target, number(claim.measured) + taken, "yes" if claim.met else "NO")
     console.print(rows, claims)
     for note in report.notes:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {without_folders(note)}", markup=False)

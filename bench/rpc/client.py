@@ -22,10 +22,13 @@ def main() -> None:
     parser.add_argument("--aio", action="store_true")
     flags = parser.parse_args()
     bound = binding.load(flags.system, flags.generated)
-    if flags.aio:
-        asyncio.run(serve_aio(bound, flags.target))
-    else:
-        serve(bound, flags.target)
+    try:
+        if flags.aio:
+            asyncio.run(serve_aio(bound, flags.target))
+        else:
+            serve(bound, flags.target)
+    except bound.rpc.RpcError as error:
+        sys.exit(f"{error.code().name}: {error.details()}")
 
 
 def serve(bound: binding.Binding, target: str) -> None:

@@ -39,10 +39,10 @@ def engines(bench: Bench, kit: Kit) -> None:
             p50 = {}
             for judging in (turn % 2 == 0, turn % 2 == 1):  # the first of a pair has no advantage over the whole
                 (deployment.runtime_dir / "policies.yaml").write_text(POLICIES if judging else "# none\n")
-                _mrpc(deployment, "reload")
+                ask_daemon(deployment, "reload")
                 p50[judging] = percentile(client.do("latency", size=64, calls=calls, warmup=100), 50)
                 if judging:
-                    counters = list(policy_counters(_mrpc(deployment, "edges")))
+                    counters = list(policy_counters(ask_daemon(deployment, "edges")))
             differences.append(p50[True] - p50[False])
     per_call = sum(policy["ns_total"] / policy["evaluations"] for policy in counters if policy["evaluations"])
     bench.report.add("engines", "mrpc", "in engines", "ns/call", [per_call])
@@ -61,7 +61,8 @@ def policy_counters(found: Any) -> Iterator[dict[str, int]]:
             yield from policy_counters(each)
 
 
-def _mrpc(deployment: Deployment, *words: str) -> Any:
+def ask_daemon(deployment: Deployment, *words: str) -> Any:
+    """What `mrpc WORDS -o json` says of a deployment's daemon."""
     command = [sys.executable, "-m", "mrpc_service.cli", "--runtime-dir", str(deployment.runtime_dir), *words, "-o", "json"]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 

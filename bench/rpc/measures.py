@@ -19,9 +19,6 @@ from bench.rpc.systems import Client, Deployment
 SIZES = {"64 B": 64, "1 KiB": 1 << 10, "64 KiB": 64 << 10, "1 MiB": 1 << 20, "8 MiB": 8 << 20}
 IN_FLIGHT = 32
 OPEN_RATES = (10, 100, 1000)
-# With Envoy's field extraction (1.40, as configured here) large calls hung in our runs; why has not been established.
-SMALL_ONLY = "grpc+envoy, field"
-SMALL = ("64 B", "1 KiB")
 
 
 @dataclass(frozen=True)
@@ -65,22 +62,23 @@ class Bench:
     clients: dict[str, Client] = field(default_factory=dict)
     stack: ExitStack = field(default_factory=ExitStack)  # ends the clients
 
-    def turns(self, names: Iterable[str] | None = None, size: str = "64 B") -> Iterator[tuple[str, Deployment, Client]]:
-        """Each system that can carry `size` once a repeat; who begins changes."""
-        order = [name for name in names or self.systems if name in self.systems and (name != SMALL_ONLY or size in SMALL)]
+    def turns(self, names: Iterable[str] | None = None) -> Iterator[tuple[str, Deployment, Client]]:
+        """Each system once a repeat; who begins changes."""
+        order = [name for name in names or self.systems if name in self.systems]
         for repeat in range(self.scale.repeats):
             shift = repeat % max(1, len(order))
             for name in filter(self.systems.__contains__, order[shift:] + order[:shift]):
                 yield name, self.systems[name], self.clients[name]
 
-    def do(self, name: str, work: str, **arguments: Any) -> Any:
-        """A work of one system's client. None when it failed or hung: that is noted, and a new client takes its place."""
-        if name not in self.systems:
+    def do(self, name: str, title: str, work: str, **arguments: Any) -> Any:
+        """A work of one system's client, for the rows `title`. None when it fails: a row says why, it is not repeated, and a new client
+        takes its place."""
+        if name not in self.systems or self.report.failed(title, name):
             return None
         try:
             return self.clients[name].do(work, **arguments)
         except RuntimeError as error:
-            self.report.notes.append(f"{name} failed at {work} {arguments}: {error}")
+            self.report.fail(title, name, error)
             self.clients[name].child.process.kill()
         try:
             self.clients[name] = self.stack.enter_context(self.systems[name].client())
@@ -108,12 +106,12 @@ def latency(bench: Bench, work: str, sizes: Iterable[str]) -> None:
     samples = Samples()
     for size in sizes:
         bench.step(f"{work} {size}")
-        for name, _, _ in bench.turns(size=size):
+        title = f"{work} {size}, 1 in flight" if work == "latency" else f"{work} {size}"
+        for name, _, _ in bench.turns():
             calls = bench.scale.calls[size]
-            times = bench.do(name, "latency", size=SIZES[size], calls=calls, warmup=max(3, calls // 5))
+            times = bench.do(name, title, "latency", size=SIZES[size], calls=calls, warmup=max(3, calls // 5))
             if times is None:
                 continue
-            title = f"{work} {size}, 1 in flight" if work == "latency" else f"{work} {size}"
             for p in (50, 99):
                 samples.add(title, name, f"p{p}", "us", percentile(times, p) / 1e3)
     samples.into(bench.report)
@@ -134,14 +132,15 @@ def rates(bench: Bench) -> None:
     for size in bench.scale.rate_sizes:
         bench.step(f"rate {size}")
         found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-        for name, deployment, _ in bench.turns(size=size):
+        title = f"rate {size}, {IN_FLIGHT} in flight"
+        for name, deployment, _ in bench.turns():
             for mode in ("tasks",) if deployment.aio else ("threads", "futures"):
-                rate = bench.do(name, f"rate_{mode}", size=SIZES[size], in_flight=IN_FLIGHT, seconds=bench.scale.seconds)
+                rate = bench.do(name, f"{title}, {mode}", f"rate_{mode}", size=SIZES[size], in_flight=IN_FLIGHT, seconds=bench.scale.seconds)
                 if rate is not None:
                     found[name][mode].append(rate)
         for name, modes in found.items():
             mode = max(modes, key=lambda mode: sorted(modes[mode])[len(modes[mode]) // 2])
-            bench.report.add(f"rate {size}, {IN_FLIGHT} in flight", name, "rate", f"calls/s ({mode})", modes[mode])
+            bench.report.add(title, name, "rate", f"calls/s ({mode})", modes[mode])
 
 
 def client_processes(bench: Bench, names: Iterable[str]) -> None:
@@ -149,14 +148,23 @@ def client_processes(bench: Bench, names: Iterable[str]) -> None:
     samples = Samples()
     for count in bench.scale.client_counts:
         bench.step(f"{count} client processes")
+        title = f"{count} client processes, 64 B"
         for name in filter(bench.systems.__contains__, names):
-            with ExitStack() as stack:
-                clients = [stack.enter_context(bench.systems[name].client()) for _ in range(count)]
-                for _ in range(bench.scale.repeats):
-                    for client in clients:
-                        client.send("rate_threads", size=64, in_flight=1, seconds=bench.scale.seconds)
-                    samples.add(f"{count} client processes, 64 B", name, "rate", "calls/s", sum(c.receive() for c in clients))
+            try:
+                for rate in _rates_together(bench, bench.systems[name], count):
+                    samples.add(title, name, "rate", "calls/s", rate)
+            except (NotStarted, RuntimeError) as error:
+                bench.report.fail(title, name, error)
     samples.into(bench.report)
+
+
+def _rates_together(bench: Bench, deployment: Deployment, count: int) -> Iterator[float]:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(deployment.client()) for _ in range(count)]
+        for _ in range(bench.scale.repeats):
+            for client in clients:
+                client.send("rate_threads", size=64, in_flight=1, seconds=bench.scale.seconds)
+            yield sum(client.receive() for client in clients)
 
 
 def open_loop(bench: Bench, names: Iterable[str]) -> None:
@@ -167,11 +175,11 @@ def open_loop(bench: Bench, names: Iterable[str]) -> None:
         seconds = max(bench.scale.open_seconds, 20 / rate)
         for name, deployment, client in bench.turns(names):
             before = deployment.cpu_seconds(client)
-            times = bench.do(name, "open_loop", size=64, rate=rate, seconds=seconds)
+            work = f"open loop {rate}/s, 64 B"
+            times = bench.do(name, work, "open_loop", size=64, rate=rate, seconds=seconds)
             if times is None:
                 continue
             cpu = deployment.cpu_seconds(client) - before
-            work = f"open loop {rate}/s, 64 B"
             for p in (50, 99):
                 samples.add(work, name, f"p{p}", "us", percentile(times, p) / 1e3)
             samples.add(work, name, "cpu per 1000 calls", "s", cpu / len(times) * 1000)
@@ -179,14 +187,16 @@ def open_loop(bench: Bench, names: Iterable[str]) -> None:
 
 
 def goodput(bench: Bench, names: Iterable[str]) -> None:
+    """Bytes echoed a second. That what comes back is what went is checked first, outside of timing."""
     bench.step("goodput 8 MiB")
-    samples, size = Samples(), SIZES["8 MiB"]
+    samples, size, title = Samples(), SIZES["8 MiB"], "goodput of 8 MiB arrays"
     for name in filter(bench.systems.__contains__, names):
-        if not bench.clients[name].do("check_goodput", size=size):
-            raise RuntimeError(f"{name} did not echo what was sent")
-    for name, _, client in bench.turns(names):
-        value = client.do("goodput", size=size, seconds=max(1.0, bench.scale.seconds))
-        samples.add("goodput of 8 MiB arrays", name, "goodput", "MiB/s", value / 2**20)
+        if bench.do(name, title, "check_goodput", size=size) is False:
+            bench.report.fail(title, name, "it did not echo what was sent")
+    for name, _, _ in bench.turns(names):
+        value = bench.do(name, title, "goodput", size=size, seconds=max(1.0, bench.scale.seconds))
+        if value is not None:
+            samples.add(title, name, "goodput", "MiB/s", value / 2**20)
     samples.into(bench.report)
 
 

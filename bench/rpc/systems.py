@@ -30,6 +30,7 @@ spec:
 """
 FIELD = ("bench.Echo.Call", "tag", ("nobody",))
 HEADER = envoy.HeaderDenial("x-tag", ("nobody",))
+JUDGE = "envoy B"
 MESH_PORT = 7700
 ANSWER_SECONDS = 120
 
@@ -72,6 +73,7 @@ class Deployment:
     env: dict[str, str] = field(default_factory=dict)
     client_netns: str | None = None
     runtime_dir: Path | None = None
+    admins: dict[str, Path] = field(default_factory=dict)  # of the proxies among the parts
 
     @contextmanager
     def client(self) -> Iterator[Client]:
@@ -118,13 +120,14 @@ class Kit:
             a, b = (near.address, free_port()), (far.address, free_port())
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.folder)))
             proxies = {
-                "envoy B": (envoy.bootstrap(b, ("127.0.0.1", int(server.answer)), envoy.policies(RATE, denial)), far),
+                JUDGE: (envoy.bootstrap(b, ("127.0.0.1", int(server.answer)), envoy.policies(RATE, denial)), far),
                 "envoy A": (envoy.bootstrap(a, b, []), near),
             }
             parts = {"server": server}
             for name, (config, host) in proxies.items():
-                parts[name] = stack.enter_context(envoy.start(config, folder, name.replace(" ", "-"), host.netns or None))
-            yield Deployment("grpc", f"{a[0]}:{a[1]}", self.generated, False, parts, client_netns=near.netns or None)
+                parts[name] = stack.enter_context(envoy.start(config, folder, name, host.netns or None))
+            yield Deployment("grpc", f"{a[0]}:{a[1]}", self.generated, False, parts, client_netns=near.netns or None,
+                             admins={name: envoy.admin(folder, name) for name in proxies})
 
     def _daemon(self, stack: ExitStack, name: str, policies: bool, *flags: str, netns: str | None = None) -> tuple[Child, Path]:
         runtime = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.folder, prefix=f"{name}-")))

@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from bench.rpc.binding import Binding
 
 OPEN_LOOP_THREADS = 4
 READY_SECONDS = 20
+CALL_SECONDS = 30  # no call hangs: each has a timeout, on every system
 
 
 class Works:
@@ -21,7 +23,8 @@ class Works:
 
     def __init__(self, bound: Binding, stub: Any) -> None:
         self._bound = bound
-        self._call = stub.Call
+        self._call = partial(stub.Call, timeout=CALL_SECONDS)
+        self._future = partial(stub.Call.future, timeout=CALL_SECONDS)
 
     def ready(self) -> None:
         """Calls until the first one succeeds. Raises the last RpcError after a while."""
@@ -65,7 +68,7 @@ class Works:
 
     def rate_futures(self, size: int, in_flight: int, seconds: float) -> float:
         """Calls a second from one thread that keeps `in_flight` futures open, and waits for the oldest."""
-        future, payload, data = self._call.future, self._bound.Payload, bytes(size)
+        future, payload, data = self._future, self._bound.Payload, bytes(size)
         began = time.monotonic()
         open_calls = [future(payload(data=data)) for _ in range(in_flight)]
         done = 0
@@ -138,7 +141,7 @@ class AioWorks:
 
     def __init__(self, bound: Binding, stub: Any) -> None:
         self._bound = bound
-        self._call = stub.Call
+        self._call = partial(stub.Call, timeout=CALL_SECONDS)
 
     async def ready(self) -> None:
         await self._call(self._bound.Payload(), wait_for_ready=True, timeout=READY_SECONDS)

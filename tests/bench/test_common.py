@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,20 @@ def test_markdown_keeps_claims_that_are_not_met():
     found = report()
     found.claims = [Claim("rpc.x", "text", ">= 5", 4.0)]
     assert "| rpc.x | text | >= 5 | 4 | **no** |" in markdown.render([found.to_json()], {})
+
+
+def test_a_row_that_failed_says_why_without_the_machines_paths():
+    found = report()
+    found.fail("latency 64 B", "grpc", f'File "{Path(__file__).parents[2]}/bench/x.py", beside /opt/some/lib/y.py: 3 calls/s of bench.Echo/Call')
+    text = markdown.render([found.to_json()], {})
+    assert 'latency 64 B | grpc | failed | - |  | File "bench/x.py", beside y.py: 3 calls/s of bench.Echo/Call |' in text
+    assert found.failed("latency 64 B", "grpc") and not found.failed("latency 64 B", "mrpc")
+    assert found.find("latency 64 B", "grpc", "p50") is None
+
+
+def test_a_child_that_goes_on_talking_does_not_stand_still():
+    with Child([sys.executable, "-c", "print('ready'); print('x' * 1_000_000, flush=True)"], "ready") as child:
+        assert child.process.wait(10) == 0
 
 
 def test_cpu_of_a_process_is_counted():
