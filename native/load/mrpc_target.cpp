@@ -89,7 +89,10 @@ class MrpcTarget final : public Target {
   }
 
   void on_event(uint64_t tag, uint32_t) override {
-    if (tag == kControl) return client_->check_daemon();
+    if (tag == kControl) {
+      if (!client_->check_daemon()) epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, client_->control_fd(), nullptr);  // it stays readable
+      return;
+    }
     while (client_->drain(kDrainMax) == kDrainMax) {}
   }
 

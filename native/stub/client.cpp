@@ -218,9 +218,7 @@ void Client::disarm() {
 
 size_t Client::drain(size_t events_max) { return impl_->mark.here() ? current()->drain(events_max) : 0; }
 
-void Client::check_daemon() {
-  if (impl_->mark.here()) current()->check();
-}
+bool Client::check_daemon() { return impl_->mark.here() && current()->check(); }
 
 // ---- Call
 

@@ -289,9 +289,11 @@ size_t ClientSession::drain(size_t slots_max) {
   return count;
 }
 
-void ClientSession::check() {
+bool ClientSession::check() {
   on_loss_check(now_ns());
-  if (attachment_->dead()) finish_all(attachment_->end_error());
+  if (!attachment_->dead()) return true;
+  finish_all(attachment_->end_error());
+  return false;
 }
 
 void ClientSession::close() {

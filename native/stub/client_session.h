@@ -60,7 +60,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   bool arm();
   void disarm() { loop_armed_ = false; attachment_->set_poll_armed(false); }
   size_t drain(size_t slots_max);
-  void check();
+  bool check();  // false: the attachment has ended
   void close();  // ends everything that is open
 
  private:

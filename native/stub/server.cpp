@@ -10,7 +10,7 @@ namespace {
 
 constexpr uint32_t kCreditBatch = abi::kStreamWindow / 2;
 constexpr uint64_t kSettleNs = 1'000'000'000;  // at most, for the daemon to take the last replies
-constexpr int kTickMs = 50;  // of the watcher while handlers want to hear of cancellation
+constexpr int kTickMs = 50;  // of the watcher while calls are watched
 constexpr int kBackoffFirstMs = 50, kBackoffMaxMs = 2000;
 
 }  // namespace
@@ -26,7 +26,7 @@ struct Server::Impl {
     auto attachment = Attachment::open(options, abi::Role::kServer);
     if (!attachment) return attachment.error();
     (*attachment)->leave_trim_to([bell = bell] { bell->ring(); });
-    return std::make_shared<ServerSession>(std::move(*attachment), policy, bell);
+    return std::make_shared<ServerSession>(std::move(*attachment), policy, bell, calls_max);
   }
   std::shared_ptr<ServerSession> current() {
     std::lock_guard lock(mutex);
@@ -38,6 +38,7 @@ struct Server::Impl {
   Status offer_all(ServerSession& renewed);
 
   AttachOptions options;
+  uint32_t calls_max = 0;
   WaitPolicy policy = WaitPolicy::from_environment();
   ProcessMark mark;
   std::atomic<bool> stopped{false}, closed{false};
@@ -49,6 +50,8 @@ struct Server::Impl {
   std::vector<Offer> offers;
   std::mutex mutex;
   std::shared_ptr<ServerSession> session;
+  std::shared_ptr<ServerSession> left;  // the one before, while an event loop may watch its descriptor
+  bool loop_watches = false;
   uint64_t epoch = 1;
 };
 
@@ -67,7 +70,7 @@ void Server::Impl::watch() {
     const auto watched = current();
     if (watched->attachment().check()) {
       bell->ticking = false;  // before the look, so that a callback registered after it rings
-      if (bell->callbacks_open != 0) bell->ticking = true;
+      if (bell->calls_watched != 0) bell->ticking = true;
       if (bell->ticking) watched->poll();
       const uint64_t trim_ns = watched->attachment().trim_when_idle();
       const int trim_ms = trim_ns == UINT64_MAX ? INT32_MAX : static_cast<int>(trim_ns / 1'000'000 + 1);
@@ -103,6 +106,7 @@ bool Server::Impl::renew() {
   }
   {
     std::lock_guard lock(mutex);
+    if (loop_watches) (left = session)->attachment().signal_wake_fd();
     session = std::move(*renewed);
     ++epoch;
   }
@@ -112,10 +116,13 @@ bool Server::Impl::renew() {
 
 // ---- life
 
-Server::Server(AttachOptions options) : impl_(std::make_unique<Impl>()) { impl_->options = std::move(options); }
+Server::Server(AttachOptions options, uint32_t calls_max) : impl_(std::make_unique<Impl>()) {
+  impl_->options = std::move(options);
+  impl_->calls_max = calls_max;
+}
 
-Result<std::shared_ptr<Server>> Server::attach(const AttachOptions& options) {
-  std::shared_ptr<Server> server(new Server(options));
+Result<std::shared_ptr<Server>> Server::attach(const AttachOptions& options, uint32_t calls_max) {
+  std::shared_ptr<Server> server(new Server(options, calls_max));
   Impl& impl = *server->impl_;
   auto session = impl.open_session();
   if (!session) return session.error();
@@ -305,7 +312,14 @@ std::optional<Message> Server::receive(Incoming& incoming) {
 
 // ---- event loops
 
-int Server::wake_fd() { return impl_->mark.here() ? impl_->current()->attachment().wake_fd() : -1; }
+int Server::wake_fd() {
+  if (!impl_->mark.here()) return -1;
+  std::shared_ptr<ServerSession> left;  // destroyed after the lock is released
+  std::lock_guard lock(impl_->mutex);
+  impl_->loop_watches = true;
+  left.swap(impl_->left);
+  return impl_->session->attachment().wake_fd();
+}
 
 uint64_t Server::epoch() {
   if (!impl_->mark.here()) return 0;
@@ -361,7 +375,7 @@ void Incoming::on_cancel(std::function<void()> callback) {
     }
   }
   if (callback) callback();
-  else state_->session->expect_cancel(*state_);
+  else state_->session->watch(*state_);
 }
 
 }  // namespace mrpc::stub

@@ -1,6 +1,7 @@
 #include "stub/server_session.h"
 
 #include <algorithm>
+#include <numeric>
 #include <thread>
 
 namespace mrpc::stub {
@@ -19,7 +20,7 @@ class ServerSession::Batch : public SlotSink {
   void on_slot(uint32_t shard, const abi::Slot& slot) override {
     auto block = session_.attachment_->receive_block(shard, slot);
     if (!block) return session_.attachment_->end(block.error());
-    if (slot.kind == static_cast<uint8_t>(abi::SlotKind::kOpen)) return session_.open(shard, slot, std::move(*block));
+    if (slot.kind == static_cast<uint8_t>(abi::SlotKind::kOpen)) return on_open(shard, slot, std::move(*block));
     const IncomingPtr call = session_.find(shard, slot.call_id);
     if (!call) return;  // replied meanwhile; dropping the block gives it back
     if (slot.kind == static_cast<uint8_t>(abi::SlotKind::kCancel)) cancelled_.push_back(call);
@@ -29,9 +30,15 @@ class ServerSession::Batch : public SlotSink {
 
   void run() {
     for (const auto& call : cancelled_) session_.cancel(*call->state_);
+    for (const auto& call : refused_) session_.refuse(*call->state_);
+    for (const auto& call : opened_) session_.watch(*call->state_);
   }
 
  private:
+  void on_open(uint32_t shard, const abi::Slot& slot, RecvBlockPtr block) {
+    if (session_.calls_max_ == 0) return session_.open(shard, slot, std::move(block));
+    session_.open_limited(shard, slot, std::move(block), opened_, refused_);
+  }
   static void on_part(Incoming::State& state, const abi::Slot& slot, RecvBlockPtr block) {
     {
       std::lock_guard lock(state.mutex);
@@ -49,10 +56,13 @@ class ServerSession::Batch : public SlotSink {
 
   ServerSession& session_;
   std::vector<IncomingPtr> cancelled_, kept_;  // calls must not die under the consumer lock
+  std::vector<IncomingPtr> opened_, refused_;  // where there is a limit
 };
 
-ServerSession::ServerSession(std::shared_ptr<Attachment> attachment, const WaitPolicy& policy, std::shared_ptr<WatcherBell> bell)
-    : attachment_(std::move(attachment)), policy_(policy), bell_(std::move(bell)), open_(attachment_->welcome().shard_count) {}
+ServerSession::ServerSession(std::shared_ptr<Attachment> attachment, const WaitPolicy& policy, std::shared_ptr<WatcherBell> bell,
+                             uint32_t calls_max)
+    : attachment_(std::move(attachment)), policy_(policy), bell_(std::move(bell)), calls_max_(calls_max),
+      open_(attachment_->welcome().shard_count) {}
 
 // ---- offers
 
@@ -110,7 +120,7 @@ size_t ServerSession::poll() {
   return count;
 }
 
-void ServerSession::open(uint32_t shard, const abi::Slot& slot, RecvBlockPtr block) {
+IncomingPtr ServerSession::make_call(uint32_t shard, const abi::Slot& slot, RecvBlockPtr block) {
   auto state = std::make_unique<Incoming::State>();
   state->session = shared_from_this();
   state->shard = shard;
@@ -120,10 +130,41 @@ void ServerSession::open(uint32_t shard, const abi::Slot& slot, RecvBlockPtr blo
   state->has_message = (slot.flags & abi::kHasMessage) != 0 && block != nullptr;
   state->half_closed = (slot.flags & abi::kEnd) != 0;
   state->request = std::move(block);
-  IncomingPtr call(new Incoming(std::move(state)));
+  return IncomingPtr(new Incoming(std::move(state)));
+}
+
+void ServerSession::open(uint32_t shard, const abi::Slot& slot, RecvBlockPtr block) {
+  IncomingPtr call = make_call(shard, slot, std::move(block));
   std::lock_guard lock(calls_mutex_);
   open_[shard][slot.call_id] = call;
   queue_.push_back(std::move(call));
+}
+
+void ServerSession::open_limited(uint32_t shard, const abi::Slot& slot, RecvBlockPtr block, std::vector<IncomingPtr>& opened,
+                                 std::vector<IncomingPtr>& refused) {
+  IncomingPtr call = make_call(shard, slot, std::move(block));
+  std::lock_guard lock(calls_mutex_);
+  if (open_calls() >= calls_max_) return refused.push_back(std::move(call));
+  open_[shard][slot.call_id] = call;
+  queue_.push_back(call);
+  opened.push_back(std::move(call));
+}
+
+size_t ServerSession::open_calls() const {
+  return std::accumulate(open_.begin(), open_.end(), size_t{0}, [](size_t sum, const auto& shard) { return sum + shard.size(); });
+}
+
+// By gRPC's own words. Without memory for them, without words.
+void ServerSession::refuse(Incoming::State& call) {
+  constexpr std::string_view kText = "Concurrent RPC limit exceeded!";
+  const shm::BlockShape shape{0, 0, shm::details_bytes(kText, {}), 0};
+  Result<SendBlock> block = attachment_->allocate(shm::block_bytes(shape));
+  if (block.ok()) {
+    shm::BlockWriter writer(block->data(), shape);
+    writer.details(kText, {});
+    writer.finish();
+  }
+  (void)reply(call, StatusCode::kResourceExhausted, block.ok() ? std::move(*block) : SendBlock{}, false);  // fails when the daemon is gone
 }
 
 IncomingPtr ServerSession::take() {
@@ -186,7 +227,7 @@ IncomingPtr ServerSession::remove(uint32_t shard, uint64_t id) {
     removed = std::move(call->second);
     open_[shard].erase(call);
   }
-  if (removed->state_->expects_cancel.exchange(false)) --bell_->callbacks_open;
+  if (removed->state_->watched.exchange(false)) --bell_->calls_watched;
   open_point_.notify();
   return removed;
 }
@@ -228,11 +269,11 @@ bool ServerSession::cancel(Incoming::State& call) {
   return true;
 }
 
-void ServerSession::expect_cancel(Incoming::State& call) {
-  if (call.expects_cancel.exchange(true)) return;
-  ++bell_->callbacks_open;
+void ServerSession::watch(Incoming::State& call) {
+  if (call.watched.exchange(true)) return;
+  ++bell_->calls_watched;
   // Over already: nobody else will count it out.
-  if (call.over && call.expects_cancel.exchange(false)) --bell_->callbacks_open;
+  if (call.over && call.watched.exchange(false)) --bell_->calls_watched;
   else if (!bell_->ticking.exchange(true)) bell_->ring();
 }
 
@@ -252,7 +293,7 @@ bool ServerSession::wait_for_open_calls(uint64_t until_ns) {
     poll();  // workers may be gone, and cancels still come
     {
       std::lock_guard lock(calls_mutex_);
-      if (std::all_of(open_.begin(), open_.end(), [](const auto& shard) { return shard.empty(); })) return true;
+      if (open_calls() == 0) return true;
     }
     const uint64_t now = now_ns();
     if (now >= until_ns || attachment_->dead()) return false;

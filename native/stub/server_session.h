@@ -3,6 +3,9 @@
 // All idle workers sleep on the same word; the daemon wakes one. Whoever wakes empties the rings, takes one call and, if more are
 // queued, wakes the next. A handler that waits for its stream sleeps on that word and its own; when it wakes and finds
 // calls for others, it passes the wake on.
+//
+// With a limit on open calls, a call over it is refused by whoever took it from the ring. All workers may be busy then, so while calls are
+// open the watcher thread looks at the rings now and then.
 #pragma once
 
 #include <deque>
@@ -24,7 +27,7 @@ struct Incoming::State {
   WaitPoint point;
   std::atomic<bool> cancelled{false}, half_closed{false};
   std::atomic<bool> over{false};  // replied, or cancelled: nothing more is sent
-  std::atomic<bool> expects_cancel{false};
+  std::atomic<bool> watched{false};  // counted in WatcherBell::calls_watched
 
   std::mutex send_mutex;  // outside of `mutex`: messages are published in the order of their numbers
   std::mutex mutex;
@@ -35,11 +38,11 @@ struct Incoming::State {
   uint32_t taken_uncredited = 0;
 };
 
-// How the watcher thread of a server is woken. While calls with an on_cancel are open it looks at the rings now and then: all
-// workers may be busy in handlers.
+// How the watcher thread of a server is woken. While calls with an on_cancel, or calls that count against a limit, are open it looks at
+// the rings now and then: all workers may be busy in handlers.
 struct WatcherBell {
   Fd fd;
-  std::atomic<uint32_t> callbacks_open{0};
+  std::atomic<uint32_t> calls_watched{0};
   std::atomic<bool> ticking{false};
 
   void ring() {
@@ -50,7 +53,8 @@ struct WatcherBell {
 
 class ServerSession : public std::enable_shared_from_this<ServerSession> {
  public:
-  ServerSession(std::shared_ptr<Attachment> attachment, const WaitPolicy& policy, std::shared_ptr<WatcherBell> bell);
+  // `calls_max`: 0: no limit.
+  ServerSession(std::shared_ptr<Attachment> attachment, const WaitPolicy& policy, std::shared_ptr<WatcherBell> bell, uint32_t calls_max);
 
   Attachment& attachment() { return *attachment_; }
   Status offer(uint32_t index, const std::vector<std::byte>& schema, const std::string& service);
@@ -70,7 +74,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   Status reply(Incoming::State& call, StatusCode code, SendBlock&& block, bool has_message);
   bool cancel(Incoming::State& call);  // false: it was over already
   void cancel_all();
-  void expect_cancel(Incoming::State& call);
+  void watch(Incoming::State& call);  // the watcher thread polls until the call is over
   bool wait_for_open_calls(uint64_t until_ns);  // true: none is left
   // Before detaching: the daemon takes the control socket's word before what stands in the rings, so replies left there would be lost.
   void wait_until_settled(uint64_t until_ns);
@@ -84,7 +88,12 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
     uint32_t service, method;
   };
 
+  IncomingPtr make_call(uint32_t shard, const abi::Slot& slot, RecvBlockPtr block);
   void open(uint32_t shard, const abi::Slot& slot, RecvBlockPtr block);
+  // Under the consumer lock: what is opened or refused, the caller keeps until it has released that.
+  void open_limited(uint32_t shard, const abi::Slot& slot, RecvBlockPtr block, std::vector<IncomingPtr>& opened,
+                    std::vector<IncomingPtr>& refused);
+  void refuse(Incoming::State& call);
   IncomingPtr find(uint32_t shard, uint64_t id);
   IncomingPtr remove(uint32_t shard, uint64_t id);
   bool resolve(Incoming::State& call);
@@ -92,6 +101,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   std::shared_ptr<Attachment> attachment_;
   const WaitPolicy policy_;
   const std::shared_ptr<WatcherBell> bell_;
+  const uint32_t calls_max_;
   std::atomic<uint32_t> idle_workers_{0};
 
   std::mutex methods_mutex_;  // held while offering: a call may come before the daemon's answer
@@ -99,6 +109,7 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   std::unordered_map<uint32_t, uint32_t> schema_ids_;  // by offer
 
   std::mutex calls_mutex_;
+  size_t open_calls() const;  // under calls_mutex_
   std::vector<std::unordered_map<uint64_t, IncomingPtr>> open_;  // by shard, call id
   std::deque<IncomingPtr> queue_;
   WaitPoint open_point_;  // notified when a call ends

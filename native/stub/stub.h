@@ -82,7 +82,7 @@ class Client : public std::enable_shared_from_this<Client> {
   bool arm();                        // false: something has come meanwhile, drain() again
   void disarm();                     // the loop ends
   size_t drain(size_t events_max);   // runs callbacks; returns how many slots it took
-  void check_daemon();               // reads notices; ends open calls if the daemon is gone
+  bool check_daemon();               // reads notices; false: the daemon is gone, open calls have ended, there is nothing more to watch
 
  private:
   explicit Client(AttachOptions options);
@@ -103,7 +103,9 @@ enum class NextOutcome : uint8_t { kCall, kInterrupted, kStopped };
 
 class Server : public std::enable_shared_from_this<Server> {
  public:
-  static Result<std::shared_ptr<Server>> attach(const AttachOptions& options);  // errors as Client::attach
+  // Errors as Client::attach. While `calls_max` calls are open here (taken or queued; 0: no limit), more are refused with
+  // kResourceExhausted: at once while a worker waits in next(), else by the watcher thread within a few ten ms.
+  static Result<std::shared_ptr<Server>> attach(const AttachOptions& options, uint32_t calls_max = 0);
   ~Server();
 
   // Offers `service` of `schema`; Incoming::service counts offers from 0. Errors: the daemon's (kPermissionDenied: the name is another's).
@@ -129,7 +131,8 @@ class Server : public std::enable_shared_from_this<Server> {
   WaitOutcome wait_message(Incoming& incoming, const InterruptFn& interrupt);  // until receive() has one, half-closed, or cancelled
   std::optional<Message> receive(Incoming& incoming);
 
-  // Event loops: as Client's; drain() appends new calls. The watcher thread looks after control_fd.
+  // Event loops: as Client's; drain() appends new calls. The watcher thread looks after control_fd, and when it has attached anew makes
+  // the wake_fd() of before readable, which stays open until wake_fd() is asked for again.
   int wake_fd();
   uint64_t epoch();
   bool arm();
@@ -141,7 +144,7 @@ class Server : public std::enable_shared_from_this<Server> {
   void stop(uint64_t grace_ns);
 
  private:
-  explicit Server(AttachOptions options);
+  Server(AttachOptions options, uint32_t calls_max);
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -16,9 +16,11 @@ def empty(shape: int | tuple[int, ...], dtype: Any = "float32") -> numpy.ndarray
     """A NumPy array in the send heap, not initialised. A `bytes` or repeated numeric field that is set from it is sent
     without a copy.
 
-    Inside a handler it is made for the reply, elsewhere for requests. It may be sent any number of times; do not write to it
-    while a call that sends it runs. `torch.from_numpy` shares its memory. Raises RpcError (no daemon, over the quota),
-    ImportError without NumPy.
+    Inside a handler it is made for the reply, elsewhere for requests. It may be sent any number of times. While a call that
+    sends it runs it is not writeable (`flags.writeable`), nor are views made of it then; it is again once the program has been
+    told of the call's end. Views, memoryviews and tensors (`torch.from_numpy` shares the memory) that were made before are not
+    watched: what is written through them meanwhile may reach the receiver in part. Nor is an array that a handler keeps after
+    it has returned it in a reply: make another for each. Raises RpcError (no daemon, over the quota), ImportError without NumPy.
     """
     try:
         import numpy
@@ -32,4 +34,6 @@ def empty(shape: int | tuple[int, ...], dtype: Any = "float32") -> numpy.ndarray
     if count * kind.itemsize == 0:
         return numpy.empty(dimensions, kind)
     memory = _native.ChannelCore("", *identity()).allocate(count * kind.itemsize)
-    return numpy.frombuffer(memory, kind, count).reshape(dimensions)
+    array = numpy.frombuffer(memory, kind, count).reshape(dimensions)
+    memory.guard(array)
+    return array

@@ -10,12 +10,13 @@ from . import _native
 from ._errors import Call, CallEnd, CallError, Future, FutureCancelledError, FutureTimeoutError, Metadatum, as_metadata
 from ._runtime import dispatcher
 from ._status import StatusCode
+from ._waiting import WaitingCall
 
 
 class RpcFuture(Call, Future):
     """A running call. Any thread may use it; nothing but the methods that say so waits."""
 
-    def __init__(self, pending: _native.PendingCall) -> None:
+    def __init__(self, pending: _native.PendingCall | WaitingCall) -> None:
         self._pending = pending
         self._cancelled = False
         self._reply: Any = None

@@ -10,6 +10,7 @@ from ._errors import CallEnd, Metadata, error_from_native
 from ._future import RpcFuture
 from ._interceptors import FinishedCall
 from ._status import StatusCode
+from ._waiting import WaitingCall
 
 
 def _finished_call(reply: Any, initial: Metadata, trailing: Metadata) -> FinishedCall:
@@ -23,4 +24,4 @@ def _add_credentials(
     return [*(metadata or ()), *added]
 
 
-_native.configure_rpc(error_from_native, _finished_call, _add_credentials, RpcFuture)
+_native.configure_rpc(error_from_native, _finished_call, _add_credentials, RpcFuture, WaitingCall)

@@ -70,10 +70,15 @@ class Offer:
 class ServerBase:
     """What sync and async servers have in common: which services they offer."""
 
-    def __init__(self, options: Sequence[tuple[str, Any]] | None, label: str | None) -> None:
+    def __init__(
+        self, options: Sequence[tuple[str, Any]] | None, label: str | None, maximum_concurrent_rpcs: int | None
+    ) -> None:
         given = dict(options or ())
         if label is not None:
             given["mrpc.label"] = label
+        if maximum_concurrent_rpcs is not None and maximum_concurrent_rpcs < 1:
+            raise ValueError("maximum_concurrent_rpcs must be at least 1, or None for no limit")
+        self._calls_max = maximum_concurrent_rpcs or 0
         self._identity = identity(given)
         self._offers: dict[str, Offer] = {}
         self._core: Any = None
@@ -106,7 +111,7 @@ class ServerBase:
 
     def _attach(self, context_class: type, wrap: Wrap) -> None:
         label, token = self._identity
-        core = _native.ServerCore(label, token, context_class)
+        core = _native.ServerCore(label, token, context_class, self._calls_max)
         for name, offer in self._offers.items():
             by_path = {method.path: method for method in offer.info.methods}
             methods = [by_path[path] for path in _native.method_paths(offer.info.schema, name)]
@@ -128,12 +133,10 @@ class Server(ServerBase):
         maximum_concurrent_rpcs: int | None,
         label: str | None,
     ) -> None:
-        super().__init__(options, label)
+        super().__init__(options, label, maximum_concurrent_rpcs)
         self._own_executor = executor is None
         self._executor = executor or concurrent.futures.ThreadPoolExecutor(_WORKERS_DEFAULT, thread_name_prefix="mrpc-server")
         self._workers = getattr(self._executor, "_max_workers", _WORKERS_DEFAULT)
-        if maximum_concurrent_rpcs is not None:
-            self._workers = max(1, min(self._workers, maximum_concurrent_rpcs))
         self._interceptors = tuple(interceptors)
         self._stopped = threading.Event()
         self._stopping = threading.Lock()
@@ -215,8 +218,9 @@ def server(
 ) -> Server:
     """A server whose handlers run in `executor` (its own of 8 threads without).
 
-    The executor is the server's while it runs: each of its threads waits for calls. `maximum_concurrent_rpcs` takes fewer
-    of them; further calls wait at the daemon. `name` is the label shown to operators; `options` as for `channel`.
+    The executor is the server's while it runs: each of its threads waits for calls. While `maximum_concurrent_rpcs` calls run
+    or wait for a thread, more are refused with RESOURCE_EXHAUSTED. `name` is the label shown to operators; `options` as for
+    `channel`. Raises ValueError for a limit below 1.
     """
     return Server(executor, handlers or (), interceptors or (), options, maximum_concurrent_rpcs, name)
 

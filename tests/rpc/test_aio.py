@@ -71,3 +71,12 @@ async def test_done_callbacks(stub: Any, echo: Any) -> None:
     call.add_done_callback(lambda ended: done.set())
     await asyncio.wait_for(done.wait(), 30)
     assert call.done()
+
+
+async def test_an_array_is_not_writeable_while_a_call_sends_it(stub: Any, echo: Any, servicer: Any) -> None:
+    await stub.Echo(echo.EchoRequest(), timeout=60)  # a channel's first call is laid out once its service is bound
+    array = mrpc.empty(1 << 16, "uint8")
+    call = stub.Echo(echo.EchoRequest(payload=array), timeout=60)
+    assert not array.flags.writeable
+    await call
+    assert array.flags.writeable

@@ -36,6 +36,41 @@ def test_empty_makes_arrays_that_travel(stub: Any, echo: Any) -> None:
         numpy.testing.assert_array_equal(numpy.asarray(reply.numbers), array.reshape(-1))
 
 
+def test_an_array_is_not_writeable_while_a_call_sends_it(stub: Any, echo: Any, servicer: Any) -> None:
+    array = mrpc.empty((64, 1024), "float32")
+    array[:] = 1
+    before = array.reshape(-1)
+    servicer.release.clear()
+    calls = [stub.Echo.future(echo.EchoRequest(command="wait", numbers=array.reshape(-1)), timeout=60) for _ in range(2)]
+    assert servicer.entered.wait(30)
+    with pytest.raises(ValueError, match="read-only"):
+        array[0, 0] = 2
+    assert not array.reshape(-1).flags.writeable and before.flags.writeable  # as documented: views of before are not watched
+    servicer.release.set()
+    calls[0].result(30)
+    assert not array.flags.writeable  # the other call's end has not been asked for
+    calls[1].result(30)
+    array[0, 0] = 2
+    assert stub.Echo(echo.EchoRequest(numbers=array.reshape(-1)), timeout=60).numbers[0] == 2
+    assert array.flags.writeable
+
+
+def test_an_array_made_read_only_by_the_program_stays_so(stub: Any, echo: Any) -> None:
+    array = mrpc.empty(1 << 16, "uint8")
+    array.flags.writeable = False
+    stub.Echo(echo.EchoRequest(payload=array), timeout=60)
+    assert not array.flags.writeable
+
+
+def test_a_call_that_fails_gives_its_array_back(stub: Any, echo: Any) -> None:
+    array = mrpc.empty(1 << 16, "uint8")
+    with pytest.raises(mrpc.RpcError):
+        stub.Echo(echo.EchoRequest(command="raise", payload=array), timeout=60)
+    assert array.flags.writeable
+    stub.Echo.future(echo.EchoRequest(payload=array), timeout=60)  # dropped before its end
+    assert array.flags.writeable
+
+
 def test_empty_as_bytes(stub: Any, echo: Any) -> None:
     array = mrpc.empty(MIB, "uint8")
     array[:] = 5

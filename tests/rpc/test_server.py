@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -104,15 +105,57 @@ def test_registration_by_handlers_as_grpc_generates_it(daemon: Any, stub: Any, e
         assert raised.value.code() is mrpc.StatusCode.UNIMPLEMENTED
 
 
-def test_maximum_concurrent_rpcs_takes_fewer_threads(serve: Any, stub: Any, echo: Any, servicer: Any) -> None:
-    serve(ThreadPoolExecutor(4), maximum_concurrent_rpcs=1)
+@pytest.mark.parametrize("threads", [1, 4])  # none is free, or some are
+def test_over_maximum_concurrent_rpcs_calls_are_refused(serve: Any, stub: Any, echo: Any, servicer: Any, threads: int) -> None:
+    serve(ThreadPoolExecutor(threads), maximum_concurrent_rpcs=1)
     first = stub.Echo.future(echo.EchoRequest(text="1", command="wait"), timeout=60)
     assert servicer.entered.wait(30)
-    second = stub.Echo.future(echo.EchoRequest(text="2"), timeout=60)
-    with pytest.raises(mrpc.FutureTimeoutError):
-        second.result(timeout=0.1)
+    with pytest.raises(mrpc.RpcError) as raised:
+        stub.Echo(echo.EchoRequest(text="2"), timeout=60)
+    assert raised.value.code() is mrpc.StatusCode.RESOURCE_EXHAUSTED
+    assert raised.value.details() == "Concurrent RPC limit exceeded!"
     servicer.release.set()
-    assert (first.result(30).text, second.result(30).text) == ("1", "2")
+    assert first.result(30).text == "1"
+    assert [stub.Echo(echo.EchoRequest(text=text), timeout=30).text for text in "34"] == ["3", "4"]
+
+
+def test_within_maximum_concurrent_rpcs_calls_wait_for_a_thread(serve: Any, stub: Any, echo: Any, servicer: Any) -> None:
+    serve(ThreadPoolExecutor(1), maximum_concurrent_rpcs=3)
+    first = stub.Echo.future(echo.EchoRequest(text="1", command="wait"), timeout=60)
+    assert servicer.entered.wait(30)
+    others = [stub.Echo.future(echo.EchoRequest(text=str(number)), timeout=60) for number in range(2, 6)]
+    refused = [call for call in others[2:] if call.exception(30).code() is mrpc.StatusCode.RESOURCE_EXHAUSTED]
+    servicer.release.set()
+    assert len(refused) == 2 and [call.result(30).text for call in (first, *others[:2])] == ["1", "2", "3"]
+
+
+def test_maximum_concurrent_rpcs_is_at_least_one() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        mrpc.server(maximum_concurrent_rpcs=0)
+
+
+def test_futures_wait_for_a_service_that_is_not_there_yet(serve: Any, stub: Any, echo: Any, daemon: Any) -> None:
+    serve().stop(None).wait(30)  # the channel may have bound the service: it is known, and nobody offers it
+    told = threading.Event()
+    request = echo.EchoRequest(text="early")
+    call = stub.Echo.future(request, timeout=60, wait_for_ready=True)
+    assert not call.add_done_callback(lambda done: told.set())
+    request.text = "changed by the program meanwhile"
+    with pytest.raises(mrpc.FutureTimeoutError):
+        call.result(timeout=0.1)
+    serve()
+    assert call.result(30).text == "early" and told.wait(30) and call.code() is mrpc.StatusCode.OK
+
+
+def test_futures_that_wait_end_at_their_deadline_or_when_cancelled(daemon: Any, echo: Any) -> None:
+    with mrpc.channel("mrpc:///echo.Echo") as channel:
+        stub = echo.EchoStub(channel)
+        late = stub.Echo.future(echo.EchoRequest(), timeout=0.2, wait_for_ready=True)
+        assert late.exception(30).code() is mrpc.StatusCode.DEADLINE_EXCEEDED
+        given_up = stub.Echo.future(echo.EchoRequest(), wait_for_ready=True)
+        assert given_up.cancel() and given_up.code() is mrpc.StatusCode.CANCELLED
+        with pytest.raises(TypeError):
+            stub.Echo.future("no message", wait_for_ready=True)
 
 
 def test_an_async_handler_needs_the_async_server(daemon: Any, echo: Any) -> None:

@@ -37,9 +37,10 @@ T value_or_raise(Result<T> result) {
   throw nb::python_error();
 }
 
-void configure(nb::object make_error, nb::object finished_call, nb::object add_credentials, nb::object future_class) {
+void configure(nb::object make_error, nb::object finished_call, nb::object add_credentials, nb::object future_class,
+               nb::object waiting_call) {
   hooks() = {make_error.release().ptr(), finished_call.release().ptr(), add_credentials.release().ptr(),
-             future_class.release().ptr()};
+             future_class.release().ptr(), waiting_call.release().ptr()};
 }
 
 std::shared_ptr<const message::Schema> schema_or_raise(nb::handle schema) {
@@ -103,10 +104,10 @@ nb::object drain_server(ServerCore& server) {
   return own(calls.release());
 }
 
-std::shared_ptr<ServerCore> make_server(std::string label, std::string token, nb::type_object context_class) {
+std::shared_ptr<ServerCore> make_server(std::string label, std::string token, nb::type_object context_class, uint32_t calls_max) {
   auto server = value_or_raise([&] {
     const GilRelease release;
-    return stub::Server::attach({{}, std::move(label), std::move(token)});
+    return stub::Server::attach({{}, std::move(label), std::move(token)}, calls_max);
   }());
   return std::make_shared<ServerCore>(std::move(server), reinterpret_cast<PyTypeObject*>(context_class.ptr()));
 }
@@ -144,8 +145,9 @@ void bind_client_side(nb::module_& module) {
         return done;
       })
       .def("cancel", &PendingCall::cancel)
+      .def("found_no_server", &PendingCall::found_no_server)
       .def("result", [](const PendingCall& call) { return own(call.result()); })
-      .def("metadata", [](const PendingCall& call) { return own(call.metadata()); })
+      .def("metadata", [](PendingCall& call) { return own(call.metadata()); })
       .def("initial_metadata", [](const PendingCall& call) { return own(call.initial_metadata()); });
   nb::class_<stub::Client>(module, "Client")
       .def("wake_fd", &stub::Client::wake_fd)
@@ -166,7 +168,8 @@ void bind_client_side(nb::module_& module) {
 
 void bind_server_side(nb::module_& module) {
   nb::class_<ServerCore>(module, "ServerCore")
-      .def(nb::new_(&make_server), nb::arg("label"), nb::arg("token"), nb::arg("context_class"))
+      .def(nb::new_(&make_server), nb::arg("label"), nb::arg("token"), nb::arg("context_class"),
+           nb::arg("calls_max"))
       .def("offer", &offer)
       .def("serve", &ServerCore::serve)
       .def("stop", &ServerCore::stop, nb::call_guard<GilRelease>())

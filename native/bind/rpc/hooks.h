@@ -10,6 +10,7 @@ struct Hooks {
   PyObject* finished_call = nullptr;   // (reply, initial, trailing) -> the Call that with_call() returns beside the reply
   PyObject* add_credentials = nullptr; // (channel's CallCredentials, call's, path, metadata) -> metadata
   PyObject* future_class = nullptr;     // (PendingCall) -> what future() returns
+  PyObject* waiting_call = nullptr;     // (UnaryCall, request, timeout, metadata, credentials) -> as a PendingCall, with wait_for_ready
 };
 
 // Set once while the package is imported, read-only afterwards.

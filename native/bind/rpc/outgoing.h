@@ -6,6 +6,7 @@
 #include <string>
 
 #include "bind/message/codec.h"
+#include "bind/rpc/heap_memory.h"
 #include "bind/rpc/metadata.h"
 #include "stub/stub.h"
 
@@ -16,6 +17,7 @@ struct Outgoing {
   const MetadataList* metadata = nullptr;
   std::string_view details;
   std::string_view rich;  // google.rpc.Status bytes
+  SentArrays* arrays = nullptr;  // takes the arrays of mrpc.empty() that are sent; nullptr: nobody waits for the end
 
   bool has_details() const { return !details.empty() || !rich.empty(); }
   uint32_t details_size() const { return has_details() ? shm::details_bytes(details, rich_bytes()) : 0; }
@@ -85,6 +87,8 @@ stub::SendBlock try_build(Endpoint& endpoint, Allocate&& allocate, const Outgoin
   stale = !pins.empty() && endpoint.epoch() != epoch;
   if (stale) return {};
   write_block(*block, shape, outgoing, plan, pins);
+  if (outgoing.arrays)
+    for (const BlobRef& blob : plan.blobs) outgoing.arrays->add(blob.data);
   return std::move(block).value();
 }
 

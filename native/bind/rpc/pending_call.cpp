@@ -41,17 +41,35 @@ PyObject* take_reply(const stub::Reply& reply, const stub::RecvBlockPtr& initial
   return decode_block(reply_class, reply.block);
 }
 
+bool found_no_server(const stub::Call& done) {
+  return done.reply().code == StatusCode::kUnavailable && done.reply().message().starts_with("no server offers ");
+}
+
 PendingCall::PendingCall(std::shared_ptr<stub::Client> client, stub::CallPtr call, std::shared_ptr<Completion> completion,
-                         PyTypeObject* reply_class, uint64_t deadline_ns)
+                         PyTypeObject* reply_class, uint64_t deadline_ns, SentArrays arrays)
     : client_(std::move(client)), call_(std::move(call)), completion_(std::move(completion)), reply_class_(reply_class),
-      deadline_ns_(deadline_ns) {
+      deadline_ns_(deadline_ns), arrays_(std::move(arrays)) {
   Py_INCREF(reply_class_);
 }
 
+bool PendingCall::done() {
+  const bool done = completion_->done();
+  if (done) arrays_.release();
+  return done;
+}
+
+bool PendingCall::subscribe(std::shared_ptr<DoneQueue> queue, uint64_t token) {
+  return completion_->subscribe(std::move(queue), token);
+}
+
 bool PendingCall::wait(double timeout_s) {
-  const GilRelease release;
-  if (timeout_s >= 0 && timeout_s < 1e9) return wait_until(monotonic_ns() + static_cast<uint64_t>(timeout_s * 1e9));
-  return client_->wait(*call_, signal_raised) == stub::WaitOutcome::kReady;
+  const bool done = [&] {
+    const GilRelease release;
+    if (timeout_s >= 0 && timeout_s < 1e9) return wait_until(monotonic_ns() + static_cast<uint64_t>(timeout_s * 1e9));
+    return client_->wait(*call_, signal_raised) == stub::WaitOutcome::kReady;
+  }();
+  if (done) arrays_.release();
+  return done;
 }
 
 // Client::wait() cancels a call that it gives up on, and running out of time here must not: so this thread only sleeps, and
@@ -72,7 +90,8 @@ void PendingCall::cancel() {
   client_->cancel(*call_);
 }
 
-PyObject* PendingCall::metadata() const {
+PyObject* PendingCall::metadata() {
+  arrays_.release();
   PyRef initial, trailing;
   if (!reply_metadata(call_->reply(), call_->initial_metadata(), initial, trailing)) return nullptr;
   return PyTuple_Pack(2, initial.get(), trailing.get());

@@ -82,6 +82,11 @@ bool bind_service(UnaryCall& call, bool wait_for_ready, uint64_t deadline_ns) {
   }
 }
 
+bool daemon_gone(stub::Client& client) {
+  const GilRelease release;
+  return !client.check_daemon();
+}
+
 // The client to call through, with the service bound; nullptr with an exception set.
 stub::Client* ready_client(UnaryCall& call, const CallArguments& arguments, uint64_t deadline_ns) {
   ChannelCore& channel = *call.target.channel;
@@ -90,8 +95,9 @@ stub::Client* ready_client(UnaryCall& call, const CallArguments& arguments, uint
     return nullptr;
   }
   stub::Client* client = channel.attached();
-  if (client && call.target.service->bound()) return client;
-  return bind_service(call, is_true(arguments.wait_for_ready), deadline_ns) ? channel.attached() : nullptr;
+  const bool waits = is_true(arguments.wait_for_ready);
+  if (client && call.target.service->bound() && !(waits && daemon_gone(*client))) return client;
+  return bind_service(call, waits, deadline_ns) ? channel.attached() : nullptr;
 }
 
 // ---- one call ------------------------------------------------------------------------------------------
@@ -99,6 +105,7 @@ stub::Client* ready_client(UnaryCall& call, const CallArguments& arguments, uint
 struct Prepared {
   stub::Client* client = nullptr;
   stub::SendBlock block;
+  SentArrays arrays;
 };
 
 // The call's metadata with what credentials add. False with an exception set.
@@ -123,7 +130,7 @@ bool prepare(UnaryCall& call, const CallArguments& arguments, uint64_t deadline_
   if (!read_metadata(call, arguments, metadata)) return false;
   stub::Client* client = prepared.client = ready_client(call, arguments, deadline_ns);
   if (!client) return false;
-  const Outgoing outgoing{arguments.request, &metadata, {}, {}};
+  const Outgoing outgoing{arguments.request, &metadata, {}, {}, &prepared.arrays};
   prepared.block = build_block(*client, [client](uint64_t bytes) { return client->allocate(bytes); }, outgoing);
   return static_cast<bool>(prepared.block);
 }
@@ -151,12 +158,6 @@ stub::CallPtr run_once(UnaryCall& call, const CallArguments& arguments, uint64_t
   }
   if (error) raise(*error);
   return outcome == stub::WaitOutcome::kReady ? std::move(started) : nullptr;
-}
-
-// Whether the daemon found nobody to give the call to, so that it may be made again. UNAVAILABLE alone does not tell: a server
-// may have had the call and died.
-bool found_no_server(const stub::Call& done) {
-  return done.reply().code == StatusCode::kUnavailable && done.reply().message().starts_with("no server offers ");
 }
 
 // As run_once(); with wait_for_ready again and again while no server offers the service, until the deadline.
@@ -210,7 +211,7 @@ std::shared_ptr<PendingCall> start_call(UnaryCall& call, const CallArguments& ar
     return nullptr;
   }
   return std::make_shared<PendingCall>(prepared.client->shared_from_this(), std::move(started).value(), std::move(completion),
-                                       call.reply_class, deadline_ns);
+                                       call.reply_class, deadline_ns, std::move(prepared.arrays));
 }
 
 PyObject* unary_start(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
@@ -221,7 +222,14 @@ PyObject* unary_start(PyObject* self, PyObject* const* args, Py_ssize_t count, P
 }
 
 PyObject* unary_future(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
-  PyRef pending(unary_start(self, args, count, names));
+  CallArguments arguments;
+  if (!arguments.parse(args, static_cast<size_t>(count), names)) return nullptr;
+  if (!check_request(*reinterpret_cast<UnaryCall*>(self), arguments.request)) return nullptr;
+  const auto given = [](PyObject* argument) { return argument ? argument : Py_None; };
+  PyRef pending(is_true(arguments.wait_for_ready)
+                    ? PyObject_CallFunctionObjArgs(hooks().waiting_call, self, arguments.request, given(arguments.timeout),
+                                                   given(arguments.metadata), given(arguments.credentials), nullptr)
+                    : unary_start(self, args, count, names));
   return pending ? PyObject_CallOneArg(hooks().future_class, pending.get()) : nullptr;
 }
 
@@ -230,9 +238,8 @@ PyObject* unary_bound(PyObject* self, void*) {
   return PyBool_FromLong(target.channel->attached() && target.service->bound());
 }
 
-PyObject* unary_bind(PyObject* self, PyObject* wait_for_ready) {
-  const bool ready = bind_service(*reinterpret_cast<UnaryCall*>(self), PyObject_IsTrue(wait_for_ready) == 1, 0);
-  return ready ? Py_NewRef(Py_None) : nullptr;
+PyObject* unary_bind(PyObject* self, PyObject*) {
+  return bind_service(*reinterpret_cast<UnaryCall*>(self), false, 0) ? Py_NewRef(Py_None) : nullptr;
 }
 
 // ---- the type ------------------------------------------------------------------------------------------
@@ -255,7 +262,7 @@ PyMethodDef unary_methods[] = {
     {"future", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(unary_future)), METH_FASTCALL | METH_KEYWORDS,
      "Starts the call and returns it: a Call that is a Future of the reply."},
     {"_start", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(unary_start)), METH_FASTCALL | METH_KEYWORDS, nullptr},
-    {"_bind", unary_bind, METH_O, nullptr},
+    {"_bind", unary_bind, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 PyGetSetDef unary_properties[] = {

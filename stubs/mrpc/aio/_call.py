@@ -9,14 +9,21 @@ from typing import Any
 
 from .._errors import CallEnd, CallError, Metadatum, as_metadata
 from .._status import StatusCode
+from .._waiting import RETRY_SECONDS, may_come, not_ready_in_time
 from ._errors import AioRpcError
+from ._reactor import reactor_of
 
 
 class UnaryUnaryCall:
     """A unary call. Await it for the reply; it runs whether it is awaited or not. Raises AioRpcError."""
 
-    def __init__(self, core: Any, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, core: Any, loop: asyncio.AbstractEventLoop, start: Callable[[], Any], waits: bool, until: float | None
+    ) -> None:
+        """`start()` starts the native call and gives it. When the call `waits` for its service, it is started again, while there
+        is nobody to serve it, until time.monotonic() is `until` (None: for ever)."""
         self._core, self._loop = core, loop
+        self._start, self._waits, self._until = start, waits, until
         self._ended: asyncio.Future[None] = loop.create_future()
         self._pending: Any = None
         self._task: asyncio.Task[None] | None = None
@@ -25,24 +32,38 @@ class UnaryUnaryCall:
         self._cancelled_here = False
         self._callbacks: list[Callable[[UnaryUnaryCall], None]] = []
 
-    def begin(self, start: Callable[[], Any], reactor_of: Callable[[Any], Any]) -> UnaryUnaryCall:
-        """Starts the call: `start()` gives the native one."""
+    def begin(self) -> UnaryUnaryCall:
+        """Starts the call."""
         try:
             reactor = reactor_of(self._core)
-            self._pending = start()
+            self._pending = self._start()
             if not reactor.track(self._pending, self._finish):
                 self._finish()
         except CallError as error:
-            self._set_end(None, CallEnd(error.code(), error.details()))
+            self._end_or_try_again(error)
         return self
 
+    def _end_or_try_again(self, error: CallError) -> None:
+        if not self.ended_by(error):
+            self._loop.call_later(RETRY_SECONDS, self._begin_again)
+
+    def _begin_again(self) -> None:
+        if self._end is None:  # not cancelled meanwhile
+            self.begin()
+
     def begin_later(self, starting: Coroutine[Any, Any, None]) -> UnaryUnaryCall:
-        """Starts the call from a task that first does what may block elsewhere; it calls `begin` or `fail`."""
+        """Starts the call from a task that first does what may block elsewhere; it calls `begin` or `ended_by`."""
         self._task = self._loop.create_task(starting)
         return self
 
-    def fail(self, error: CallError) -> None:
+    def ended_by(self, error: CallError) -> bool:
+        """Ends a call that nobody could be given with `error`, unless it waits for its service and has time left."""
+        if self._waits and may_come(error):
+            if self._until is None or time.monotonic() < self._until:
+                return False
+            error = not_ready_in_time()
         self._set_end(None, CallEnd(error.code(), error.details()))
+        return True
 
     def _finish(self) -> None:
         """The native call is done; runs in the loop."""
@@ -50,6 +71,9 @@ class UnaryUnaryCall:
         try:
             self._set_end(self._pending.result(), CallEnd(StatusCode.OK, "", initial, trailing))
         except CallError as error:
+            if self._pending.found_no_server():
+                self._end_or_try_again(error)
+                return
             end = CallEnd(error.code(), error.details(), initial)
             end.trailing = error.trailing_metadata()
             self._set_end(None, end)

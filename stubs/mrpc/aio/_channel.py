@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -14,10 +15,10 @@ from .._interceptors import CallDetails
 from .._methods import resolve_method
 from .._runtime import identity
 from .._status import ChannelConnectivity, Compression, StatusCode
+from .._waiting import RETRY_SECONDS
 from ._call import UnaryUnaryCall
 from ._errors import AioRpcError
 from ._interceptors import ClientInterceptor, InterceptedUnaryUnaryCall, UnaryUnaryClientInterceptor
-from ._reactor import reactor_of
 
 _READY_POLL_SECONDS = 0.05
 
@@ -47,21 +48,35 @@ class UnaryUnaryMultiCallable:
     def _start_intercepted(self, details: CallDetails, request: Any) -> UnaryUnaryCall:
         return self._start(request, details.timeout, details.metadata, details.credentials, details.wait_for_ready)
 
-    def _start(self, request: Any, *options: Any) -> UnaryUnaryCall:
-        call = UnaryUnaryCall(self._core, asyncio.get_running_loop())
-        start = lambda: self._native._start(request, *options)  # noqa: E731
-        if self._native._bound:
-            return call.begin(start, reactor_of)
-        return call.begin_later(self._bind_and_begin(call, start, bool(options[-1])))
+    def _start(
+        self,
+        request: Any,
+        timeout: float | None,
+        metadata: Metadata | None,
+        credentials: CallCredentials | None,
+        wait_for_ready: bool | None,
+    ) -> UnaryUnaryCall:
+        end = None if timeout is None else time.monotonic() + timeout
 
-    async def _bind_and_begin(self, call: UnaryUnaryCall, start: Callable[[], Any], wait_for_ready: bool) -> None:
+        def start() -> Any:
+            left = None if end is None else max(0.0, end - time.monotonic())
+            return self._native._start(request, left, metadata, credentials)
+
+        call = UnaryUnaryCall(self._core, asyncio.get_running_loop(), start, bool(wait_for_ready), end)
+        return call.begin() if self._native._bound else call.begin_later(self._bind_and_begin(call))
+
+    async def _bind_and_begin(self, call: UnaryUnaryCall) -> None:
         """The first call of a service: binding asks the daemon, which may take a while, so it is done outside the loop."""
-        try:
-            await asyncio.get_running_loop().run_in_executor(None, self._native._bind, wait_for_ready)
-        except CallError as error:
-            call.fail(error)
-        else:
-            call.begin(start, reactor_of)
+        while True:
+            try:
+                await asyncio.get_running_loop().run_in_executor(None, self._native._bind)
+            except CallError as error:
+                if call.ended_by(error):
+                    return
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                call.begin()
+                return
 
 
 class StreamingMultiCallable:

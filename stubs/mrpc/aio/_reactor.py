@@ -51,22 +51,32 @@ class Reactor:
         """Watches the descriptors of the client's present attachment, instead of those of one that has gone."""
         loop = self._loop()
         assert loop is not None
-        for fd in self._fds:
-            loop.remove_reader(fd)
+        self._unwatch()
         self._epoch = self._client.epoch()
         self._fds = (self._client.wake_fd(), self._client.control_fd())
         loop.add_reader(self._fds[0], self._drain)
         loop.add_reader(self._fds[1], self._check)
         self._drain()
 
+    def _unwatch(self) -> None:
+        loop = self._loop()
+        assert loop is not None
+        for fd in self._fds:
+            loop.remove_reader(fd)
+        self._fds = ()
+
     def _drain(self) -> None:
+        if self._client.epoch() != self._epoch:  # the daemon replaced the rings
+            self._watch()
+            return
         self._run(self._client.drain(self._queue))
 
     def _deliver(self) -> None:
         self._run(self._queue.take())
 
     def _check(self) -> None:
-        self._client.check_daemon()
+        if not self._client.check_daemon():
+            self._unwatch()  # a dead daemon's socket stays readable; the next call attaches anew, and track() watches that
         self._run(self._queue.take())
         if self._client.epoch() != self._epoch:
             self._watch()

@@ -33,14 +33,13 @@ class Server(ServerBase):
         maximum_concurrent_rpcs: int | None,
         label: str | None,
     ) -> None:
-        super().__init__(options, label)
+        super().__init__(options, label, maximum_concurrent_rpcs)
         self._threads = migration_thread_pool
         self._interceptors = tuple(interceptors)
-        self._calls_max = maximum_concurrent_rpcs
         self._tokens = itertools.count(1)
         self._running: dict[int, asyncio.Task[None]] = {}
         self._cancelled = _native.DoneQueue()
-        self._fds: tuple[int, ...] = ()
+        self._wake_fd: int | None = None
         self._epoch = 0
         self._stopped: asyncio.Event | None = None
         self.add_generic_rpc_handlers(handlers)
@@ -66,7 +65,8 @@ class Server(ServerBase):
         for task in list(self._running.values()):
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
-        for fd in (*self._fds, self._cancelled.fileno()):
+        assert self._wake_fd is not None
+        for fd in (self._wake_fd, self._cancelled.fileno()):
             self._loop.remove_reader(fd)
         self._core.disarm()
         self._stopped.set()
@@ -81,20 +81,18 @@ class Server(ServerBase):
         return True
 
     def _watch(self) -> None:
-        for fd in self._fds:
-            self._loop.remove_reader(fd)
+        if self._wake_fd is not None:
+            self._loop.remove_reader(self._wake_fd)
         self._epoch = self._core.epoch()
-        self._fds = (self._core.wake_fd(),)
-        self._loop.add_reader(self._fds[0], self._take_calls)
+        self._wake_fd = self._core.wake_fd()
+        self._loop.add_reader(self._wake_fd, self._take_calls)
         self._take_calls()
 
     def _take_calls(self) -> None:
+        if self._core.epoch() != self._epoch:  # the server has attached anew, or the daemon replaced the rings
+            self._watch()
+            return
         for context in self._core.drain():
-            if self._calls_max is not None and len(self._running) >= self._calls_max:
-                context.set_code(StatusCode.RESOURCE_EXHAUSTED)
-                context.set_details(f"the server runs {self._calls_max} calls already")
-                context._finish(None)
-                continue
             token = next(self._tokens)
             self._running[token] = self._loop.create_task(self._serve(context, token))
             context._notify_cancel(self._cancelled, token)
