@@ -20,6 +20,14 @@ class LoadBalancing(PolicyConfig):
     algorithm: Literal["round_robin", "least_request"] = "round_robin"
 
 
+class Qos(PolicyConfig):
+    """In which order calls that want the same server are served: by level, by weight within it, by deadline within a group."""
+
+    level: Literal["urgent", "normal", "bulk"] = "normal"
+    weight: float = Field(1.0, ge=0.001, le=1000)
+    per: Literal["client", "tenant"] = "client"
+
+
 class RateLimit(PolicyConfig):
     """A token bucket on each edge."""
 
@@ -44,6 +52,7 @@ class AccessControl(PolicyConfig):
 CONFIGS: dict[str, type[PolicyConfig]] = {
     "metrics": Metrics,
     "load_balancing": LoadBalancing,
+    "qos": Qos,
     "rate_limit": RateLimit,
     "access_control": AccessControl,
 }

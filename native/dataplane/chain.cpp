@@ -22,7 +22,30 @@ Result<Balancing> balancing_of(const EngineConfig& config) {
   return name == "least_request" ? Balancing::kLeastRequest : Balancing::kRoundRobin;
 }
 
+Result<QosClass> qos_of(const EngineConfig& config) {
+  static const std::map<std::string, QosLevel> kLevels = {{"urgent", QosLevel::kUrgent}, {"normal", QosLevel::kNormal}, {"bulk", QosLevel::kBulk}};
+  ConfigReader reader(config);
+  QosClass made;
+  const std::string* level = reader.find<std::string>("level", "a text");
+  const std::string* group = reader.find<std::string>("per", "a text");
+  made.weight = reader.number("weight", 1);
+  reader.require(level == nullptr || kLevels.count(*level) != 0, "'level' must be urgent, normal or bulk");
+  reader.require(group == nullptr || *group == "client" || *group == "tenant", "'per' must be client or tenant");
+  reader.require(made.weight >= 0.001 && made.weight <= 1000, "'weight' must be between 0.001 and 1000");
+  if (const Status done = reader.done(); !done) return done.error();
+  if (level != nullptr) made.level = kLevels.at(*level);
+  if (group != nullptr && *group == "tenant") made.group = QosGroup::kTenant;
+  return made;
+}
+
 }  // namespace
+
+bool ChainSet::orders_calls() const {
+  for (const ChainSpec& chain : chains)
+    for (const PolicySpec& policy : chain.policies)
+      if (policy.use == "qos") return true;
+  return false;
+}
 
 bool ChainSpec::selects(std::string_view client_app, std::string_view service_name, std::string_view method_name) const {
   return matches(client, client_app) && matches(service, service_name) && matches(method, method_name);
@@ -40,6 +63,12 @@ Result<std::shared_ptr<Chain>> Chain::compile(const ChainSet& set, const EngineC
         const auto balancing = balancing_of(policy.config);
         if (!balancing) return at(spec, policy, balancing.error());
         chain->balancing_ = *balancing;
+        continue;
+      }
+      if (policy.use == "qos") {
+        const auto qos = qos_of(policy.config);
+        if (!qos) return at(spec, policy, qos.error());
+        chain->qos_ = *qos;
         continue;
       }
       const auto factory = catalog.find(policy.use);

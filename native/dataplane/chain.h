@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dataplane/engine.h"
+#include "dataplane/qos.h"
 
 namespace mrpc::dataplane {
 
@@ -29,6 +30,8 @@ struct ChainSpec {
 struct ChainSet {
   uint64_t epoch = 0;
   std::vector<ChainSpec> chains;
+
+  bool orders_calls() const;  // some policy is `qos`
 };
 
 struct Stage {
@@ -58,6 +61,7 @@ class Chain {
   bool reads_bytes() const { return reads_bytes_; }
   uint64_t epoch() const { return epoch_; }
   Balancing balancing() const { return balancing_; }
+  const std::optional<QosClass>& qos() const { return qos_; }
   const std::vector<Stage>& stages() const { return stages_; }
   std::vector<Stage>& stages() { return stages_; }
 
@@ -65,6 +69,7 @@ class Chain {
   uint64_t epoch_ = 0;
   bool reads_bytes_ = false;
   Balancing balancing_ = Balancing::kRoundRobin;
+  std::optional<QosClass> qos_;
   std::shared_ptr<const message::MessageLayout> request_;  // before the engines that point into it
   std::vector<Stage> stages_;
   std::optional<Error> refusal_;

@@ -154,6 +154,7 @@ void ClientSide::judge_and_send(Port& port, Opening&& opening) {
 void ClientSide::dispatch(Port& port, Opening&& opening, std::shared_ptr<Chain> chain) {
   BoundMethod& method = *opening.method;
   const Route& route = *method.route;
+  if (chain->qos()) port.door.set(*chain->qos());
   if (opening.message.header.metadata_bytes > 0) strip_reserved_metadata(opening.message);
   Message judged;
   const bool whole = chain->reads_bytes() && !opening.message.blobs.empty();

@@ -80,7 +80,7 @@ Status Dataplane::try_compile(const ChainSet& set) {
   // A chain that selects nothing yet still has to make sense, as far as that can be told without a schema.
   for (const ChainSpec& chain : set.chains)
     for (const PolicySpec& policy : chain.policies)
-      if (policy.use != "metrics" && policy.use != "load_balancing" && catalog_.count(policy.use) == 0)
+      if (policy.use != "metrics" && policy.use != "load_balancing" && policy.use != "qos" && catalog_.count(policy.use) == 0)
         return invalid_argument("chain '" + chain.name + "', policy '" + policy.name + "': there is no policy '" + policy.use + "'");
   for (auto& thread : shards_) {
     thread->run_and_wait([&] {

@@ -5,8 +5,16 @@
 #include <functional>
 
 #include "dataplane/message_block.h"
+#include "dataplane/qos.h"
 
 namespace mrpc::dataplane {
+
+// With whom, and how soon, a call wants to be served.
+struct QosRank {
+  QosClass qos;
+  std::string group;
+  uint64_t deadline_ns = 0;  // 0: none
+};
 
 struct Delivery {
   abi::Slot slot{};  // offset, length and region are filled in when the block has its place
@@ -34,6 +42,7 @@ struct Delivery {
     return abi::block_layout(0, made.metadata_bytes, made.details_bytes, made.image_bytes);
   }
 
+  std::optional<QosRank> rank = std::nullopt;  // of a call whose chain orders it; others go in the order in which they came
   std::function<void()> on_parked_done = nullptr;  // gives back what parking was charged
 };
 

@@ -8,6 +8,10 @@ namespace {
 
 constexpr uint64_t kTrimBytesPerTurn = 4ull << 20;  // about a millisecond of the kernel's work
 constexpr uint64_t kTrimPauseNs = 2'000'000;
+// Ranked calls that a server sees before it has taken one. What lies in its ring is served in that order, so later calls can only pass
+// those that wait here; a few must lie there, so that its workers find the next call without asking.
+constexpr size_t kShownMax = 8;
+constexpr double kCallCostBytes = 4096;  // what a call costs besides its bytes
 
 uint64_t part_bytes(const Attachment& attachment, const Config& config) {
   return attachment.receive_heap_bytes() / config.shards / abi::kPage * abi::kPage;
@@ -39,10 +43,18 @@ bool Port::has_room(uint32_t reserved) {
 
 void Port::deliver(Delivery&& delivery) {
   uint64_t budget_bytes = transport::kChunkBytes;
-  if (queue_.empty() && try_now(delivery, budget_bytes)) return;
-  delivery.parked_bytes = delivery.message ? delivery.message->header.image_bytes + sizeof(Delivery) : sizeof(Delivery);
+  const bool waits = delivery.rank ? !ranked_.empty() || shows_too_many() : !queue_.empty();
+  if (!waits && try_now(delivery, budget_bytes)) return;
+  park(std::move(delivery));
+}
+
+void Port::park(Delivery&& delivery) {
+  const double image_bytes = delivery.message ? static_cast<double>(delivery.message->header.image_bytes) : 0;
+  delivery.parked_bytes = static_cast<uint64_t>(image_bytes) + sizeof(Delivery);
   parked_bytes_ += delivery.parked_bytes;
-  queue_.push_back(std::move(delivery));
+  if (!delivery.rank) return queue_.push_back(std::move(delivery));
+  const QosRank rank = *delivery.rank;
+  ranked_.push(rank.qos, rank.group, rank.deadline_ns, image_bytes + kCallCostBytes, std::move(delivery));
 }
 
 void Port::unpark(Delivery& delivery) {
@@ -69,19 +81,41 @@ bool Port::pump(uint64_t& budget_bytes) {
     unpark(queue_.front());
     queue_.pop_front();
   }
+  if (!ranked_.empty()) moved |= pump_ranked(budget_bytes);
   if (receive_heap_.wants_trim()) receive_heap_.trim(receive_heap_.warm_limit_bytes(), kTrimBytesPerTurn);
   return moved;
 }
 
+bool Port::pump_ranked(uint64_t& budget_bytes) {
+  bool moved = false;
+  while (!ranked_.empty() && budget_bytes > 0 && !shows_too_many()) {
+    const uint64_t before = budget_bytes;
+    const bool done = try_now(ranked_.front(), budget_bytes);
+    moved |= done || budget_bytes != before;
+    if (!done) break;
+    unpark(ranked_.front());
+    ranked_.pop();
+  }
+  return moved;
+}
+
+// The application says how far it has come in its ring; one that lies is shown its calls in another order, and nothing else.
+bool Port::shows_too_many() {
+  while (!shown_.empty() && static_cast<int32_t>(complete.consumed() - shown_.front()) > 0) shown_.pop_front();
+  return shown_.size() >= kShownMax;
+}
+
 bool Port::drop_waiting(uint64_t call_id) {
   bool unseen = false;
-  std::erase_if(queue_, [&](Delivery& delivery) {
+  const auto drop = [&](Delivery& delivery) {
     if (delivery.slot.call_id != call_id) return false;
     unseen |= delivery.slot.kind == static_cast<uint8_t>(abi::SlotKind::kOpen);
     if (delivery.allocated) (void)reclaim(delivery.block_at);
     unpark(delivery);
     return true;
-  });
+  };
+  std::erase_if(queue_, drop);
+  if (!ranked_.empty()) ranked_.erase_if(drop);
   return unseen;
 }
 
@@ -89,6 +123,7 @@ bool Port::drop_waiting(uint64_t call_id) {
 bool Port::try_now(Delivery& delivery, uint64_t& budget_bytes) {
   if (!has_room(abi::kRingSlotsReserved)) return false;
   if (delivery.message && (!place(delivery) || !copy_some(delivery, budget_bytes))) return false;
+  if (delivery.rank) shown_.push_back(complete.tail());
   complete.push(delivery.slot);
   delivery.message.reset();
   return true;

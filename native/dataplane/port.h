@@ -36,9 +36,9 @@ class Port {
   bool drop_waiting(uint64_t call_id);
   // Goes on with what waits, at most about `budget_bytes` of copying. True when it got somewhere.
   bool pump(uint64_t& budget_bytes);
-  bool has_deliveries() const { return !queue_.empty() || !urgent_.empty(); }
-  size_t parked() const { return queue_.size(); }
-  size_t untaken() const { return queue_.size() + urgent_.size(); }
+  bool has_deliveries() const { return parked() > 0 || !urgent_.empty(); }
+  size_t parked() const { return queue_.size() + ranked_.size(); }
+  size_t untaken() const { return parked() + urgent_.size(); }
   uint64_t parked_bytes() const { return parked_bytes_; }  // of whole messages, wherever their blobs stand
 
   // ---- from the application ----
@@ -64,6 +64,7 @@ class Port {
   std::unordered_map<uint32_t, std::shared_ptr<BoundMethod>> methods;  // client: by handle
   std::unordered_map<uint64_t, uint64_t> client_calls;                 // application's call id -> id in the client table
   std::unordered_set<uint64_t> server_calls;                           // ids in the server table
+  DoorShare door;           // what its submission ring may bring in a turn
   std::vector<std::byte> fetched;  // the long block of the slot that is being handled, copied elsewhere
   uint32_t long_jobs = 0;   // intake is waiting for work done elsewhere
   uint64_t checking_bytes = 0;  // of replies to it that are being checked elsewhere
@@ -78,13 +79,18 @@ class Port {
   bool copy_some(Delivery& delivery, uint64_t& budget_bytes);
   void write_head(Delivery& delivery);
   bool try_now(Delivery& delivery, uint64_t& budget_bytes);
+  void park(Delivery&& delivery);
   void unpark(Delivery& delivery);
+  bool shows_too_many();
+  bool pump_ranked(uint64_t& budget_bytes);
 
   std::shared_ptr<Attachment> attachment_;
   uint64_t receive_base_;  // of this shard's part
   shm::Heap receive_heap_;
   uint64_t blocks_moved_ = 0, blocks_moved_seen_ = 0;
   std::deque<Delivery> queue_;
+  FairQueue<Delivery> ranked_;
+  std::deque<uint32_t> shown_;  // positions in the completion ring of ranked calls that nobody has taken yet
   uint64_t parked_bytes_ = 0;
   std::deque<abi::Slot> urgent_;
 };

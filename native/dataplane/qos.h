@@ -83,7 +83,11 @@ class FairQueue {
     size_t erased = 0;
     for (Level& level : levels_) {
       for (auto& [name, group] : level.groups) {
-        erased += std::erase_if(group.waiting, [&](auto& entry) { return matches(entry.second.item); });
+        for (auto at = group.waiting.begin(); at != group.waiting.end();) {
+          const bool gone = matches(at->second.item);
+          erased += gone;
+          at = gone ? group.waiting.erase(at) : std::next(at);
+        }
         if (group.waiting.empty()) level.due.erase({group.start, group.joined});
       }
     }

@@ -142,6 +142,7 @@ void ServerSide::offer_call(Opened&& opened, ServerCall&& call) {
     call.stats->request_bytes += opened.message.header.image_bytes;
     call.endpoint->open_calls += 1;
   }
+  std::optional<QosRank> rank = core_.orders_calls ? rank_of(opened, call, slot.aux) : std::nullopt;
   const LinkCall key{call.link, call.link_call};
   const bool timed = call.stats != nullptr && slot.aux != 0;  // a local call's deadline is kept by its client half
   const uint64_t id = calls_.insert(std::move(call));
@@ -151,6 +152,7 @@ void ServerSide::offer_call(Opened&& opened, ServerCall&& call) {
   if (timed) core_.set_timer(slot.aux, Side::kServer, id);
   Delivery delivery{slot, std::move(opened.message)};
   delivery.caller = caller_metadata(opened.client);
+  delivery.rank = std::move(rank);
   if (parked_by != nullptr) charge_parking(delivery, *parked_by);
   port.deliver(std::move(delivery));
   core_.touch(port);
@@ -170,6 +172,19 @@ std::shared_ptr<const std::vector<std::byte>> ServerSide::caller_metadata(const 
   const auto at = block.begin() + static_cast<ptrdiff_t>(sizeof(abi::BlockHeader));
   known = std::make_shared<const std::vector<std::byte>>(at, at + shape.metadata_bytes);
   return known;
+}
+
+// By the chain that judged the call: here, or in its client half on this shard.
+std::optional<QosRank> ServerSide::rank_of(const Opened& opened, const ServerCall& call, uint64_t deadline_ns) {
+  const Chain* chain = call.chain.get();
+  if (chain == nullptr) {
+    const SplitPath path = split_path(opened.path);
+    const Route& route = core_.route(opened.client, std::string(path.service), std::string(path.method));
+    const auto judged = route.chains.find(call.variant->fingerprint());
+    if (judged != route.chains.end()) chain = judged->second.get();
+  }
+  if (chain == nullptr || !chain->qos()) return std::nullopt;
+  return QosRank{*chain->qos(), opened.client, deadline_ns};
 }
 
 // Private memory that waits for a receiver is charged to the edge that sent it.

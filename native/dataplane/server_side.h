@@ -62,6 +62,7 @@ class ServerSide {
   Status judge_remote(Opened& opened, const std::string& peer, ServerCall& call);
   void offer_call(Opened&& opened, ServerCall&& call);
   std::shared_ptr<const std::vector<std::byte>> caller_metadata(const std::string& client);
+  std::optional<QosRank> rank_of(const Opened& opened, const ServerCall& call, uint64_t deadline_ns);
   void charge_parking(Delivery& delivery, Route& route);
   void on_more(uint64_t id, ServerCall& call, transport::Frame&& frame, bool remote);
   void on_more_message(uint64_t id, ServerCall& call, transport::Frame&& frame, bool remote);

@@ -29,8 +29,7 @@ bool Shard::turn() {
   now_ns = world.now_ns();
   counters.turns += 1;
   bool worked = run_commands();
-  for (size_t i = 0; i < active_.size(); ++i)
-    if (Port* port = find_port(active_[i]); port != nullptr && !port->closing) worked |= intake(*port);
+  worked |= orders_calls ? take_in_by_level() : take_in();
   worked |= drain_local();
   if (tcp_) worked |= drain_tcp();
   worked |= expire_timers();
@@ -56,21 +55,45 @@ bool Shard::run_commands() {
   return true;
 }
 
-bool Shard::intake(Port& port) {
+bool Shard::take_in() {
   bool worked = false;
+  for (size_t i = 0; i < active_.size(); ++i)
+    if (Port* port = find_port(active_[i]); port != nullptr && !port->closing) worked |= intake(*port, config.intake_slots_max) > 0;
+  return worked;
+}
+
+// The more urgent first, and the others hold back in a turn in which it brought something.
+bool Shard::take_in_by_level() {
+  bool worked = false;
+  for (size_t level = 0; level < kQosLevels; ++level) {
+    const bool urgent_worked = worked;
+    for (size_t i = 0; i < active_.size(); ++i) {
+      Port* port = find_port(active_[i]);
+      if (port == nullptr || port->closing || static_cast<size_t>(port->door.level()) != level) continue;
+      const uint32_t slots_max = port->door.allowance(config.intake_slots_max, urgent_worked);
+      const uint32_t taken = intake(*port, slots_max);
+      port->door.charge(taken, taken < slots_max);
+      worked |= taken > 0;
+    }
+  }
+  return worked;
+}
+
+uint32_t Shard::intake(Port& port, uint32_t slots_max) {
+  uint32_t taken = 0;
   abi::Slot slot;
   std::string why = "its ring's indexes cannot be";
-  for (uint32_t i = 0; i < config.intake_slots_max && port.long_jobs == 0; ++i) {
+  while (taken < slots_max && port.long_jobs == 0) {
     const auto state = port.submit.pop(slot);
     if (state == shm::RingState::kEmpty) break;
-    if (state == shm::RingState::kBroken) return violation(port, why), true;
-    worked = true;
+    if (state == shm::RingState::kBroken) return violation(port, why), taken + 1;
+    taken += 1;
     counters.slots += 1;
     if (slot.length > transport::kChunkBytes && fetch_elsewhere(port, slot)) break;
-    if (!handle(port, slot, why)) return violation(port, why), true;
+    if (!handle(port, slot, why)) return violation(port, why), taken;
   }
-  if (worked) touch(port);
-  return worked;
+  if (taken > 0) touch(port);
+  return taken;
 }
 
 // False: the slot breaks the protocol, and `why` says how.
@@ -256,6 +279,7 @@ std::shared_ptr<const ServiceVariant> Shard::variant_of(ServiceEntry& entry, std
 uint64_t Shard::apply_chains(std::shared_ptr<const ChainSet> set) {
   const uint64_t before = world.now_ns();
   chains = std::move(set);
+  orders_calls = chains->orders_calls();
   for (auto& [key, route] : routes) {
     ServiceEntry* entry = directory.find(route->service);
     if (entry == nullptr) continue;

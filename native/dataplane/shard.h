@@ -78,7 +78,9 @@ class Shard final : public ShardCore {
 
  private:
   bool run_commands();
-  bool intake(Port& port);
+  bool take_in();
+  bool take_in_by_level();
+  uint32_t intake(Port& port, uint32_t slots_max);
   bool handle(Port& port, const abi::Slot& slot, std::string& why);
   bool fetch_elsewhere(Port& port, const abi::Slot& slot);
   bool drain_local();

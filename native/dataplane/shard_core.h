@@ -52,6 +52,7 @@ class ShardCore {
   bool draining = false;
   Directory directory;
   std::shared_ptr<const ChainSet> chains = std::make_shared<ChainSet>();
+  bool orders_calls = false;  // some chain in force ranks calls
   std::map<std::pair<std::string, std::string>, std::unique_ptr<Route>> routes;  // by client app and method path
   ShardCounters counters;
 
