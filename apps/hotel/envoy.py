@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 _TYPE = "type.googleapis.com/envoy.extensions"
@@ -59,8 +60,8 @@ def find_denial(chains: Iterable[Mapping[str, Any]], service: str, descriptors: 
     return None
 
 
-def bootstrap(name: str, sidecar: Sidecar) -> dict[str, Any]:
-    """Envoy's static configuration, ready to be written as YAML or JSON."""
+def bootstrap(name: str, sidecar: Sidecar, admin: Path) -> dict[str, Any]:
+    """Envoy's static configuration, ready to be written as YAML or JSON. admin: the Unix socket where it tells its counters."""
     listeners, clusters = [], []
     if sidecar.inbound is not None:
         filters = [_rate_limit(sidecar.requests_per_second)]
@@ -71,7 +72,7 @@ def bootstrap(name: str, sidecar: Sidecar) -> dict[str, Any]:
     for local, remote in sidecar.outbound.items():
         listeners.append(_listener(f"outbound_{remote}", local, []))
         clusters.append(_cluster(f"outbound_{remote}", remote))
-    return {"node": {"id": name, "cluster": "hotel"},
+    return {"node": {"id": name, "cluster": "hotel"}, "admin": {"address": {"pipe": {"path": str(admin)}}},
             "static_resources": {"listeners": listeners, "clusters": clusters}}
 
 
@@ -118,8 +119,9 @@ def _field_extraction(denial: Denial) -> dict:
 
 
 def _rbac(denial: Denial) -> dict:
-    named = [{"metadata": {"filter": _EXTRACTION, "path": [{"key": denial.field}],
-                           "value": {"list_match": {"one_of": {"string_match": {"exact": name}}}}}}
+    named = [{"sourced_metadata": {"metadata_matcher": {
+                 "filter": _EXTRACTION, "path": [{"key": denial.field}],
+                 "value": {"list_match": {"one_of": {"string_match": {"exact": name}}}}}}}
              for name in denial.names]
     rules = {"action": "DENY", "policies": {"denied-customer": {
         "permissions": [{"or_rules": {"rules": named}}], "principals": [{"any": True}]}}}

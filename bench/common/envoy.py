@@ -23,9 +23,11 @@ BUFFER_BYTES = 64 << 20
 WINDOW_BYTES = 64 << 20
 EXTRACTION = "envoy.filters.http.grpc_field_extraction"
 ADMIN_SECONDS = 10
-# What a proxy counts of its calls and of those that each policy judged; of its connections to the next hop, how many it ever made.
-CALLS, CONNECTIONS = "http.in.downstream_rq_total", "cluster.next.upstream_cx_total"
-JUDGED = {"rate_limit": ("limit.http_local_rate_limit.enabled",), "access_control": ("http.in.rbac.allowed", "http.in.rbac.denied")}
+# What a proxy counts of the calls that came in and of those that each policy judged, in the hotel's sidecars, too; and of its
+# connections to the next hop, how many it ever made.
+CALLS, CONNECTIONS = "http.inbound.downstream_rq_total", "cluster.next.upstream_cx_total"
+JUDGED = {"rate_limit": ("limit.http_local_rate_limit.enabled",),
+          "access_control": ("http.inbound.rbac.allowed", "http.inbound.rbac.denied")}
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def bootstrap(listen: tuple[str, int], upstream: tuple[str, int], filters: list[
     router = _filter("envoy.filters.http.router", "router.v3.Router")
     http2 = {"initial_stream_window_size": WINDOW_BYTES, "initial_connection_window_size": WINDOW_BYTES}
     manager = {
-        "@type": f"{TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager", "stat_prefix": "in", "codec_type": "HTTP2",
+        "@type": f"{TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager", "stat_prefix": "inbound", "codec_type": "HTTP2",
         "http2_protocol_options": http2, "http_filters": [*filters, router],
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
             {"match": {"prefix": "/"}, "route": {"cluster": "next", "timeout": "0s"}}]}]},

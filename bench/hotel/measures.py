@@ -18,6 +18,7 @@ from typing import Any
 from apps.hotel.generate import SYSTEMS as RPCS
 from apps.hotel.processes import StartError
 from apps.hotel.run import HotelApp
+from bench.common import judged
 from bench.common.report import Report
 from bench.hotel.loads import DATA_PLANES, FrontendLoad, Run, SearchLoad
 from bench.hotel.systems import MESH, STYLES, SYSTEMS, running, variant
@@ -115,6 +116,7 @@ def measure(bench: Bench, work: Work) -> None:
         rate = round(SHARE * max(peers))
         latency(bench, work, apps, rate)
         alone(bench, work, apps, rate)
+        policies(bench, work, apps)
 
 
 def choose(bench: Bench, work: Work, apps: Mapping[str, HotelApp]) -> dict[str, int]:
@@ -191,6 +193,14 @@ def alone(bench: Bench, work: Work, apps: Mapping[str, HotelApp], rate: float) -
         name, app = next(iter(apps.items()))
         for run in bench.attempt(name, "HTTP alone", work.load.http_alone, app, rate, bench.scale.capacity):
             bench.report.add(work.at_share, "HTTP alone", "cpu, all", "us/request", [run.cpu_us["frontend"]])
+
+
+def policies(bench: Bench, work: Work, apps: Mapping[str, HotelApp]) -> None:
+    """Whether they were on: the calls that the daemon or the services' Envoys saw, and those that each policy judged."""
+    for name, app in apps.items():
+        own = app.environment.get("MRPC_RUNTIME_DIR")
+        found = judged.by_daemon(Path(own)) if own else judged.by_proxies(app.envoy_admins.values())
+        judged.add(bench.report, name, found, f"{work.name}: {judged.WORK}")
 
 
 def alone_name(rpc: str) -> str:

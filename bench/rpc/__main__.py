@@ -31,6 +31,7 @@ NOTES = (
     "mRPC daemon holds a token bucket and a denial by message field. grpc+envoy, field: the denial reads the message's field, as ours does, "
     "by Envoy's gRPC field extraction into dynamic metadata. No access log, no tracing, log level warning.",
     f"Limits raised alike: gRPC messages to {MESSAGE_BYTES_MAX >> 20} MiB; Envoy's buffers and HTTP/2 windows to {WINDOW_BYTES >> 20} MiB.",
+    "policies, whole run: the counters of daemon and proxies at the end. Judged calls are all calls where policies are on, on every edge.",
     f"Every call has a timeout, of {CALL_SECONDS} s. A row that failed says why, and is not repeated.",
     "Goodput counts each echoed byte once. Latencies of closed loops hide queueing; those of open loops count from the intended send.",
 )

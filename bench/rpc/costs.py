@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
+from bench.common.daemon import ask
 from bench.common.process import memory_mib, shared_memory_mib
 from bench.common.statistics import confidence, percentile
 from bench.rpc.measures import SIZES, Bench, Samples, pause_between
@@ -23,6 +23,7 @@ WAITS = {
     "server polls": "poll_us=0,server_poll_us=200",
     "both poll": "poll_us=200,server_poll_us=200",
 }
+NO_POLICIES = "# none\n"
 APPS = 10
 SETTLE_SECONDS = 10
 # What the daemon's Python imports, without a data plane: its resident memory is the control plane's share.
@@ -34,20 +35,25 @@ def engines(bench: Bench, kit: Kit) -> None:
     bench.step("engines")
     calls = bench.scale.calls["64 B"] // 2
     with kit.mrpc() as deployment, deployment.client() as client:
-        differences = []
+        differences, per_call = [], []
         for turn in range(max(12, bench.scale.repeats * 4)):
             p50 = {}
             for judging in (turn % 2 == 0, turn % 2 == 1):  # the first of a pair has no advantage over the whole
-                (deployment.runtime_dir / "policies.yaml").write_text(POLICIES if judging else "# none\n")
-                ask_daemon(deployment, "reload")
+                apply(deployment, POLICIES if judging else NO_POLICIES)
                 p50[judging] = percentile(client.do("latency", size=64, calls=calls, warmup=100), 50)
                 if judging:
-                    counters = list(policy_counters(ask_daemon(deployment, "edges")))
+                    counters = policy_counters(ask(deployment.runtime_dir, "edges"))  # since the policies were applied
+                    per_call.append(sum(each["ns_total"] / each["evaluations"] for each in counters if each["evaluations"]))
             differences.append(p50[True] - p50[False])
-    per_call = sum(policy["ns_total"] / policy["evaluations"] for policy in counters if policy["evaluations"])
-    bench.report.add("engines", "mrpc", "in engines", "ns/call", [per_call])
+    bench.report.add("engines", "mrpc", "in engines", "ns/call", per_call)
     low, high = confidence(differences)
     bench.report.add("engines", "mrpc", "on minus off, p50 (95 % confidence)", "ns/call", [low, median(differences), high])
+
+
+def apply(deployment: Deployment, documents: str) -> None:
+    """Has the daemon judge by these documents from now on."""
+    deployment.policies.write_text(documents)
+    ask(deployment.runtime_dir, "reload")
 
 
 def policy_counters(found: Any) -> Iterator[dict[str, int]]:
@@ -59,12 +65,6 @@ def policy_counters(found: Any) -> Iterator[dict[str, int]]:
     if isinstance(found, list):
         for each in found:
             yield from policy_counters(each)
-
-
-def ask_daemon(deployment: Deployment, *words: str) -> Any:
-    """What `mrpc WORDS -o json` says of a deployment's daemon."""
-    command = [sys.executable, "-m", "mrpc_service.cli", "--runtime-dir", str(deployment.runtime_dir), *words, "-o", "json"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def waiting(bench: Bench, kit: Kit) -> None:

@@ -31,6 +31,7 @@ spec:
 FIELD = ("bench.Echo.Call", "tag", ("nobody",))
 HEADER = envoy.HeaderDenial("x-tag", ("nobody",))
 JUDGE = "envoy B"
+CONFIG = "policies.yaml"
 MESH_PORT = 7700
 ANSWER_SECONDS = 120
 
@@ -73,6 +74,7 @@ class Deployment:
     env: dict[str, str] = field(default_factory=dict)
     client_netns: str | None = None
     runtime_dir: Path | None = None
+    policies: Path | None = None  # the documents that the daemon was started with
     admins: dict[str, Path] = field(default_factory=dict)  # of the proxies among the parts
 
     @contextmanager
@@ -131,8 +133,8 @@ class Kit:
 
     def _daemon(self, stack: ExitStack, name: str, policies: bool, *flags: str, netns: str | None = None) -> tuple[Child, Path]:
         runtime = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.folder, prefix=f"{name}-")))
-        (runtime / "policies.yaml").write_text(POLICIES)
-        config = ["--config", str(runtime / "policies.yaml")] if policies else []
+        (runtime / CONFIG).write_text(POLICIES)
+        config = ["--config", str(runtime / CONFIG)] if policies else []
         command = [sys.executable, "-m", "mrpc_service.daemon", "--runtime-dir", str(runtime / "run"), "--node", name, *config, *flags]
         return stack.enter_context(Child(command, "mrpcd ready", netns=netns)), runtime / "run"
 
@@ -144,7 +146,7 @@ class Kit:
             env = {"MRPC_RUNTIME_DIR": str(runtime), **({"MRPC_WAIT": wait} if wait else {})}
             server = self._server(stack, "mrpc", env=env)
             yield Deployment("mrpc", f"mrpc:///{binding.SERVICE}", self.generated, False, {"daemon": daemon, "server": server}, env,
-                             runtime_dir=runtime)
+                             runtime_dir=runtime, policies=runtime.parent / CONFIG)
 
     @contextmanager
     def mrpc_hosts(self, hosts: tuple[Host, Host]) -> Iterator[Deployment]:

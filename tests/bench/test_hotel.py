@@ -20,6 +20,7 @@ from bench.hotel.table import cpu_table
 from mrpc_service.load import native
 
 DENIED_DAY = "2038-01-19"
+JUDGED = ("judged by rate_limit", "judged by access_control")
 
 
 @pytest.fixture
@@ -81,6 +82,9 @@ def test_a_work_is_measured_on_every_system(report, tmp_path):
     bench.note_failures()
     assert report.notes == []
     assert {claim.id for claim in claims.make(report) if claim.measured} == {"hotel.search.capacity", "hotel.search.p99_at_70"}
+    for name in ("mrpc, sync", "grpc+envoy, sync"):
+        calls, *judged = (report.find("search: policies, whole run", name, each) for each in ("calls", *JUDGED))
+        assert 0 < calls == judged[0] and 0 < judged[1] < calls  # the limit is on every edge, the denial on search's alone
     columns = [column.header for column in cpu_table(report, "search").columns]
     assert columns == ["CPU, us/request", "mrpc, sync", "grpc, sync", "grpc+envoy, sync"]
 

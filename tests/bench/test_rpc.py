@@ -8,10 +8,10 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from bench.common import envoy
 from bench.common.report import Report
-from bench.rpc import judged
+from bench.rpc import costs, judged
 from bench.rpc.binding import GRPC_OPTIONS
 from bench.rpc.measures import Bench, Scale, running
-from bench.rpc.systems import FIELD, Deployment, Kit
+from bench.rpc.systems import FIELD, POLICIES, Deployment, Kit
 
 CALL_SECONDS = 10
 SIZES = {"64 B": 64, "64 KiB": 64 << 10, "1 MiB": 1 << 20}
@@ -69,6 +69,20 @@ def test_every_call_of_the_mesh_is_judged(kit):
         client.do("latency", size=64, calls=50, warmup=0)
         after = judged.count(deployment)
     assert {what: after[what] - before.get(what, 0) for what in after} == {"calls": 50, "rate_limit": 50, "access_control": 50}
+
+
+def test_policies_are_lifted_and_applied_in_a_running_daemon(kit):
+    def judged_of(calls: int) -> int:
+        before = judged.count(deployment)["access_control"]
+        client.do("latency", size=64, calls=calls, warmup=0)
+        return max(0, judged.count(deployment)["access_control"] - before)  # lifting a policy takes its counter away
+
+    with kit.mrpc() as deployment, deployment.client() as client:
+        assert judged_of(20) == 20
+        costs.apply(deployment, costs.NO_POLICIES)
+        assert judged_of(20) == 0
+        costs.apply(deployment, POLICIES)
+        assert judged_of(20) == 20
 
 
 def test_a_work_that_fails_costs_its_own_row_only(kit):
