@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 KERNEL_MIN = (6, 5)
 MEMORY_MIN_GIB = 3
+TOKEN_HEADERS = ("openssl/evp.h", "nlohmann/json.hpp")
 Check = tuple[bool | None, str]  # True: there; False: missing; None: missing, and something is skipped
 
 
@@ -53,6 +54,11 @@ def compiler() -> Check:
     return int(version.split(".")[0]) >= 12, f"g++ {version} (12 or later, for C++20)"
 
 
+def token_libraries() -> Check:
+    found = all(any(os.path.exists(f"{root}/{header}") for root in ("/usr/include", "/usr/local/include")) for header in TOKEN_HEADERS)
+    return found, "libcrypto and a JSON parser, for tokens (apt-get install libssl-dev nlohmann-json3-dev)"
+
+
 def memory() -> Check:
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return gib >= MEMORY_MIN_GIB, f"{gib:.1f} GiB of memory (the build takes about {MEMORY_MIN_GIB})"
@@ -83,7 +89,7 @@ def optional(program: str, package: str, use: str) -> Callable[[], Check]:
 
 
 CHECKS = [
-    kernel, processor, python, venv, headers, compiler, memory, shared_memory, root,
+    kernel, processor, python, venv, headers, compiler, token_libraries, memory, shared_memory, root,
     optional("ip", "iproute2", "tests and benchmarks over network namespaces"),
     optional("redis-server", "redis-server", "tests of the cluster registry and the hotel's cache on a real Redis"),
     optional("chromium", "chromium", "tests of the page in a real browser"),

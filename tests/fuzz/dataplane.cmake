@@ -1,4 +1,7 @@
 mrpc_fuzz(dataplane_hello ${CMAKE_CURRENT_LIST_DIR}/dataplane_hello.cpp mrpc_dataplane)
 mrpc_fuzz(dataplane_takeover ${CMAKE_CURRENT_LIST_DIR}/dataplane_takeover.cpp mrpc_dataplane)
 mrpc_fuzz(dataplane_slots ${CMAKE_CURRENT_LIST_DIR}/dataplane_slots.cpp mrpc_dataplane)
-target_include_directories(dataplane_slots PRIVATE ${CMAKE_SOURCE_DIR}/tests/native)
+mrpc_fuzz(policy_token ${CMAKE_CURRENT_LIST_DIR}/policy_token.cpp mrpc_dataplane)
+foreach(name dataplane_slots policy_token)
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/native)
+endforeach()
