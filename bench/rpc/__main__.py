@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def run(found: reports.Report, scale: measures.Scale, progress: Progress) -> None:
-    steps = 2 * len(measures.SIZES) + len(scale.rate_sizes) + len(scale.client_counts) + len(costs.WAITS) + 10
+    steps = 2 * len(measures.SIZES) + len(scale.rate_sizes) + len(scale.client_counts) + len(costs.WAITS) + 11
     task = progress.add_task("starting", total=steps)
 
     def step(text: str) -> None:
@@ -95,6 +95,7 @@ def between_hosts(bench: measures.Bench, kit: Kit) -> None:
         there = measures.Bench(bench.report, bench.scale, bench.step)
         with measures.running(there, makers):
             measures.latency(there, "two hosts, latency", measures.SIZES)
+            judged.whole_run(there, "two hosts, policies")
 
 
 def guarded(found: reports.Report, part: Callable, *arguments: object) -> None:

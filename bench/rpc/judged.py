@@ -16,11 +16,11 @@ def count(deployment: Deployment) -> Counter[str]:
     return judged.by_proxies([deployment.admins[JUDGE]] if JUDGE in deployment.admins else [])
 
 
-def whole_run(bench: Bench) -> None:
+def whole_run(bench: Bench, work: str = judged.WORK) -> None:
     """Rows of the counters as they stand, and of connections: proxies that dial anew for a call would be slow for a wrong reason."""
     bench.step("policies")
     for name, deployment in bench.systems.items():
-        judged.add(bench.report, name, count(deployment))
+        judged.add(bench.report, name, count(deployment), work)
         for proxy, at in deployment.admins.items():
             made = envoy.counters(at).get(envoy.CONNECTIONS, 0)
-            bench.report.add(judged.WORK, name, f"connections that {proxy} made", "", [made])
+            bench.report.add(work, name, f"connections that {proxy} made", "", [made])

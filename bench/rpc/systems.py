@@ -73,7 +73,7 @@ class Deployment:
     parts: dict[str, Child] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
     client_netns: str | None = None
-    runtime_dir: Path | None = None
+    runtime_dir: Path | None = None  # of the daemon that judges
     policies: Path | None = None  # the documents that the daemon was started with
     admins: dict[str, Path] = field(default_factory=dict)  # of the proxies among the parts
 
@@ -158,7 +158,7 @@ class Kit:
             server = self._server(stack, "mrpc", netns=far.netns, env={"MRPC_RUNTIME_DIR": str(b_runtime)})
             a, a_runtime = self._daemon(stack, "a", False, "--peer", listen, netns=near.netns)
             yield Deployment("mrpc", f"mrpc:///{binding.SERVICE}", self.generated, False, {"daemon A": a, "daemon B": b, "server": server},
-                             {"MRPC_RUNTIME_DIR": str(a_runtime)}, near.netns)
+                             {"MRPC_RUNTIME_DIR": str(a_runtime)}, near.netns, b_runtime)
 
 
 def free_port() -> int:
