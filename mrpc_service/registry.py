@@ -22,6 +22,7 @@ from mrpc_service.errors import StartupError
 APPLIED_KEPT = 200
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 UID_MAX = 2**32 - 2
+UNOWNED = frozenset({"grpc.health.v1.Health"})  # every app offers these for itself; registrar.cpp has the same list
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS apps (
@@ -128,7 +129,9 @@ class Registry:
     # ---- service owners
 
     def claim_service(self, service: str, principal: str) -> bool:
-        """Record that `principal` offers `service`; True if the name was free until now."""
+        """Record that `principal` offers `service`; True if it holds the name from now on, and nobody did until now."""
+        if service in UNOWNED:
+            return False
         made = self._db.execute(
             "INSERT OR IGNORE INTO service_owners VALUES (?, ?, ?)", (service, principal, time.time())
         )

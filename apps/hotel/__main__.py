@@ -18,6 +18,7 @@ from typing import Any
 
 import uvicorn
 
+from . import health
 from .cache import open_cache
 from .colour import call_asyncio, call_blocking, handlers
 from .flows import Flows
@@ -62,13 +63,17 @@ def open_stubs(module: Any, addresses: dict[str, str], needs: Iterable[str]) -> 
     return {name: SERVICES[name].stub(module.insecure_channel(addresses[name])) for name in needs}
 
 
-def add_servicer(server: Any, options: argparse.Namespace) -> None:
+def add_servicers(server: Any, options: argparse.Namespace) -> health.Health:
+    """Puts the service and its health check on the server."""
     service = SERVICES[options.name]
     call = call_asyncio if options.aio else call_blocking
     stubs = open_stubs(rpc.aio if options.aio else rpc, options.addresses, service.needs)
     servicer = service.servicer(Parts(options.data, open_cache(options.redis), call, stubs))
     service.add_to_server(handlers(servicer, service.methods, aio=options.aio), server)
+    check = health.Health(f"hotel.{options.name.capitalize()}")
+    health.add_to_server(handlers(check, check.METHODS, aio=options.aio), server)
     server.add_insecure_port(options.listen)
+    return check
 
 
 def serve_blocking(options: argparse.Namespace) -> None:
@@ -76,10 +81,11 @@ def serve_blocking(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     server = rpc.server(ThreadPoolExecutor(options.threads))
-    add_servicer(server, options)
+    check = add_servicers(server, options)
     server.start()
     print("ready", options.name, flush=True)
     stop.wait()
+    check.serving = False
     server.stop(GRACE_S).wait()
 
 
@@ -88,10 +94,11 @@ async def serve_asyncio(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     server = rpc.aio.server()
-    add_servicer(server, options)
+    check = add_servicers(server, options)
     await server.start()
     print("ready", options.name, flush=True)
     await stop.wait()
+    check.serving = False
     await server.stop(GRACE_S)
 
 

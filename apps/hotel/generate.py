@@ -1,7 +1,8 @@
 """Makes the generated code: `python -m apps.hotel.generate [mrpc|grpc]`.
 
 Nothing generated is committed. rpc.py calls ensure() before it imports, so that the code is made when it is missing or
-older than the schema. Both systems get modules of the same names, hotel_pb2 and hotel_pb2_grpc.
+older than its schema. Both systems get modules of the same names, hotel_pb2 and hotel_pb2_grpc, health_pb2 and
+health_pb2_grpc.
 """
 from __future__ import annotations
 
@@ -12,16 +13,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-SCHEMA = Path(__file__).parents[2] / "proto" / "hotel" / "hotel.proto"
+PROTO = Path(__file__).parents[2] / "proto"
+SCHEMA = PROTO / "hotel" / "hotel.proto"
+HEALTH = PROTO / "grpc" / "health" / "v1" / "health.proto"
 GENERATED = Path(__file__).parent / "generated"
 SYSTEMS = ("mrpc", "grpc")
 
 
 def ensure(system: str) -> None:
     """Makes the system's code if it is missing or older than the schema. RuntimeError says what protoc disliked."""
-    made = GENERATED / system / "hotel_pb2_grpc.py"
-    if not made.exists() or made.stat().st_mtime < SCHEMA.stat().st_mtime:
-        make(system)
+    for schema in (SCHEMA, HEALTH):
+        made = GENERATED / system / f"{schema.stem}_pb2_grpc.py"
+        if not made.exists() or made.stat().st_mtime < schema.stat().st_mtime:
+            make(system)
 
 
 def make(system: str) -> None:
@@ -29,9 +33,10 @@ def make(system: str) -> None:
     GENERATED.mkdir(exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=GENERATED))
     try:
-        done = subprocess.run(_command(system, aside), capture_output=True, text=True)
-        if done.returncode != 0:
-            raise RuntimeError(f"cannot generate the {system} code: {done.stderr or done.stdout}")
+        for schema in (SCHEMA, HEALTH):
+            done = subprocess.run(_command(system, schema, aside), capture_output=True, text=True)
+            if done.returncode != 0:
+                raise RuntimeError(f"cannot generate the {system} code: {done.stderr or done.stdout}")
         target = GENERATED / system
         target.mkdir(exist_ok=True)
         for file in sorted(aside.rglob("*.py*")):
@@ -47,15 +52,15 @@ def descriptors(out: Path) -> bytes:
     return out.read_bytes()
 
 
-def _command(system: str, out: Path) -> list[str]:
+def _command(system: str, schema: Path, out: Path) -> list[str]:
     if system == "mrpc":
-        return [sys.executable, "-m", "mrpc.protoc", "-I", str(SCHEMA.parent), "--out", str(out), "--opt", "grpc_names",
-                "--opt", "imports=relative", SCHEMA.name]
+        return [sys.executable, "-m", "mrpc.protoc", "-I", str(schema.parent), "--out", str(out), "--opt", "grpc_names",
+                "--opt", "imports=relative", schema.name]
     # Seen under this path, the schema makes hotel_pb2_grpc import its sibling by its full name: gRPC's compiler knows
     # no relative imports.
     package = f"apps/hotel/generated/{system}"
-    return [sys.executable, "-m", "grpc_tools.protoc", f"-I{package}={SCHEMA.parent}",
-            f"--python_out={out}", f"--grpc_python_out={out}", f"{package}/{SCHEMA.name}"]
+    return [sys.executable, "-m", "grpc_tools.protoc", f"-I{package}={schema.parent}",
+            f"--python_out={out}", f"--grpc_python_out={out}", f"{package}/{schema.name}"]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The one switch: HOTEL_RPC=mrpc (the default) or grpc. Everything else in the application is the same for both.
 
-Exports rpc (the module mrpc or grpc, with the same names), pb (messages) and pb_grpc (stubs and servicers).
+Exports rpc (the module mrpc or grpc, with the same names), pb (messages) and pb_grpc (stubs and servicers), and the same of
+the health check.
 """
 from __future__ import annotations
 
@@ -22,4 +23,7 @@ generate.ensure(SYSTEM)
 pb = import_module(f".generated.{SYSTEM}.hotel_pb2", __package__)
 pb_grpc = import_module(f".generated.{SYSTEM}.hotel_pb2_grpc", __package__)
 
-__all__ = ["SYSTEM", "pb", "pb_grpc", "rpc"]
+health_pb = import_module(f".generated.{SYSTEM}.health_pb2", __package__)
+health_pb_grpc = import_module(f".generated.{SYSTEM}.health_pb2_grpc", __package__)
+
+__all__ = ["SYSTEM", "health_pb", "health_pb_grpc", "pb", "pb_grpc", "rpc"]

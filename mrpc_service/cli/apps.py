@@ -13,25 +13,26 @@ def app() -> None:
 
 
 @app.command(epilog="\b\nExample: MRPC_TOKEN=$(mrpc app register frontend --uid 1001 --quiet)")
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--uid", type=click.IntRange(0, 2**32 - 2), required=True, help="User that the application runs as.")
 @click.option("--replace", is_flag=True, help="Give a registered name a new token; the old one is void at once.")
-@click.option("--quiet", "-q", is_flag=True, help="Print the token alone.")
+@click.option("--quiet", "-q", is_flag=True, help="Print the token alone: of several names, one a line.")
 @output_option
 @click.pass_context
-def register(context: click.Context, name: str, uid: int, replace: bool, quiet: bool, output: str) -> None:
-    """Bind NAME to a user and issue its token, which is shown this once."""
+def register(context: click.Context, names: tuple[str, ...], uid: int, replace: bool, quiet: bool, output: str) -> None:
+    """Bind each NAME to a user and issue its token, which is shown this once."""
     with connect(context) as client:
-        made = plain(client.call("RegisterApp", name=name, uid=uid, replace=replace))
+        made = [plain(client.call("RegisterApp", name=name, uid=uid, replace=replace)) for name in names]
     if quiet:
-        click.echo(made["token"])
+        click.echo("\n".join(each["token"] for each in made))
         return
 
     def show() -> None:
-        click.echo(f"{name} is uid {uid} with this token, which is not kept and not shown again:\n\n  {made['token']}\n")
+        for name, each in zip(names, made, strict=True):
+            click.echo(f"{name} is uid {uid} with this token, which is not kept and not shown again:\n\n  {each['token']}\n")
         click.echo("Give it to the application in the environment variable MRPC_TOKEN.")
 
-    emit(output, made, show)
+    emit(output, made[0] if len(made) == 1 else made, show)
 
 
 @app.command("list", epilog="\b\nExample: mrpc app list -o json")

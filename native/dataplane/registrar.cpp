@@ -1,8 +1,16 @@
 #include "dataplane/registrar.h"
 
+#include <algorithm>
+
 #include "message/sha256.h"
 
 namespace mrpc::dataplane {
+namespace {
+
+// What every app offers for itself is nobody's; callers that care name the app (mrpc:///APP). registry.py has the same list.
+constexpr std::string_view kUnowned[] = {"grpc.health.v1.Health"};
+
+}  // namespace
 
 void Registrar::set_apps(std::vector<AppRecord> apps) {
   const std::lock_guard lock(mutex_);
@@ -25,6 +33,7 @@ Result<std::string> Registrar::identify(uint32_t uid, std::string_view token) co
 }
 
 Status Registrar::claim(const std::string& service, const std::string& principal) {
+  if (std::find(std::begin(kUnowned), std::end(kUnowned), service) != std::end(kUnowned)) return ok_status();
   const std::lock_guard lock(mutex_);
   const auto [owner, first] = owners_.emplace(service, principal);
   if (first || owner->second == principal) return ok_status();

@@ -1,6 +1,7 @@
 """The runner: variants serve, denials arrive, nothing is left."""
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -60,6 +61,31 @@ def test_every_variant_serves_the_mix(system, variant):
             method, path = line.split(" ", 1)
             assert fetch(app.url + path, {} if method == "POST" else None)
         app.check()
+
+
+def health(app: HotelApp, name: str, service: str) -> str:
+    """What the service's process says of `service`, or the code with which it refuses."""
+    if app.rpc == "grpc":
+        import grpc
+
+        with grpc.insecure_channel(app.address(name)) as channel:
+            check = channel.unary_unary("/grpc.health.v1.Health/Check")  # by hand: one string in, one enum out
+            try:
+                status = check(bytes([10, len(service)]) + service.encode(), timeout=30)
+            except grpc.RpcError as error:
+                return error.code().name
+        return {b"\x08\x01": "SERVING"}[status]
+    command = [sys.executable, "-m", "mrpc_service.cli", "call", "grpc.health.v1.Health/Check", json.dumps({"service": service}),
+               "--target", f"hotel-{name}", "-o", "json"]
+    done = subprocess.run(command, env={**os.environ, **app.environment}, capture_output=True, text=True)
+    answer = json.loads(done.stdout)
+    return answer["reply"]["status"] if answer["code"] == "OK" else answer["code"]
+
+
+def test_every_service_has_a_health_check_of_its_own(app):
+    assert [health(app, name, "") for name in run.SERVICES] == ["SERVING"] * 7
+    assert health(app, "geo", "hotel.Geo") == "SERVING"
+    assert health(app, "geo", "hotel.Rate") == "NOT_FOUND"
 
 
 def test_data_is_kept_where_asked(system, tmp_path):
