@@ -105,7 +105,8 @@ void AttachServer::stop() {
 void AttachServer::run() {
   epoll_event events[64];
   while (!stopping_) {
-    const int ready = ::epoll_wait(epoll_.get(), events, 64, silent_ > 0 ? 1000 : -1);
+    const bool paused = !accepting_;
+    const int ready = ::epoll_wait(epoll_.get(), events, 64, silent_ > 0 || !accepting_ ? 1000 : -1);
     for (int i = 0; i < ready; ++i) {
       const uint64_t tag = events[i].data.u64;
       const auto id = static_cast<uint32_t>(tag);
@@ -117,14 +118,16 @@ void AttachServer::run() {
       }
     }
     if (silent_ > 0) expire_silent();
+    if (paused) resume_accepting();  // one may have closed, or a second has passed: others in this process have descriptors, too
   }
 }
 
 void AttachServer::accept_all() {
   for (;;) {
     Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket) return;
+    if (!socket) return errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM ? pause_accepting() : void();
     if (silent_ >= kSilentMax || connections_.size() >= kConnectionsMax) continue;  // closed: try again later
+    told_full_ = false;
     const uid_t uid = uid_of_peer(socket.get());
     Peers& peers = peers_of_uid_[uid];
     if (peers.silent >= kSilentOfUidMax || peers.connections >= connections_of_uid_max_) {
@@ -143,6 +146,22 @@ void AttachServer::accept_all() {
     watch(epoll_.get(), connection.socket.get(), kSocket | id);
     if (connection.pidfd) watch(epoll_.get(), connection.pidfd.get(), kProcess | id);
   }
+}
+
+// Who waits in the listener's queue would make it readable for ever.
+void AttachServer::pause_accepting() {
+  if (!std::exchange(accepting_, false)) return;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener_.get(), nullptr);
+  if (std::exchange(told_full_, true)) return;
+  ControlEvent event;
+  event.kind = "refused";
+  event.text = "mrpcd is out of descriptors: no application can attach until one leaves; raise LimitNOFILE";
+  events_.push(std::move(event));
+}
+
+void AttachServer::resume_accepting() {
+  accepting_ = true;
+  watch(epoll_.get(), listener_.get(), kListener);
 }
 
 void AttachServer::refuse_crowd(Fd socket, uid_t uid) {

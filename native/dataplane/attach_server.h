@@ -71,6 +71,8 @@ class AttachServer {
 
   void run();
   void accept_all();
+  void pause_accepting();
+  void resume_accepting();
   void read_packets(uint32_t id);
   Status on_message(uint32_t id, Connection& connection, shm::ControlMessage&& message);
   Status on_hello(uint32_t id, Connection& connection, const shm::ControlMessage& message);
@@ -99,6 +101,8 @@ class AttachServer {
   std::atomic<bool> stopping_{false};
   uint32_t next_id_ = 1, next_handle_ = 1, next_schema_ = 1;
   std::unordered_map<uint32_t, Connection> connections_;
+  bool told_full_ = false;
+  bool accepting_ = true;  // false: out of descriptors, and the listener is not watched
   size_t silent_ = 0;  // accepted, no hello yet
   struct Peers { size_t connections = 0, silent = 0; };
   std::map<uid_t, Peers> peers_of_uid_;  // one user's crowd keeps no other out

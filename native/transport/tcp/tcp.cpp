@@ -71,7 +71,7 @@ size_t TcpTransport::poll(uint64_t now_ns, size_t events_max, const std::functio
 uint64_t TcpTransport::next_timer_ns() const { return dirty_ || !events_.empty() ? 0 : timer_ns_; }
 
 void TcpTransport::service(uint64_t id, uint32_t epoll_events) {
-  if (const auto listener = listeners_.find(id); listener != listeners_.end()) return accept_from(listener->second.get());
+  if (const auto listener = listeners_.find(id); listener != listeners_.end()) return accept_from(id, listener->second.get());
   const auto at = connections_.find(id);
   if (at == connections_.end() || at->second->phase == Connection::Phase::kDropped) return;
   Connection& connection = *at->second;

@@ -78,7 +78,8 @@ class TcpTransport final : public Transport {
 
   // tcp_links.cpp: connections and links come and go.
   void dial(Link& link);
-  void accept_from(int listener);
+  void accept_from(uint64_t id, int listener);
+  void watch_listener(uint64_t id, int listener, bool watched);
   void begin_adopted();
   Connection* add_connection(Fd fd, bool dialed);
   void connected(Connection& connection);
@@ -121,6 +122,7 @@ class TcpTransport final : public Transport {
   uint64_t now_ns_ = 0;
   uint64_t next_id_ = 1;  // of links, connections, listeners and sessions alike
   uint64_t timer_ns_ = UINT64_MAX;
+  uint64_t accept_at_ns_ = UINT64_MAX;  // out of descriptors: when to try again
   bool dirty_ = false;    // something was sent or begun since the last poll()
   std::map<LinkId, Link> links_;
   std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;

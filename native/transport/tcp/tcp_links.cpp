@@ -11,6 +11,7 @@ namespace mrpc::transport {
 namespace {
 
 constexpr int kAcceptsPerTurn = 16;
+constexpr uint64_t kAcceptPauseNs = 1'000'000'000;
 
 }  // namespace
 
@@ -118,12 +119,23 @@ Result<std::string> TcpTransport::listen(const std::string& address) {
   return bound->text();
 }
 
-void TcpTransport::accept_from(int listener) {
+void TcpTransport::watch_listener(uint64_t id, int listener, bool watched) {
+  epoll_event event{};
+  event.events = watched ? EPOLLIN : 0u;
+  event.data.u64 = id;
+  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, listener, &event);
+}
+
+void TcpTransport::accept_from(uint64_t id, int listener) {
   const auto half_open = static_cast<size_t>(std::count_if(connections_.begin(), connections_.end(), [](const auto& entry) {
     return !entry.second->dialed && entry.second->phase == Connection::Phase::kHello;
   }));
   for (size_t i = 0; i < kAcceptsPerTurn; ++i) {
     Fd fd(::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!fd && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {  // who waits would wake us for ever
+      accept_at_ns_ = now_ns_ + kAcceptPauseNs;
+      return watch_listener(id, listener, false);
+    }
     if (!fd) return;
     if (half_open + i >= options_.half_open_max) {
       ++stats_.refused;
@@ -336,6 +348,10 @@ void TcpTransport::retry_later(Link& link, const Error& error) {
 // ---- timers --------------------------------------------------------------------------------------------
 
 void TcpTransport::run_timers() {
+  if (now_ns_ >= accept_at_ns_) {
+    for (const auto& [id, listener] : listeners_) watch_listener(id, listener.get(), true);
+    accept_at_ns_ = UINT64_MAX;
+  }
   for (auto& [id, link] : links_) run_timers(link);
   for (const auto& [id, connection] : connections_) run_timers(*connection);
 }
@@ -369,7 +385,7 @@ void TcpTransport::run_timers(Connection& connection) {
 }
 
 uint64_t TcpTransport::earliest_timer() const {
-  uint64_t earliest_ns = UINT64_MAX;
+  uint64_t earliest_ns = accept_at_ns_;
   for (const auto& [id, link] : links_) {
     if (link.finished) continue;
     earliest_ns = std::min(earliest_ns, link.give_up_at_ns);
