@@ -5,6 +5,8 @@
 namespace mrpc::dataplane {
 namespace {
 
+constexpr uint64_t kPinnedShare = 8;
+
 abi::Slot status_slot(uint64_t app_call, StatusCode code, uint8_t flags) {
   abi::Slot slot{};
   slot.kind = static_cast<uint8_t>(abi::SlotKind::kStatus);
@@ -347,26 +349,60 @@ void ClientSide::deliver_reply(uint64_t id, ClientCall& call, transport::Frame&&
   });
 }
 
+// What waits here holds memory of the server's send heap. One application that does not take its replies may hold an eighth of it, or
+// one reply: the server's other callers go on. Nothing when that is over.
+std::optional<std::shared_ptr<void>> ClientSide::charge_pinned(const ClientCall& call, const std::optional<Message>& message) {
+  uint64_t bytes = 0;
+  if (message && !call.endpoint->remote())
+    for (const transport::Blob& blob : message->blobs) bytes += blob.length;
+  if (bytes == 0) return nullptr;
+  auto& pinned = call.port->pinned_bytes;
+  uint64_t& held = pinned[call.endpoint->id];
+  if (held > 0 && held + bytes > core_.config.send_quota_bytes / kPinnedShare) return std::nullopt;
+  held += bytes;
+  return std::shared_ptr<void>(nullptr, [&pinned, bytes, server = call.endpoint->id](void*) {
+    const auto at = pinned.find(server);
+    if ((at->second -= bytes) == 0) pinned.erase(at);
+  });
+}
+
 void ClientSide::deliver_checked(uint64_t id, ClientCall& call, Reply&& reply) {
   const bool ends = reply.kind == transport::FrameKind::kStatus;
+  std::shared_ptr<void> charge;
+  if (reply.usable) {
+    auto charged = charge_pinned(call, reply.message);
+    if (charged) charge = std::move(*charged);
+    else reply.usable = resource_exhausted("replies are not taken: those that wait for this application hold too much of its server's memory");
+  } else {
+    reply.usable = internal_error("unusable reply: " + reply.usable.error().text);
+  }
   if (!reply.usable) {
     if (!ends) cancel_downstream(id, call);
-    return finish_with_error(id, call, {StatusCode::kInternal, "unusable reply: " + reply.usable.error().text});
+    return finish_with_error(id, call, reply.usable.error());
   }
   if (reply.message) call.stats->reply_bytes += reply.message->header.image_bytes;
-  const uint8_t flags = reply.flags & transport::kHasMessage;
-  if (ends) return finish(id, call, static_cast<StatusCode>(reply.code), std::move(reply.message), flags);
-  abi::Slot slot{};
-  slot.kind = static_cast<uint8_t>(reply.kind == transport::FrameKind::kMessage ? abi::SlotKind::kMessage : abi::SlotKind::kInitialMetadata);
-  slot.flags = flags;
-  slot.call_id = call.app_call;
-  slot.sequence = reply.kind == transport::FrameKind::kMessage ? call.reply_sequence++ : 0;
-  call.port->deliver({slot, std::move(reply.message)});
+  abi::Slot slot = status_slot(call.app_call, static_cast<StatusCode>(reply.code), reply.flags & transport::kHasMessage);
+  Delivery delivery{slot, std::move(reply.message)};
+  delivery.charge = std::move(charge);
+  if (ends) return finish(id, call, std::move(delivery));
+  delivery.slot.kind = static_cast<uint8_t>(reply.kind == transport::FrameKind::kMessage ? abi::SlotKind::kMessage : abi::SlotKind::kInitialMetadata);
+  delivery.slot.code = 0;
+  delivery.slot.sequence = reply.kind == transport::FrameKind::kMessage ? call.reply_sequence++ : 0;
+  call.port->deliver(std::move(delivery));
   core_.touch(*call.port);
 }
 
-void ClientSide::finish(uint64_t id, ClientCall& call, StatusCode code, std::optional<Message> message, uint8_t flags) {
-  call.port->deliver({status_slot(call.app_call, code, flags), std::move(message)});
+void ClientSide::finish(uint64_t id, ClientCall& call, Delivery&& status) {
+  const auto code = static_cast<StatusCode>(status.slot.code);
+  call.port->deliver(std::move(status));
+  conclude(id, call, code);
+}
+
+void ClientSide::finish_with_error(uint64_t id, ClientCall& call, const Error& error) {
+  finish(id, call, {status_slot(call.app_call, error.code, 0), make_error_message(error.text)});
+}
+
+void ClientSide::conclude(uint64_t id, ClientCall& call, StatusCode code) {
   core_.touch(*call.port);
   call.stats->codes[static_cast<uint8_t>(code)] += 1;
   call.stats->latency.record(core_.now_ns - call.started_ns);
@@ -398,7 +434,8 @@ void ClientSide::on_deadline(uint64_t id) {
   ClientCall* call = calls_.find(id);
   if (call == nullptr) return;
   cancel_downstream(id, *call);
-  finish_with_error(id, *call, expired());
+  call->port->deliver_last({status_slot(call->app_call, StatusCode::kDeadlineExceeded, 0), make_error_message(expired().text)});
+  conclude(id, *call, StatusCode::kDeadlineExceeded);
 }
 
 void ClientSide::on_port_gone(Port& port) {

@@ -97,9 +97,11 @@ class ClientSide {
   transport::LinkId link_of(const ClientCall& call) const;
   void forward(uint64_t id, ClientCall& call, transport::Frame&& frame);
   void deliver_reply(uint64_t id, ClientCall& call, transport::Frame&& frame);
+  std::optional<std::shared_ptr<void>> charge_pinned(const ClientCall& call, const std::optional<Message>& message);
   void deliver_checked(uint64_t id, ClientCall& call, Reply&& reply);
-  void finish(uint64_t id, ClientCall& call, StatusCode code, std::optional<Message> message, uint8_t flags = 0);
-  void finish_with_error(uint64_t id, ClientCall& call, const Error& error) { finish(id, call, error.code, make_error_message(error.text)); }
+  void finish(uint64_t id, ClientCall& call, Delivery&& status);
+  void finish_with_error(uint64_t id, ClientCall& call, const Error& error);
+  void conclude(uint64_t id, ClientCall& call, StatusCode code);
   // Ends a call that never reached the table.
   void refuse(Port& port, const abi::Slot& slot, BoundMethod& method, const Error& error, bool denied = false);
   void cancel_downstream(uint64_t id, ClientCall& call);

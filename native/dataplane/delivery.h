@@ -2,7 +2,7 @@
 // large ones and those for which there is no room wait in their port's queue and go on in later turns, in order.
 #pragma once
 
-#include <functional>
+#include <memory>
 
 #include "dataplane/message_block.h"
 #include "dataplane/qos.h"
@@ -43,7 +43,7 @@ struct Delivery {
   }
 
   std::optional<QosRank> rank = std::nullopt;  // of a call whose chain orders it; others go in the order in which they came
-  std::function<void()> on_parked_done = nullptr;  // gives back what parking was charged
+  std::shared_ptr<void> charge = nullptr;  // what its waiting is charged to; given back with it
 };
 
 }  // namespace mrpc::dataplane

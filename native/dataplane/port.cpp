@@ -57,9 +57,13 @@ void Port::park(Delivery&& delivery) {
   ranked_.push(rank.qos, rank.group, rank.deadline_ns, image_bytes + kCallCostBytes, std::move(delivery));
 }
 
-void Port::unpark(Delivery& delivery) {
-  parked_bytes_ -= delivery.parked_bytes;
-  if (delivery.on_parked_done) delivery.on_parked_done();
+void Port::deliver_last(Delivery&& delivery) {
+  uint64_t budget_bytes = transport::kChunkBytes;
+  if (queue_.empty() && try_now(delivery, budget_bytes)) return;
+  (void)drop_waiting(delivery.slot.call_id);
+  abi::Slot bare = delivery.slot;
+  bare.flags = 0;
+  deliver_urgent(bare);
 }
 
 void Port::deliver_urgent(const abi::Slot& slot) {
@@ -78,7 +82,7 @@ bool Port::pump(uint64_t& budget_bytes) {
     const bool done = try_now(queue_.front(), budget_bytes);
     moved |= done || budget_bytes != before;
     if (!done) break;
-    unpark(queue_.front());
+    parked_bytes_ -= queue_.front().parked_bytes;
     queue_.pop_front();
   }
   if (!ranked_.empty()) moved |= pump_ranked(budget_bytes);
@@ -93,7 +97,7 @@ bool Port::pump_ranked(uint64_t& budget_bytes) {
     const bool done = try_now(ranked_.front(), budget_bytes);
     moved |= done || budget_bytes != before;
     if (!done) break;
-    unpark(ranked_.front());
+    parked_bytes_ -= ranked_.front().parked_bytes;
     ranked_.pop();
   }
   return moved;
@@ -111,7 +115,7 @@ bool Port::drop_waiting(uint64_t call_id) {
     if (delivery.slot.call_id != call_id) return false;
     unseen |= delivery.slot.kind == static_cast<uint8_t>(abi::SlotKind::kOpen);
     if (delivery.allocated) (void)reclaim(delivery.block_at);
-    unpark(delivery);
+    parked_bytes_ -= delivery.parked_bytes;
     return true;
   };
   std::erase_if(queue_, drop);

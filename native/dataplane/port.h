@@ -32,6 +32,9 @@ class Port {
   void deliver(Delivery&& delivery);
   // A slot without a block that must not wait behind messages: kReclaim, kControl.
   void deliver_urgent(const abi::Slot& slot);
+  // The same for a status that cannot wait: without room it passes by the reserved slots, without its block and all that still waits for
+  // its call.
+  void deliver_last(Delivery&& delivery);
   // Forgets what waits for call `call_id`. True when its kOpen was among it: the application never saw the call.
   bool drop_waiting(uint64_t call_id);
   // Goes on with what waits, at most about `budget_bytes` of copying. True when it got somewhere.
@@ -67,6 +70,7 @@ class Port {
   DoorShare door;           // what its submission ring may bring in a turn
   std::vector<std::byte> fetched;  // the long block of the slot that is being handled, copied elsewhere
   uint32_t long_jobs = 0;   // intake is waiting for work done elsewhere
+  std::unordered_map<uint64_t, uint64_t> pinned_bytes;  // in the send heap of each server, by what waits for this application
   uint64_t checking_bytes = 0;  // of replies to it that are being checked elsewhere
   bool active = false;      // polled each turn; otherwise it has said that its doorbell is to be rung
   bool dirty = false;       // has something to publish at the end of the turn
@@ -80,7 +84,6 @@ class Port {
   void write_head(Delivery& delivery);
   bool try_now(Delivery& delivery, uint64_t& budget_bytes);
   void park(Delivery&& delivery);
-  void unpark(Delivery& delivery);
   bool shows_too_many();
   bool pump_ranked(uint64_t& budget_bytes);
 

@@ -192,10 +192,10 @@ void ServerSide::charge_parking(Delivery& delivery, Route& route) {
   const uint64_t bytes = delivery.message->private_bytes();
   route.parked_calls += 1;
   route.parked_bytes += bytes;
-  delivery.on_parked_done = [&route, bytes] {
+  delivery.charge = std::shared_ptr<void>(nullptr, [&route, bytes](void*) {
     route.parked_calls -= 1;
     route.parked_bytes -= bytes;
-  };
+  });
 }
 
 void ServerSide::on_more(uint64_t id, ServerCall& call, transport::Frame&& frame, bool remote) {

@@ -76,7 +76,7 @@ Result<Message> ShardCore::take_block(Port& port, const abi::Slot& slot, size_t 
     if (data == nullptr) return breach("a segment points outside the memory that its sender may name");
     message->blobs.push_back({data, segment.length});
   }
-  message->hold = std::move(hold);
+  if (!message->segments.empty()) message->hold = std::move(hold);  // else the last byte has been read
   return message;
 }
 

@@ -47,7 +47,8 @@ class ClientSession::Batch : public SlotSink {
   void on_status(Call::State& state, const abi::Slot& slot, RecvBlockPtr block) {
     const auto code = static_cast<StatusCode>(std::min(slot.code, kStatusCodeMax));
     state.service->round_trips[state.method].record(now_ns() - state.started_ns);
-    if (session_.finish(state, {code, (slot.flags & abi::kHasMessage) != 0 && block != nullptr, std::move(block), {}}))
+    const char* text = !block && code == StatusCode::kDeadlineExceeded ? "deadline exceeded" : "";  // where there was no room for a block
+    if (session_.finish(state, {code, (slot.flags & abi::kHasMessage) != 0 && block != nullptr, std::move(block), text}))
       add(callbacks_, std::move(state.on_done));
   }
 

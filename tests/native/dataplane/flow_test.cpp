@@ -274,4 +274,86 @@ TEST_CASE("credit bounds what a stream's sender may have under way") {
   CHECK(rig.reply().code() == StatusCode::kResourceExhausted);
 }
 
+TEST_CASE("a client that keeps its replies holds a share of its server's memory, and no other client waits for it") {
+  Config config;
+  config.send_quota_bytes = 128 << 20;
+  config.receive_quota_bytes = 16 << 20;
+  Rig rig(config);
+  App other(3, abi::Role::kClient, "other", config);
+  rig.add(other);
+  rig.bind(other, rig.schema);
+  rig.others = {3};
+  const auto call = [&](App& app, uint64_t id) {
+    app.open(Rig::kHandles, id, rig.payload("x"));
+    rig.settle();
+    auto request = rig.server.take();
+    while (request && request->kind() == SlotKind::kReclaim) request = rig.server.take();
+    REQUIRE(request.has_value());
+    abi::Slot slot = write_with_blob(rig, rig.server);  // 8 MiB
+    slot.kind = static_cast<uint8_t>(SlotKind::kStatus);
+    slot.call_id = request->slot.call_id;
+    rig.server.submit_slot(slot);
+    rig.settle();
+  };
+  for (uint64_t id = 1; id <= 6; ++id) call(rig.client, id);  // the first is delivered and kept, two wait, three are refused
+  CHECK(rig.client.port(rig.shard).pinned_bytes.at(1) <= config.send_quota_bytes / 8);
+  call(other, 1);
+  auto reply = other.take();
+  REQUIRE(reply.has_value());
+  CHECK(reply->code() == StatusCode::kOk);
+  CHECK(has_blob(rig, *reply));
+
+  size_t served = 0, refused = 0;
+  for (int round = 0; round < 10; ++round) {
+    while (auto arrival = rig.client.take()) {
+      served += arrival->kind() == SlotKind::kStatus && arrival->code() == StatusCode::kOk;
+      refused += arrival->kind() == SlotKind::kStatus && arrival->code() == StatusCode::kResourceExhausted;
+    }
+    rig.settle();
+  }
+  CHECK(served == 3);
+  CHECK(refused == 3);
+  CHECK(rig.client.port(rig.shard).pinned_bytes.empty());
+}
+
+TEST_CASE("a deadline is told in time though the receive heap is full") {
+  Config config;
+  config.receive_quota_bytes = 1 << 20;
+  Rig rig(config);
+  std::vector<uint64_t> kept;
+  for (uint64_t id = 1; id <= 8; ++id) {  // until the heap is full, and some wait
+    rig.client.open(Rig::kHandles, id, rig.payload("x"));
+    rig.settle();
+    auto request = rig.server.take();
+    while (request && request->kind() == SlotKind::kReclaim) request = rig.server.take();
+    rig.server.say(SlotKind::kStatus, request->slot.call_id, rig.payload("", std::string(200'000, 'b')));
+    rig.settle();
+    while (rig.client.take(true)) {}
+  }
+  CHECK(rig.client.port(rig.shard).parked() > 0);
+  rig.client.open(Rig::kHandles, 100, rig.payload("late"), abi::kEnd, rig.world.now + 1000);
+  rig.settle();
+  CHECK_FALSE(rig.client.take(true).has_value());
+  rig.world.now += 2000;
+  const Arrival status = rig.reply();
+  CHECK(status.slot.call_id == 100);
+  CHECK(status.code() == StatusCode::kDeadlineExceeded);
+  CHECK(status.slot.length == 0);
+}
+
+TEST_CASE("what waited for a server that died is no longer charged to its edge") {
+  Config config;
+  config.ring_slots = 128;
+  Rig rig(config);
+  for (uint64_t id = 1; id <= 90; ++id) {
+    rig.client.open(Rig::kHandles, id, rig.payload("x"));
+    rig.settle();
+  }
+  const auto& route = rig.shard.route("client-app", "test.Echo", "Echo");
+  CHECK(route.parked_calls > 0);
+  rig.shard.remove_port(1, "its process has died");
+  CHECK(route.parked_calls == 0);
+  CHECK(route.parked_bytes == 0);
+}
+
 }  // namespace mrpc::dataplane::testing
