@@ -165,8 +165,10 @@ class EndedCallError(RpcError):
         return f'{self._end.code.name}: "{self._end.details}"'
 
 
-class CallError(EndedCallError, Call, Future):
-    """What an unsuccessful call raises. It is an RpcError, and a finished Call and Future, as grpcio's is."""
+class EndedCall(Call, Future):
+    """What calls have in common that are over, well or not, when the program is given them."""
+
+    __slots__ = ()
 
     def is_active(self) -> bool:
         return False
@@ -180,14 +182,21 @@ class CallError(EndedCallError, Call, Future):
     def add_callback(self, callback: Callable[[], None]) -> bool:
         return False
 
-    def cancelled(self) -> bool:
-        return self._end.code is StatusCode.CANCELLED
-
     def running(self) -> bool:
         return False
 
     def done(self) -> bool:
         return True
+
+    def add_done_callback(self, fn: Callable[[Any], None]) -> None:
+        fn(self)
+
+
+class CallError(EndedCallError, EndedCall):
+    """What an unsuccessful call raises. It is an RpcError, and a finished Call and Future, as grpcio's is."""
+
+    def cancelled(self) -> bool:
+        return self._end.code is StatusCode.CANCELLED
 
     def result(self, timeout: float | None = None) -> NoReturn:
         raise self
@@ -197,9 +206,6 @@ class CallError(EndedCallError, Call, Future):
 
     def traceback(self, timeout: float | None = None) -> Any:
         return self.__traceback__
-
-    def add_done_callback(self, fn: Callable[[Any], None]) -> None:
-        fn(self)
 
     def __str__(self) -> str:
         return f"{self._end.code.name}: {self._end.details}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ._credentials import CallCredentials
-from ._errors import Call, CallEnd, CallError, Future, Metadata, Metadatum
+from ._errors import CallEnd, CallError, EndedCall, Metadata, Metadatum
 from ._handlers import HandlerCallDetails, RpcMethodHandler
 from ._status import Compression, StatusCode
 
@@ -98,7 +98,7 @@ class ServerInterceptor(abc.ABC):
         """Returns the handler to serve the call with: what `continuation(handler_call_details)` returns, or another."""
 
 
-class FinishedCall(Call, Future):
+class FinishedCall(EndedCall):
     """A call that ended with OK: what `with_call` and interceptors are given."""
 
     __slots__ = ("_reply", "_end")
@@ -118,26 +118,8 @@ class FinishedCall(Call, Future):
     def details(self) -> str:
         return self._end.details
 
-    def is_active(self) -> bool:
-        return False
-
-    def time_remaining(self) -> None:
-        return None
-
-    def cancel(self) -> bool:
-        return False
-
-    def add_callback(self, callback: Callable[[], None]) -> bool:
-        return False
-
     def cancelled(self) -> bool:
         return False
-
-    def running(self) -> bool:
-        return False
-
-    def done(self) -> bool:
-        return True
 
     def result(self, timeout: float | None = None) -> Any:
         return self._reply
@@ -147,9 +129,6 @@ class FinishedCall(Call, Future):
 
     def traceback(self, timeout: float | None = None) -> None:
         return None
-
-    def add_done_callback(self, fn: Callable[[Any], None]) -> None:
-        fn(self)
 
 
 class _FailedInterceptor(CallError):

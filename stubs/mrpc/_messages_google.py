@@ -19,7 +19,7 @@ def pool_of(files: dict[str, bytes]) -> DescriptorPool:
 
     One pool serves everything, so that a type has one descriptor; another is made only for a file that exists in two versions.
     """
-    for pool, known in _pools:
+    for pool, known in _pools:  # noqa: B007 (used after the loop)
         if all(known.get(name, data) == data for name, data in files.items()):
             break
     else:

@@ -68,10 +68,16 @@ class Offer:
 
 
 class ServerBase:
-    """What sync and async servers have in common: which services they offer."""
+    """What sync and async servers have in common: which services they offer, through which interceptors, and how many calls
+    at once."""
 
     def __init__(
-        self, options: Sequence[tuple[str, Any]] | None, label: str | None, maximum_concurrent_rpcs: int | None
+        self,
+        handlers: Sequence[GenericRpcHandler] | None,
+        interceptors: Sequence[Any] | None,
+        options: Sequence[tuple[str, Any]] | None,
+        maximum_concurrent_rpcs: int | None,
+        label: str | None,
     ) -> None:
         given = dict(options or ())
         if label is not None:
@@ -82,6 +88,8 @@ class ServerBase:
         self._identity = identity(given)
         self._offers: dict[str, Offer] = {}
         self._core: Any = None
+        self._interceptors = tuple(interceptors or ())
+        self.add_generic_rpc_handlers(handlers or ())
 
     def add_service(self, service_info: Any, servicer: Any) -> None:
         """Serves `servicer`'s methods; generated `add_XServicer_to_server` calls this. Raises ValueError once started."""
@@ -124,23 +132,13 @@ class ServerBase:
 class Server(ServerBase):
     """A server of sync handlers. Make it with `mrpc.server`."""
 
-    def __init__(
-        self,
-        executor: concurrent.futures.Executor | None,
-        handlers: Sequence[GenericRpcHandler],
-        interceptors: Sequence[ServerInterceptor],
-        options: Sequence[tuple[str, Any]] | None,
-        maximum_concurrent_rpcs: int | None,
-        label: str | None,
-    ) -> None:
-        super().__init__(options, label, maximum_concurrent_rpcs)
+    def __init__(self, executor: concurrent.futures.Executor | None, *common: Any) -> None:
+        super().__init__(*common)
         self._own_executor = executor is None
         self._executor = executor or concurrent.futures.ThreadPoolExecutor(_WORKERS_DEFAULT, thread_name_prefix="mrpc-server")
         self._workers = getattr(self._executor, "_max_workers", _WORKERS_DEFAULT)
-        self._interceptors = tuple(interceptors)
         self._stopped = threading.Event()
         self._stopping = threading.Lock()
-        self.add_generic_rpc_handlers(handlers)
 
     def start(self) -> None:
         """Attaches to the daemon, offers the services and begins to serve. Raises RpcError (no daemon, a name that is
@@ -222,7 +220,7 @@ def server(
     or wait for a thread, more are refused with RESOURCE_EXHAUSTED. `name` is the label shown to operators; `options` as for
     `channel`. Raises ValueError for a limit below 1.
     """
-    return Server(executor, handlers or (), interceptors or (), options, maximum_concurrent_rpcs, name)
+    return Server(executor, handlers, interceptors, options, maximum_concurrent_rpcs, name)
 
 
 def _stop_all() -> None:

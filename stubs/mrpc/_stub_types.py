@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Iterator
-from typing import Any, Protocol, TypeVar, Union
+from typing import Any, Protocol, TypeVar
 
 Request = TypeVar("Request", contravariant=True)
 Reply = TypeVar("Reply", covariant=True)
 T = TypeVar("T")
 
-HandlerReply = Union[T, Awaitable[T]]
-RequestIterator = Union[Iterator[T], AsyncIterator[T]]
-ReplyIterator = Union[Iterator[T], AsyncIterator[T]]
+HandlerReply = T | Awaitable[T]
+RequestIterator = Iterator[T] | AsyncIterator[T]
+ReplyIterator = Iterator[T] | AsyncIterator[T]
 
 
 class UnaryUnary(Protocol[Request, Reply]):
@@ -63,7 +63,11 @@ class AsyncStreamUnary(Protocol[Request, Reply]):
     """Many requests, one reply, in asyncio."""
 
     def __call__(
-        self, request_iterator: AsyncIterable[Request] | Iterable[Request] | None = None, timeout: float | None = None, metadata: Any = None, **keywords: Any
+        self,
+        request_iterator: AsyncIterable[Request] | Iterable[Request] | None = None,
+        timeout: float | None = None,
+        metadata: Any = None,
+        **keywords: Any,
     ) -> Awaitable[Reply]: ...
 
 
@@ -71,5 +75,9 @@ class AsyncStreamStream(Protocol[Request, Reply]):
     """Many requests, many replies, in asyncio."""
 
     def __call__(
-        self, request_iterator: AsyncIterable[Request] | Iterable[Request] | None = None, timeout: float | None = None, metadata: Any = None, **keywords: Any
+        self,
+        request_iterator: AsyncIterable[Request] | Iterable[Request] | None = None,
+        timeout: float | None = None,
+        metadata: Any = None,
+        **keywords: Any,
     ) -> AsyncIterator[Reply]: ...

@@ -12,7 +12,7 @@ def counted(values: np.ndarray) -> dict:
     """As the native program would print them."""
     histogram = HdrHistogram(1, HIGHEST_NS, 3)
     values, counts = np.unique([histogram.get_lowest_equivalent_value(int(v)) for v in values], return_counts=True)
-    return {"count": int(counts.sum()), "buckets": [[int(v), int(n)] for v, n in zip(values, counts)]}
+    return {"count": int(counts.sum()), "buckets": [[int(v), int(n)] for v, n in zip(values, counts, strict=True)]}
 
 
 def latencies(values: np.ndarray) -> Latencies:

@@ -39,7 +39,7 @@ def test_a_bytes_view_has_the_manners_of_bytes(ours: Any) -> None:
     with pytest.raises(IndexError):
         view[len(LARGE)]
     with pytest.raises(AttributeError):
-        view.nothing
+        _ = view.nothing
 
 
 def test_a_view_keeps_its_memory(ours: Any) -> None:

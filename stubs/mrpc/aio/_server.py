@@ -24,25 +24,15 @@ _FOREVER_SECONDS = 1e9
 class Server(ServerBase):
     """A server of async handlers; sync ones run in `migration_thread_pool`. Make it with `mrpc.aio.server`."""
 
-    def __init__(
-        self,
-        migration_thread_pool: concurrent.futures.Executor | None,
-        handlers: Sequence[GenericRpcHandler],
-        interceptors: Sequence[ServerInterceptor],
-        options: Sequence[tuple[str, Any]] | None,
-        maximum_concurrent_rpcs: int | None,
-        label: str | None,
-    ) -> None:
-        super().__init__(options, label, maximum_concurrent_rpcs)
+    def __init__(self, migration_thread_pool: concurrent.futures.Executor | None, *common: Any) -> None:
+        super().__init__(*common)
         self._threads = migration_thread_pool
-        self._interceptors = tuple(interceptors)
         self._tokens = itertools.count(1)
         self._running: dict[int, asyncio.Task[None]] = {}
         self._cancelled = _native.DoneQueue()
         self._wake_fd: int | None = None
         self._epoch = 0
         self._stopped: asyncio.Event | None = None
-        self.add_generic_rpc_handlers(handlers)
 
     async def start(self) -> None:
         """As mrpc.Server.start. Raises RpcError, ValueError."""
@@ -156,4 +146,4 @@ def server(
     name: str | None = None,
 ) -> Server:
     """A server of async handlers. Over `maximum_concurrent_rpcs` running calls, more are refused with RESOURCE_EXHAUSTED."""
-    return Server(migration_thread_pool, handlers or (), interceptors or (), options, maximum_concurrent_rpcs, name)
+    return Server(migration_thread_pool, handlers, interceptors, options, maximum_concurrent_rpcs, name)

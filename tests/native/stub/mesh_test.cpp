@@ -194,12 +194,8 @@ TEST_CASE("a bytes field is sent from a heap buffer, and the received one is sen
   }
 }
 
-TEST_CASE("a stream in both directions") {
-  Directory directory;
-  Mesh mesh(directory);
-  const std::string path = std::string(directory) + "/app.sock";
-  EchoServer server(path);
-  Caller app(path);
+// 100 messages each way: every one comes back, in order.
+void stream_both_ways(Caller& app) {
   constexpr uint32_t kMessages = 100;
   stub::CallOptions options;
   options.end = false;
@@ -221,6 +217,29 @@ TEST_CASE("a stream in both directions") {
   sender.join();
   app.client->wait(*call, {});
   CHECK(call->reply().code == StatusCode::kOk);
+}
+
+TEST_CASE("a stream in both directions") {
+  Directory directory;
+  Mesh mesh(directory);
+  const std::string path = std::string(directory) + "/app.sock";
+  EchoServer server(path);
+  Caller app(path);
+  stream_both_ways(app);
+}
+
+TEST_CASE("a stream in both directions, between two daemons over TCP") {
+  Directory near_directory, far_directory;
+  Mesh near(near_directory), far(far_directory);
+  const std::string image = payload("ready?");
+  EchoServer server(std::string(far_directory) + "/app.sock");
+  Caller app(std::string(near_directory) + "/app.sock");
+  const auto address = far.dataplane().listen("127.0.0.1:0");
+  REQUIRE(address);
+  REQUIRE(near.dataplane().add_peer(*address));
+  const uint64_t give_up_ns = stub::now_ns() + 10 * kSecondNs;
+  while (app.call(kEchoMethod, image) != image && stub::now_ns() < give_up_ns) std::this_thread::yield();  // until the link is up
+  stream_both_ways(app);
 }
 
 TEST_CASE("cancellation and deadlines reach the server's handler") {
