@@ -20,6 +20,7 @@ from typing import Any
 
 from mrpc_service.dataplane_api import MessageLayouts
 from mrpc_service.policy import cache
+from mrpc_service.policy.compiler_api import Target
 from mrpc_service.policy.errors import PolicyError, Problem
 from mrpc_service.policy.spec import ProgramSpec
 from mrpc_service.policy.values import MISSING, ConfigField, check_config
@@ -29,15 +30,6 @@ MEMORY_BYTES = 1 << 30
 IDLE_S = 30.0
 PASSED_ON = ("PATH", "CC", "TMPDIR", "LD_LIBRARY_PATH", "HOME", "COMPILER_PATH")
 ROOT = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True)
-class Target:
-    """The method whose messages a program is compiled for."""
-
-    service: str   # full name
-    method: str
-    schema: bytes  # serialised FileDescriptorSet, dependencies first
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mrpc_service.policy.errors import PolicyError
 from mrpc_service.policy.spec import ProgramSpec
 
-
-class PolicyError(Exception):
-    """A program, or what is asked of it, is refused. As text: "FILE:LINE: reason; hint"."""
-
-    def __init__(self, file: str, line: int, reason: str, hint: str = "") -> None:
-        """`line` counts from 1; 0 where no line is to blame."""
-        place = f"{file}:{line}" if line else file
-        super().__init__(f"{place}: {reason}{f'; {hint}' if hint else ''}")
-        self.file, self.line, self.reason, self.hint = file, line, reason, hint
+__all__ = ["Compiler", "LoadedProgram", "PolicyError", "Target"]
 
 
 @dataclass(frozen=True)
@@ -47,16 +40,19 @@ class LoadedProgram(Protocol):
 
 
 class Compiler(Protocol):
-    def load(self, source: str, file: str) -> LoadedProgram:
-        """Parse and check: subset, bounds, declarations. Quick, no process. PolicyError for the first fault."""
+    async def load(self, source: str, file: str) -> LoadedProgram:
+        """Parse and check, in the worker: sources are hostile. PolicyError, with a line for each fault."""
 
-    async def compile(self, program: LoadedProgram, config: Mapping[str, Any], target: Target) -> ProgramSpec:
+    async def compile(
+        self, program: LoadedProgram, config: Mapping[str, Any], target: Target, previous: ProgramSpec | None = None
+    ) -> ProgramSpec:
         """The native form for these messages, from the cache or from a worker that is killed when it takes too long. PolicyError.
 
-        `config` as of check_config. Where the spec says `needs_layout: False`, the object fits every method."""
+        `config` as of check_config. `previous`: what ran until now under this chain and policy, for `upgrade(old)`. Where the spec
+        says `needs_layout: False`, the object fits every method."""
 
-    def interpret(self, program: LoadedProgram, config: Mapping[str, Any]) -> Any:
-        """An instance of the policy's class that runs as Python: the oracle that `mrpc policy test` uses."""
+    def forget_unused(self, in_use: set[str]) -> None:
+        """Objects (paths of specs) that are not in `in_use` may be removed when there are too many. To be said after each apply."""
 
     async def close(self) -> None:
         """End the workers."""
