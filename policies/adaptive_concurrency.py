@@ -36,5 +36,5 @@ class AdaptiveConcurrency(Policy):
         self.usual_ns = sample if self.usual_ns == 0.0 else 0.9 * self.usual_ns + 0.1 * sample
         gradient = max(0.5, min(1.0, self.tolerance * self.best_ns / self.usual_ns))
         wanted = min(self.most, max(self.least, self.limit * gradient + sqrt(self.limit)))
-        if wanted < self.limit or self.running * 2 > self.limit:  # a limit that nobody reaches says nothing
+        if wanted < self.limit or (self.running + 1) * 2 > self.limit:  # a limit that nobody reaches says nothing
             self.limit = 0.8 * self.limit + 0.2 * wanted

@@ -20,7 +20,7 @@ class Quota(Policy):
             self.began_ns = call.now_ns
             self.calls = 0
             self.bytes = 0
-        if self.calls + 1 > self.calls_max or self.bytes + call.message_bytes > self.bytes_max:
+        if (call.first and self.calls >= self.calls_max) or self.bytes + call.message_bytes > self.bytes_max:
             return deny(RESOURCE_EXHAUSTED, f"the quota of '{call.tenant}' is used up until its next period")
         self.calls += 1 if call.first else 0
         self.bytes += call.message_bytes

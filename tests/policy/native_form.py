@@ -90,11 +90,11 @@ class Compiled:
     """One program, its state and its host's answers. `host`: the attributes of tests' FakeHost."""
 
     def __init__(self, text: str, host: Any, config: dict[str, Any] | None = None, name: str = "policy.py", layouts: bool = True,
-                 previous: Any = None):
+                 previous: Any = None, messages: tuple[Any, Any] = (sample.Request, sample.Reply)):
         source = parse(text, name)
         self.host = host
-        request = images.message_layout(sample.Request.DESCRIPTOR) if layouts else None
-        reply = images.message_layout(sample.Reply.DESCRIPTOR) if layouts else None
+        request = images.message_layout(messages[0].DESCRIPTOR) if layouts else None
+        reply = images.message_layout(messages[1].DESCRIPTOR) if layouts else None
         from mrpc_service.policy.declare import declare
 
         declared = declare(source)
