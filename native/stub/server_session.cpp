@@ -1,7 +1,6 @@
 #include "stub/server_session.h"
 
 #include <algorithm>
-#include <numeric>
 #include <thread>
 
 namespace mrpc::stub {
@@ -144,14 +143,12 @@ void ServerSession::open_limited(uint32_t shard, const abi::Slot& slot, RecvBloc
                                  std::vector<IncomingPtr>& refused) {
   IncomingPtr call = make_call(shard, slot, std::move(block));
   std::lock_guard lock(calls_mutex_);
-  if (open_calls() >= calls_max_) return refused.push_back(std::move(call));
+  if (counted_ >= calls_max_) return refused.push_back(std::move(call));
+  call->state_->counted = true;
+  ++counted_;
   open_[shard][slot.call_id] = call;
   queue_.push_back(call);
   opened.push_back(std::move(call));
-}
-
-size_t ServerSession::open_calls() const {
-  return std::accumulate(open_.begin(), open_.end(), size_t{0}, [](size_t sum, const auto& shard) { return sum + shard.size(); });
 }
 
 // By gRPC's own words. Without memory for them, without words.
@@ -249,6 +246,7 @@ Status ServerSession::send(Incoming::State& call, abi::SlotKind kind, uint8_t fl
 
 Status ServerSession::reply(Incoming::State& call, StatusCode code, SendBlock&& block, bool has_message) {
   if (call.over.exchange(true)) return ok_status();
+  if (call.counted) --counted_;
   const auto flags = static_cast<uint8_t>(has_message ? abi::kHasMessage : 0);
   Status sent = send(call, abi::SlotKind::kStatus, flags, code, 0, call.sequence, std::move(block));
   remove(call.shard, call.id);  // afterwards: whoever stops the server waits for open calls, then for what is published
@@ -257,6 +255,7 @@ Status ServerSession::reply(Incoming::State& call, StatusCode code, SendBlock&& 
 
 bool ServerSession::cancel(Incoming::State& call) {
   if (call.over.exchange(true)) return false;
+  if (call.counted) --counted_;
   const IncomingPtr kept = remove(call.shard, call.id);
   std::function<void()> callback;
   {
@@ -293,7 +292,7 @@ bool ServerSession::wait_for_open_calls(uint64_t until_ns) {
     poll();  // workers may be gone, and cancels still come
     {
       std::lock_guard lock(calls_mutex_);
-      if (open_calls() == 0) return true;
+      if (std::all_of(open_.begin(), open_.end(), [](const auto& shard) { return shard.empty(); })) return true;
     }
     const uint64_t now = now_ns();
     if (now >= until_ns || attachment_->dead()) return false;

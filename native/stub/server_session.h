@@ -27,6 +27,7 @@ struct Incoming::State {
   WaitPoint point;
   std::atomic<bool> cancelled{false}, half_closed{false};
   std::atomic<bool> over{false};  // replied, or cancelled: nothing more is sent
+  bool counted = false;  // against the limit on open calls; set before anybody else sees the call
   std::atomic<bool> watched{false};  // counted in WatcherBell::calls_watched
 
   std::mutex send_mutex;  // outside of `mutex`: messages are published in the order of their numbers
@@ -109,9 +110,10 @@ class ServerSession : public std::enable_shared_from_this<ServerSession> {
   std::unordered_map<uint32_t, uint32_t> schema_ids_;  // by offer
 
   std::mutex calls_mutex_;
-  size_t open_calls() const;  // under calls_mutex_
   std::vector<std::unordered_map<uint64_t, IncomingPtr>> open_;  // by shard, call id
   std::deque<IncomingPtr> queue_;
+  // Against the limit: a call counts until its end is decided, not until it is sent, so that a caller who has its reply may call again.
+  std::atomic<uint32_t> counted_{0};
   WaitPoint open_point_;  // notified when a call ends
 };
 
