@@ -9,16 +9,21 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mrpc_service import __version__, documents, logs
 from mrpc_service import settings as settings_module
+from mrpc_service.chains import requests
+from mrpc_service.chains.apply import ChainKeeper
+from mrpc_service.chains.model import Chain
+from mrpc_service.chains.programs import ProgramLibrary
 from mrpc_service.dataplane_api import Dataplane
-from mrpc_service.documents import Documents, SourcedChain
+from mrpc_service.documents import Documents
 from mrpc_service.errors import ConfigError, StartupError
+from mrpc_service.policy.leases import LeaseKeeper
 from mrpc_service.registry import App, Owner, Registry
 from mrpc_service.runtime_dir import RuntimeDir
 from mrpc_service.settings import Settings
@@ -32,29 +37,31 @@ EVENT_FIELDS = ("app", "principal", "pid", "label", "role", "service", "peer")
 class ControlPlane:
     def __init__(
         self, *, settings: Settings, read_settings: Callable[[Documents], Settings], config: list[Path], runtime: RuntimeDir,
-        state_dir: Path, dataplane: Dataplane, registry: Registry, log_ring: logs.LogRing,
+        state_dir: Path, dataplane: Dataplane, registry: Registry, log_ring: logs.LogRing, chains: ChainKeeper,
+        library: ProgramLibrary, leases: LeaseKeeper,
     ) -> None:
         """`read_settings` merges the command line with newly read documents, for `reload`."""
         self.settings, self.runtime, self.state_dir = settings, runtime, state_dir
         self.dataplane, self.registry, self.log_ring = dataplane, registry, log_ring
-        self.chains: list[SourcedChain] = []
-        self.epoch = 0
+        self.chains, self.library, self.leases = chains, library, leases
         self.draining = False
         self.listening = ""
         self._read_settings, self._config = read_settings, config
         self._config_files: list[Path] = []
         self._config_error = ""
         self._started_ns = time.monotonic_ns()
-        self._reloading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, loaded: Documents) -> None:
+    async def start(self, loaded: Documents, *, config_only: bool = False, reset_store: bool = False) -> None:
         """Put identities, owners, chains, listener and static peers in force. The data plane runs already. StartupError."""
         self.push_identities()
         self.push_owners()
         try:
-            self._apply(loaded, "start", os.geteuid())
+            restored = [] if config_only else requests.restore(self.chains.store, self.library, self.registry.path, reset=reset_store)
+            await self.chains.start(self._checked(loaded), restored)
         except ConfigError as error:
             raise StartupError(str(error)) from None
+        self._config_files = loaded.files
         if self.settings.listen:
             try:
                 self.listening = self.dataplane.listen(self.settings.listen)
@@ -64,6 +71,7 @@ class ControlPlane:
         for address in self.settings.peers:
             self._add_peer(address)
         asyncio.get_running_loop().add_reader(self.dataplane.events_fd(), self.take_events)
+        self._spawn(self.leases.run())
 
     def _add_peer(self, address: str) -> None:
         try:
@@ -74,6 +82,9 @@ class ControlPlane:
     async def stop(self) -> None:
         """Drain the data plane and close the store."""
         self.draining = True
+        await self.chains.settle()
+        for task in self._tasks:
+            task.cancel()
         await asyncio.to_thread(self.dataplane.stop, self.settings.drain_timeout_s)
         loop = asyncio.get_running_loop()
         self.take_events()
@@ -86,7 +97,15 @@ class ControlPlane:
         for event in self.dataplane.drain_events():
             if event["kind"] == "offered":
                 self._claim(event)
-            self._log_event(event)
+            if event["kind"] == "program_needed":
+                self._spawn(self.chains.provide(event["service"], event["fingerprint"]))
+            else:
+                self._log_event(event)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _claim(self, event: dict[str, Any]) -> None:
         """The first principal that offers a name holds it from now on, over restarts too."""
@@ -134,30 +153,25 @@ class ControlPlane:
 
     async def reload(self, cause: str, operator_uid: int) -> dict[str, Any]:
         """Read the configuration again and put it in force, or change nothing and raise ConfigError."""
-        async with self._reloading:
-            try:
-                loaded = await asyncio.to_thread(documents.load, self._config)
-                wanted = self._read_settings(loaded)
-                applied = await asyncio.to_thread(self.dataplane.apply_chains, [chain.native() for chain in loaded.chains])
-            except (ConfigError, StartupError, ValueError) as error:
-                self._config_error = str(error)
-                log.error("configuration refused, what ran runs on: %s", error)
-                raise ConfigError(str(error)) from None
-            self._applied(loaded, applied, cause, operator_uid)
-            return applied | {"chains": len(loaded.chains), "warnings": self._take_settings(wanted)}
-
-    def _apply(self, loaded: Documents, cause: str, operator_uid: int) -> None:
         try:
-            applied = self.dataplane.apply_chains([chain.native() for chain in loaded.chains])
-        except ValueError as error:
-            raise ConfigError(f"configuration refused: {error}") from None
-        self._applied(loaded, applied, cause, operator_uid)
+            loaded = await asyncio.to_thread(documents.read, self._config)
+            chains = await asyncio.to_thread(self._checked, loaded)
+            wanted = self._read_settings(loaded)
+            applied = await self.chains.change(requests.replace_config(chains), cause, operator_uid)
+        except (ConfigError, StartupError) as error:
+            self._config_error = str(error)
+            log.error("configuration refused, what ran runs on: %s", error)
+            raise ConfigError(str(error)) from None
+        self._config_files, self._config_error = loaded.files, ""
+        return applied | {"warnings": self._take_settings(wanted)}
 
-    def _applied(self, loaded: Documents, applied: dict[str, Any], cause: str, operator_uid: int) -> None:
-        self.chains, self.epoch, self._config_files, self._config_error = loaded.chains, applied["epoch"], loaded.files, ""
-        natives = [chain.native() for chain in loaded.chains]
-        self.registry.record_applied(operator_uid, cause, applied["epoch"], applied["pause_ns_max"], natives)
-        log.info("%d policy chains in force, epoch %d, pause %.1f us", len(natives), self.epoch, applied["pause_ns_max"] / 1e3)
+    def _checked(self, loaded: Documents) -> list[Chain]:
+        """Its chains, with their programs. ConfigError with all that is wrong with it."""
+        faults = [*loaded.faults]
+        chains = self.library.resolve_all(loaded.chains, faults)
+        if faults:
+            raise ConfigError("\n".join(faults))
+        return chains
 
     def _take_settings(self, wanted: Settings) -> list[str]:
         """Put live settings in force; one warning for each that must wait for the next start."""
@@ -180,7 +194,7 @@ class ControlPlane:
     def metrics_text(self) -> str:
         from mrpc_service import metrics
 
-        return metrics.text(self.dataplane)
+        return metrics.text(self.dataplane, self.leases, self.chains)
 
     def status(self) -> dict[str, Any]:
         """The fields of the API's Status."""
@@ -194,7 +208,8 @@ class ControlPlane:
             "runtime_dir": str(self.runtime.path), "state_dir": str(self.state_dir), "socket": str(self.runtime.app_socket),
             "listen": self.listening, "insecure": settings.insecure, "metrics": settings.metrics, "registry": settings.registry,
             "log_level": logs.current_level(), "config": [str(path) for path in self._config_files],
-            "config_error": self._config_error, "epoch": self.epoch, "shards": settings.shards,
+            "config_error": self._config_error, "epoch": self.chains.epoch, "revision": self.chains.revision,
+            "policy_store": settings.policy_store, "shards": settings.shards,
             "attachments": len(attachments), "services": len(snapshot["services"]), "edges": len(snapshot["edges"]),
             "peers": len(snapshot["peers"]), "open_calls": sum(attached["open_calls"] for attached in attachments),
             "shared_memory_bytes": sum(each["send_bytes"] + each["receive_committed_bytes"] for each in attachments),

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from mrpc_service import __version__, logs, runtime_dir, systemd
@@ -38,15 +39,21 @@ async def run(flags: argparse.Namespace) -> None:
 
     Raises StartupError and ConfigError."""
     from mrpc_service import documents
+    from mrpc_service.chains.apply import ChainKeeper
+    from mrpc_service.chains.binding import Binder
+    from mrpc_service.chains.bridge import NativeOnly
+    from mrpc_service.chains.programs import ProgramLibrary
+    from mrpc_service.chains.store import RevisionStore
     from mrpc_service.control.server import serve as serve_control
     from mrpc_service.control.servicer import ControlServicer
     from mrpc_service.control_plane import ControlPlane
+    from mrpc_service.policy.leases import LeaseKeeper, RedisBudgets
     from mrpc_service.registry import Registry
 
     runtime_dir.check_kernel(os.uname().release)
     runtime = runtime_dir.locate(flags.runtime_dir)
     state_dir = runtime_dir.locate_state(flags.state_dir, flags.runtime_dir)
-    loaded = documents.load(flags.config)
+    loaded = documents.read(flags.config)
     settings = settings_module.merge(flags, loaded.daemon)
     ring = logs.install(settings.log_level)
     async with contextlib.AsyncExitStack() as stack:
@@ -55,18 +62,26 @@ async def run(flags: argparse.Namespace) -> None:
         for path in runtime_dir.remove_stale_sockets(runtime):
             log.info("removed %s, left by a daemon that died", path)
         runtime_dir.make_directory(state_dir, 0o700)
-        registry = Registry(state_dir / "mrpcd.db")
+        registry = Registry(state_dir / "mrpcd.db", reset=flags.reset_store)
         dataplane = make_dataplane(runtime, settings)
         start_dataplane(dataplane, runtime)
+        if not hasattr(dataplane, "dry_run"):
+            dataplane = NativeOnly(dataplane)
         stack.callback(runtime_dir.remove_sockets, runtime)
+        compiler = make_compiler(state_dir)
+        if compiler is not None:
+            stack.push_async_callback(compiler.close)
         plane = ControlPlane(
             settings=settings, read_settings=lambda read: settings_module.merge(flags, read.daemon), config=flags.config,
             runtime=runtime, state_dir=state_dir, dataplane=dataplane, registry=registry, log_ring=ring,
+            chains=ChainKeeper(dataplane, Binder(compiler), RevisionStore(registry.db)),
+            library=ProgramLibrary(compiler, [*map(Path, settings.policies), state_dir / "policies"]),
+            leases=LeaseKeeper(dataplane, RedisBudgets(settings.policy_store) if settings.policy_store else None),
         )
         control = await serve_control(runtime, ControlServicer(plane))
         stack.callback(control.close)
         stack.push_async_callback(plane.stop)  # before control is closed: operators can watch the drain
-        plane.start(loaded)
+        await plane.start(loaded, config_only=flags.config_only, reset_store=flags.reset_store)
         await serve(plane, stack)
 
 
@@ -80,6 +95,14 @@ def make_dataplane(runtime: runtime_dir.RuntimeDir, settings: settings_module.Se
         message_bytes_max=settings.message_bytes_max, send_quota_bytes=settings.send_quota_bytes,
         receive_quota_bytes=settings.receive_quota_bytes, spin_us=settings.spin_us,
     )
+
+
+def make_compiler(state_dir: Path) -> Any:
+    try:
+        from mrpc_service.policy.compiler import Compiler
+    except ModuleNotFoundError:
+        return None
+    return Compiler(state_dir / "compiled")
 
 
 def start_dataplane(dataplane: Any, runtime: runtime_dir.RuntimeDir) -> None:
@@ -137,7 +160,7 @@ def start_metrics(plane: Any, stack: contextlib.AsyncExitStack) -> None:
 
     host, port = settings_module.split_address("--metrics", plane.settings.metrics)
     try:
-        server = metrics.serve(plane.dataplane, host, port)
+        server = metrics.serve(plane.dataplane, plane.leases, plane.chains, host, port)
     except OSError as error:
         reason = error.strerror or error
         raise StartupError(f"cannot serve metrics on {plane.settings.metrics}: {reason}; choose another --metrics") from None

@@ -5,20 +5,23 @@
     metadata: {name: guard-search}
     spec:
       selector: {client: frontend, service: hotel.Search, method: "*"}   # each may be left out: any
+      side: any                                                          # or client, or server: whose daemon judges
       policies:
         - {name: limit, use: rate_limit, config: {requests_per_second: 500, burst: 50}}
+        - {name: mine, use: ./my_policy.py}                              # a program beside the document
 
     apiVersion: mrpc/v1alpha1
     kind: Daemon                 # at most one; a command-line flag wins over its field
     spec: {node: a, shards: 2, listen: "127.0.0.1:7700", insecure: true, log_level: info}
 
-Every fault of every document is reported at once, as `FILE, document N, FIELD: what is wrong`.
+Every fault of every document is reported at once, as `FILE, document N, FIELD: what is wrong`. What a policy's `use` names and
+what its `config` may hold is checked by `mrpc_service.chains.programs`.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -27,7 +30,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mrpc_service.errors import ConfigError
-from mrpc_service.policy_configs import CONFIGS
 
 API_VERSION = "mrpc/v1alpha1"
 FILE_BYTES_MAX = 4 << 20
@@ -44,6 +46,7 @@ class Strict(BaseModel):
 
 class Metadata(Strict):
     name: Name
+    revision: int | None = Field(None, ge=0)  # as `mrpc policy show` wrote it: an apply is refused if the chain has changed since
 
 
 class Selector(Strict):
@@ -62,6 +65,7 @@ class PolicySpec(Strict):
 
 class ChainSpec(Strict):
     selector: Selector = Selector()
+    side: Literal["any", "client", "server"] = "any"
     policies: list[PolicySpec] = Field(min_length=1)
 
 
@@ -81,6 +85,8 @@ class DaemonSpec(Strict):
     insecure: bool | None = None
     peers: list[str] | None = None
     registry: str | None = None
+    policy_store: str | None = None
+    policies: list[str] | None = None
     advertise: str | None = None
     metrics: str | None = None
     log_level: LogLevelName | None = None
@@ -103,47 +109,48 @@ KINDS: dict[str, type[Strict]] = {"PolicyChain": PolicyChain, "Daemon": Daemon}
 
 @dataclass(frozen=True)
 class SourcedChain:
-    """A chain and where it was written."""
+    """A chain, where it was written, and where the programs are that it names by a path."""
 
     chain: PolicyChain
     source: str
-
-    def native(self) -> dict[str, Any]:
-        """As `Dataplane.apply_chains` takes it."""
-        spec = self.chain.spec.model_dump()
-        selector = {part: "" if name == "*" else name for part, name in spec["selector"].items()}
-        policies = [policy | {"config": _native_config(policy["config"])} for policy in spec["policies"]]
-        return {"name": self.chain.metadata.name, "selector": selector, "policies": policies}
-
-
-def _native_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The data plane compares values as text, so that `deny: [7]` and `deny: ["7"]` are one."""
-    return {key: [str(each) for each in value] if isinstance(value, list) else value for key, value in config.items()}
+    directory: Path | None = None  # of the document, if the daemon may read files beside it
+    programs: Mapping[str, str] = field(default_factory=dict)  # `use` -> text, sent with the document
 
 
 @dataclass(frozen=True)
 class Documents:
+    """What files hold. Only without `faults` may anything act on it."""
+
     chains: list[SourcedChain] = field(default_factory=list)
     daemon: DaemonSpec = DaemonSpec()
     files: list[Path] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
 
-def load(paths: Iterable[Path]) -> Documents:
-    """Read files, and the .yaml and .yml files of directories, in order of name. ConfigError, with all faults."""
+def read(paths: Iterable[Path]) -> Documents:
+    """Read files, and the .yaml and .yml files of directories, in order of name."""
     faults: list[str] = []
-    chains: list[SourcedChain] = []
-    daemons: list[tuple[str, Daemon]] = []
+    found: list[tuple[str, Path, Strict]] = []
     files = list(_expand(paths, faults))
     for path in files:
-        for source, document in _parse_file(path, faults):
-            if isinstance(document, PolicyChain):
-                chains.append(SourcedChain(document, source))
-            elif isinstance(document, Daemon):
-                daemons.append((source, document))
-    faults += _clashes(chains, daemons)
-    if faults:
-        raise ConfigError("\n".join(faults))
-    return Documents(chains, daemons[0][1].spec if daemons else DaemonSpec(), files)
+        text = _read_text(path, faults)
+        found += [(source, path, document) for source, document in _parse(str(path), text, faults)]
+    chains = [SourcedChain(document, source, path.parent) for source, path, document in found if isinstance(document, PolicyChain)]
+    daemons = [(source, document) for source, _, document in found if isinstance(document, Daemon)]
+    faults += clashes(chains)
+    faults += [f"{source}: a second kind: Daemon; the first is in {daemons[0][0]}" for source, _ in daemons[1:]]
+    return Documents(chains, daemons[0][1].spec if daemons else DaemonSpec(), files, faults)
+
+
+def read_chains(name: str, text: str, programs: Mapping[str, str], faults: list[str]) -> list[SourcedChain]:
+    """The chains of a text that an operator sent, with the programs that it names by a path. Other kinds are faults."""
+    chains = []
+    for source, document in _parse(name, text, faults):
+        if isinstance(document, PolicyChain):
+            chains.append(SourcedChain(document, source, None, programs))
+        else:
+            faults.append(f"{source}, kind: only a PolicyChain can be applied; a daemon's settings are read from --config")
+    return chains
 
 
 def _expand(paths: Iterable[Path], faults: list[str]) -> Iterable[Path]:
@@ -156,16 +163,24 @@ def _expand(paths: Iterable[Path], faults: list[str]) -> Iterable[Path]:
             faults.append(f"{path}: no such file or directory")
 
 
-def _parse_file(path: Path, faults: list[str]) -> Iterable[tuple[str, Strict]]:
+def _read_text(path: Path, faults: list[str]) -> str:
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise ConfigError(f"larger than {FILE_BYTES_MAX >> 20} MiB")
-        contents = list(yaml.load_all(path.read_text(), Loader=_UniqueKeys))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ConfigError, RecursionError) as error:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
         faults.append(f"{path}: {_one_line(error)}")
+        return ""
+
+
+def _parse(name: str, text: str, faults: list[str]) -> Iterable[tuple[str, Strict]]:
+    try:
+        contents = list(yaml.load_all(text, Loader=_UniqueKeys))
+    except (yaml.YAMLError, RecursionError) as error:
+        faults.append(f"{name}: {_one_line(error)}")
         return
     for number, content in enumerate(contents, 1):
-        source = f"{path}, document {number}"
+        source = f"{name}, document {number}"
         if content is not None:  # an empty document, as after a last '---'
             document = _parse_document(source, content, faults)
             if document is not None:
@@ -176,25 +191,13 @@ def _parse_document(source: str, content: Any, faults: list[str]) -> Strict | No
     kind = content.get("kind") if isinstance(content, dict) else None
     model = KINDS.get(kind) if isinstance(kind, str) else None
     if model is None:
-        faults.append(f"{source}, kind: {kind!r} is not one of {', '.join(KINDS)}{_did_you_mean(str(kind), KINDS)}")
+        faults.append(f"{source}, kind: {kind!r} is not one of {', '.join(KINDS)}{did_you_mean(str(kind), KINDS)}")
         return None
-    document = _validate(model, content, source, "", faults)
-    if isinstance(document, PolicyChain):
-        _check_configs(document, source, faults)
-    return document
+    return validate(model, content, source, "", faults)
 
 
-def _check_configs(document: PolicyChain, source: str, faults: list[str]) -> None:
-    for index, policy in enumerate(document.spec.policies):
-        where = f"spec.policies[{index}]"
-        if policy.use in CONFIGS:
-            _validate(CONFIGS[policy.use], policy.config, source, f"{where}.config", faults)
-        else:
-            faults.append(f"{source}, {where}.use: no policy {policy.use!r}; there are {', '.join(CONFIGS)}"
-                          f"{_did_you_mean(policy.use, CONFIGS)}")
-
-
-def _validate(model: type[M], content: Any, source: str, prefix: str, faults: list[str]) -> M | None:
+def validate(model: type[M], content: Any, source: str, prefix: str, faults: list[str]) -> M | None:
+    """The model of `content`, or None and its faults, each told as `SOURCE, PREFIX.FIELD: what is wrong`."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -206,7 +209,7 @@ def _fault(model: type[BaseModel], prefix: str, fault: Any) -> str:
     where = (prefix + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"])).lstrip(".")
     if fault["type"] == "extra_forbidden":
         known = _fields_at(model, fault["loc"][:-1])
-        return f"{where}: unknown field{_did_you_mean(str(fault['loc'][-1]), known)}"
+        return f"{where}: unknown field{did_you_mean(str(fault['loc'][-1]), known)}"
     if fault["type"] == "missing":
         return f"{where}: is required"
     if fault["type"] == "value_error":
@@ -228,7 +231,8 @@ def _model_in(annotation: Any) -> Any:
     return next(found for found in candidates if isinstance(found, type) and issubclass(found, BaseModel))
 
 
-def _clashes(chains: list[SourcedChain], daemons: list[tuple[str, Daemon]]) -> list[str]:
+def clashes(chains: list[SourcedChain]) -> list[str]:
+    """Faults of chains that are to be in force together."""
     faults = []
     seen: dict[str, str] = {}
     for sourced in chains:
@@ -239,11 +243,11 @@ def _clashes(chains: list[SourcedChain], daemons: list[tuple[str, Daemon]]) -> l
         policies = [policy.name for policy in sourced.chain.spec.policies]
         for twice in sorted({policy for policy in policies if policies.count(policy) > 1}):
             faults.append(f"{sourced.source}, spec.policies: the name {twice!r} is used twice")
-    faults += [f"{source}: a second kind: Daemon; the first is in {daemons[0][0]}" for source, _ in daemons[1:]]
     return faults
 
 
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """"; did you mean 'NEAREST'?", or nothing."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 

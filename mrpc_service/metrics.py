@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from mrpc_service.chains.apply import ChainKeeper
+from mrpc_service.chains.stats import PAUSE_BOUNDS_NS
 from mrpc_service.dataplane_api import Dataplane
+from mrpc_service.policy.leases import LeaseKeeper
 from mrpc_service.status_codes import code_name
 
 BUCKETS_MERGED = 4
@@ -17,14 +21,15 @@ EDGE = ("client", "server", "service", "method")
 
 
 class DataplaneCollector:
-    def __init__(self, dataplane: Dataplane) -> None:
-        self._dataplane = dataplane
+    def __init__(self, dataplane: Dataplane, leases: LeaseKeeper, chains: ChainKeeper) -> None:
+        self._dataplane, self._leases, self._chains = dataplane, leases, chains
 
     def collect(self) -> Iterator[Metric]:
         snapshot = self._dataplane.snapshot()
         yield from edge_metrics(snapshot["edges"])
-        yield policy_counter("mrpc_policy_evaluations", "Messages that a policy judged.", snapshot["edges"], "evaluations")
-        yield policy_counter("mrpc_policy_denied", "Calls that a policy denied.", snapshot["edges"], "denied")
+        yield from policy_metrics(snapshot["edges"])
+        yield from lease_metrics(self._leases)
+        yield from apply_metrics(self._chains)
         yield from attachment_metrics(snapshot["attachments"])
         yield peer_metric(snapshot["peers"])
         yield gauge("mrpc_chain_epoch", "Number of the policy chains in force.", snapshot["epoch"])
@@ -66,19 +71,60 @@ def cumulative_buckets(latency: dict[str, Any]) -> list[tuple[str, int]]:
     return [*buckets, ("+Inf", total)]
 
 
-def policy_counter(name: str, text: str, edges: Iterable[dict[str, Any]], field: str) -> Metric:
+POLICY_COUNTERS = (
+    ("mrpc_policy_evaluations", "Messages that a policy judged.", "evaluations", 1.0),
+    ("mrpc_policy_denied", "Calls that a policy denied.", "denied", 1.0),
+    ("mrpc_policy_faults", "Evaluations that came to something that cannot be computed.", "faults", 1.0),
+    ("mrpc_policy_seconds", "Time in a policy's code.", "ns_total", 1e9),
+    ("mrpc_policy_state_evictions", "Rows of state that went for others.", "evicted", 1.0),
+)
+
+
+def policy_metrics(edges: Iterable[dict[str, Any]]) -> Iterator[Metric]:
     # A policy counts by route (client, service, method), and each edge of the route, one for each server, shows that count.
     by_route = {
-        (edge["client"], edge["service"], edge["method"], policy["chain"], policy["policy"]): policy[field]
+        (edge["client"], edge["service"], edge["method"], policy["chain"], policy["policy"]): policy
         for edge in edges for policy in edge["policies"]
     }  # fmt: skip
+    for name, text, field, unit in POLICY_COUNTERS:
+        yield _by_policy(CounterMetricFamily(name, text, labels=["chain", "policy"]), by_route, field, unit)
+    yield _by_policy(GaugeMetricFamily("mrpc_policy_state_rows", "Rows of state.", labels=["chain", "policy"]), by_route, "rows", 1.0)
+
+
+def _by_policy(family: Any, by_route: dict[Any, dict[str, Any]], field: str, unit: float) -> Metric:
     totals: dict[tuple[str, str], int] = defaultdict(int)
-    for (_, _, _, chain, policy), count in by_route.items():
-        totals[chain, policy] += count
-    family = CounterMetricFamily(name, text, labels=["chain", "policy"])
+    for (_, _, _, chain, policy), counted in by_route.items():
+        totals[chain, policy] += counted.get(field, 0)
     for labels, total in sorted(totals.items()):
-        family.add_metric(labels, total)
+        family.add_metric(labels, total / unit)
     return family
+
+
+def lease_metrics(leases: LeaseKeeper) -> Iterator[Metric]:
+    labels = ["chain", "policy", "lease"]
+    taken = CounterMetricFamily("mrpc_policy_lease_taken", "Tokens of a shared budget that calls took here.", labels=labels)
+    refused = CounterMetricFamily("mrpc_policy_lease_refused", "Tokens that calls wanted and did not get.", labels=labels)
+    left = GaugeMetricFamily("mrpc_policy_lease_left", "Tokens leased and not used.", labels=labels)
+    for found in leases.report():
+        values = [found[part] for part in labels]
+        taken.add_metric(values, found["taken"])
+        refused.add_metric(values, found["refused"])
+        left.add_metric(values, found["left"])
+    shared = 0.0 if leases.error else 1.0
+    yield from (taken, refused, left)
+    yield gauge("mrpc_policy_store_reachable", "Whether shared budgets are shared now; 0: this daemon spends its own part.", shared)
+
+
+def apply_metrics(chains: ChainKeeper) -> Iterator[Metric]:
+    yield gauge("mrpc_policy_revision", "Of the policy chains in force; kept over restarts.", chains.revision)
+    stats = chains.stats
+    outcomes = CounterMetricFamily("mrpc_policy_applies", "Changes of the chains since the start.", labels=["outcome"])
+    for outcome, count in stats.outcomes.items():
+        outcomes.add_metric([outcome], count)
+    bounds = [*(repr(bound / 1e9) for bound in PAUSE_BOUNDS_NS), "+Inf"]
+    pauses = HistogramMetricFamily("mrpc_policy_apply_pause_seconds", "How long a shard stood still for a change.")
+    pauses.add_metric([], list(zip(bounds, accumulate(stats.pause_counts), strict=True)), stats.pause_sum_ns / 1e9)
+    yield from (outcomes, pauses)
 
 
 def attachment_metrics(attachments: Sequence[dict[str, Any]]) -> Iterator[Metric]:
@@ -107,18 +153,18 @@ def peer_metric(peers: Sequence[dict[str, Any]]) -> Metric:
     return family
 
 
-def make_registry(dataplane: Dataplane) -> CollectorRegistry:
+def make_registry(dataplane: Dataplane, leases: LeaseKeeper, chains: ChainKeeper) -> CollectorRegistry:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(DataplaneCollector(dataplane))  # type: ignore[arg-type]
+    registry.register(DataplaneCollector(dataplane, leases, chains))  # type: ignore[arg-type]
     return registry
 
 
-def text(dataplane: Dataplane) -> str:
+def text(dataplane: Dataplane, leases: LeaseKeeper, chains: ChainKeeper) -> str:
     """All metrics in Prometheus' text format."""
-    return generate_latest(make_registry(dataplane)).decode()
+    return generate_latest(make_registry(dataplane, leases, chains)).decode()
 
 
-def serve(dataplane: Dataplane, host: str, port: int) -> Any:
+def serve(dataplane: Dataplane, leases: LeaseKeeper, chains: ChainKeeper, host: str, port: int) -> Any:
     """Serve /metrics over HTTP from a thread; returns the server, to be shut down. OSError."""
-    server, _ = start_http_server(port, host, registry=make_registry(dataplane))
+    server, _ = start_http_server(port, host, registry=make_registry(dataplane, leases, chains))
     return server

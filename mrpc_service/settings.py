@@ -20,6 +20,7 @@ LISTEN_PORT = 7700
 MESSAGE_BYTES_MAX = 64 << 20
 QUOTA_BYTES = 512 << 20
 CORES_FOR_TWO_SHARDS = 8
+REDIS = ("redis://", "rediss://")
 WILDCARDS = ("0.0.0.0", "::", "*")
 
 EPILOG = """\
@@ -44,6 +45,8 @@ class Settings:
     insecure: bool = False
     peers: tuple[str, ...] = ()
     registry: str = ""
+    policy_store: str = ""
+    policies: tuple[str, ...] = ()
     advertise: str = ""
     metrics: str = ""
     log_level: str = "info"
@@ -71,6 +74,13 @@ def parser() -> argparse.ArgumentParser:
     add("--insecure", action="store_true", help="let --listen speak plaintext, to anybody who reaches the port")
     add("--peer", dest="peers", metavar="ADDR", action="append", help="another daemon's HOST:PORT; repeatable")
     add("--registry", metavar="URL", help="where daemons find each other: redis://HOST/DB, or sqlite:///PATH on one host")
+    add("--policies", metavar="DIR", action="append", help="where programs that chains `use` by name are looked for first; repeatable")
+    add("--policy-store", metavar="URL",
+        help="redis://HOST/DB that daemons share budgets in (global rate limits); default: that of --registry, if it is Redis")
+    add("--config-only", action="store_true", default=False,
+        help="start with the chains of --config alone; those that operators applied stay in the store, for 'mrpc policy rollback'")
+    add("--reset-store", action="store_true", default=False,
+        help="if the store is damaged, keep a copy and begin anew; apps, service owners and applied chains are forgotten")
     add("--advertise", metavar="ADDR", help="address to put in the registry, where it is not that of --listen")
     add("--metrics", metavar="ADDR", nargs="?", const=METRICS_ADDRESS,
         help=f"serve Prometheus metrics over HTTP; ADDR defaults to {METRICS_ADDRESS}")
@@ -92,7 +102,9 @@ def merge(flags: argparse.Namespace, spec: DaemonSpec) -> Settings:
     for source in (spec.model_dump(exclude_none=True), vars(flags)):
         known = {name: value for name, value in source.items() if name in {field.name for field in fields(Settings)}}
         settings = replace(settings, **known)
-    settings = replace(settings, peers=tuple(settings.peers))
+    settings = replace(settings, peers=tuple(settings.peers), policies=tuple(settings.policies))
+    if settings.registry.startswith(REDIS) and not settings.policy_store:
+        settings = replace(settings, policy_store=settings.registry)
     _check(settings)
     return settings
 
@@ -108,6 +120,8 @@ def _check(settings: Settings) -> None:
             split_address(flag, address)
     if settings.registry and not settings.advertise and settings.listen.rpartition(":")[0].strip("[]") in WILDCARDS:
         raise StartupError(f"--listen {settings.listen} says not where others reach this daemon; add --advertise HOST:PORT")
+    if settings.policy_store and not settings.policy_store.startswith(REDIS):
+        raise StartupError(f"--policy-store {settings.policy_store}: use redis://HOST/DB")
     if not 1 <= settings.shards <= 32:
         raise StartupError(f"--shards {settings.shards} is out of range; use 1 to 32")
     if not 0 <= settings.spin_us <= 1000:

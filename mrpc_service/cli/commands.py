@@ -11,7 +11,7 @@ import click
 from mrpc_service import __version__
 from mrpc_service.errors import StartupError
 
-EXIT_FAILED, EXIT_USAGE, EXIT_NO_DAEMON, EXIT_REFUSED = 1, 2, 3, 4
+EXIT_FAILED, EXIT_USAGE, EXIT_NO_DAEMON, EXIT_REFUSED, EXIT_CONFLICT, EXIT_WOULD_DENY = 1, 2, 3, 4, 5, 6
 
 COMMANDS = {
     "app": "apps:app",
@@ -35,7 +35,8 @@ COMMANDS = {
 }
 
 EPILOG = """\b
-Exit codes: 0 done; 1 the check, call or request failed; 2 wrong usage; 3 no mrpcd can be reached; 4 refused to this user.
+Exit codes: 0 done; 1 the check, call or request failed; 2 wrong usage; 3 no mrpcd can be reached; 4 refused to this user;
+5 others have changed it meanwhile; 6 a policy would deny too many calls (--force).
 \b
 Examples:
   mrpc check                               is this host fit, does the daemon answer, does a call pass?
@@ -110,6 +111,10 @@ def control_exit_code(error: Exception) -> int | None:
         return None
     if error.code == Status.PERMISSION_DENIED:
         return EXIT_REFUSED
+    if error.code == Status.ABORTED:
+        return EXIT_CONFLICT
+    if error.code == Status.FAILED_PRECONDITION:
+        return EXIT_WOULD_DENY
     return EXIT_NO_DAEMON if isinstance(error, NoDaemon) else EXIT_FAILED
 
 

@@ -18,6 +18,8 @@ from mrpc_service.runtime_dir import RuntimeDir, holder_pid
 
 METHODS = DESCRIPTOR.services_by_name["Control"].methods_by_name
 TIMEOUT_S = 30.0
+CHANGE_TIMEOUT_S = 300.0  # where programs are compiled
+CHANGES = {"Apply", "DryRun", "Rollback", "Reload"}
 
 
 class ControlError(Exception):
@@ -64,8 +66,9 @@ class ControlClient:
     async def _call(self, name: str, request: dict[str, Any]) -> Message:
         method = METHODS[name]
         caller = UnaryUnaryMethod(self._open(), method_path(method), *_types(method))
+        timeout_s = CHANGE_TIMEOUT_S if name in CHANGES else TIMEOUT_S
         try:
-            return await caller(GetMessageClass(method.input_type)(**request), timeout=TIMEOUT_S)
+            return await caller(GetMessageClass(method.input_type)(**request), timeout=timeout_s)
         except (TimeoutError, GRPCError, OSError, StreamTerminatedError) as error:
             raise self._explain(error) from None
 
@@ -93,7 +96,7 @@ class ControlClient:
         if isinstance(error, GRPCError):
             return ControlError(error.status, error.message or error.status.name)
         if isinstance(error, asyncio.TimeoutError):
-            return ControlError(Status.DEADLINE_EXCEEDED, f"mrpcd did not answer within {TIMEOUT_S:g} s; see its log")
+            return ControlError(Status.DEADLINE_EXCEEDED, "mrpcd did not answer in time; see its log")
         if isinstance(error, PermissionError):
             text = f"control socket in {self._runtime.path} is closed to this user; run as root or as the daemon's user"
             return NoDaemon(Status.PERMISSION_DENIED, text)

@@ -11,7 +11,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Status(_message.Message):
-    __slots__ = ("version", "node", "pid", "state", "uptime_ns", "runtime_dir", "state_dir", "socket", "listen", "insecure", "metrics", "registry", "log_level", "config", "config_error", "epoch", "shards", "attachments", "services", "edges", "peers", "open_calls", "rss_bytes", "shared_memory_bytes", "cpu_seconds", "uid")
+    __slots__ = ("version", "node", "pid", "state", "uptime_ns", "runtime_dir", "state_dir", "socket", "listen", "insecure", "metrics", "registry", "log_level", "config", "config_error", "epoch", "shards", "attachments", "services", "edges", "peers", "open_calls", "rss_bytes", "shared_memory_bytes", "cpu_seconds", "uid", "revision", "policy_store")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +38,8 @@ class Status(_message.Message):
     SHARED_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     CPU_SECONDS_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    POLICY_STORE_FIELD_NUMBER: _ClassVar[int]
     version: str
     node: str
     pid: int
@@ -64,7 +66,9 @@ class Status(_message.Message):
     shared_memory_bytes: int
     cpu_seconds: float
     uid: int
-    def __init__(self, version: _Optional[str] = ..., node: _Optional[str] = ..., pid: _Optional[int] = ..., state: _Optional[str] = ..., uptime_ns: _Optional[int] = ..., runtime_dir: _Optional[str] = ..., state_dir: _Optional[str] = ..., socket: _Optional[str] = ..., listen: _Optional[str] = ..., insecure: _Optional[bool] = ..., metrics: _Optional[str] = ..., registry: _Optional[str] = ..., log_level: _Optional[str] = ..., config: _Optional[_Iterable[str]] = ..., config_error: _Optional[str] = ..., epoch: _Optional[int] = ..., shards: _Optional[int] = ..., attachments: _Optional[int] = ..., services: _Optional[int] = ..., edges: _Optional[int] = ..., peers: _Optional[int] = ..., open_calls: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., shared_memory_bytes: _Optional[int] = ..., cpu_seconds: _Optional[float] = ..., uid: _Optional[int] = ...) -> None: ...
+    revision: int
+    policy_store: str
+    def __init__(self, version: _Optional[str] = ..., node: _Optional[str] = ..., pid: _Optional[int] = ..., state: _Optional[str] = ..., uptime_ns: _Optional[int] = ..., runtime_dir: _Optional[str] = ..., state_dir: _Optional[str] = ..., socket: _Optional[str] = ..., listen: _Optional[str] = ..., insecure: _Optional[bool] = ..., metrics: _Optional[str] = ..., registry: _Optional[str] = ..., log_level: _Optional[str] = ..., config: _Optional[_Iterable[str]] = ..., config_error: _Optional[str] = ..., epoch: _Optional[int] = ..., shards: _Optional[int] = ..., attachments: _Optional[int] = ..., services: _Optional[int] = ..., edges: _Optional[int] = ..., peers: _Optional[int] = ..., open_calls: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., shared_memory_bytes: _Optional[int] = ..., cpu_seconds: _Optional[float] = ..., uid: _Optional[int] = ..., revision: _Optional[int] = ..., policy_store: _Optional[str] = ...) -> None: ...
 
 class GetSnapshotRequest(_message.Message):
     __slots__ = ()
@@ -193,20 +197,26 @@ class Histogram(_message.Message):
     def __init__(self, bounds_ns: _Optional[_Iterable[int]] = ..., counts: _Optional[_Iterable[int]] = ..., sum_ns: _Optional[int] = ...) -> None: ...
 
 class PolicyCounters(_message.Message):
-    __slots__ = ("chain", "policy", "use", "evaluations", "denied", "ns_total")
+    __slots__ = ("chain", "policy", "use", "evaluations", "denied", "ns_total", "faults", "rows", "evicted")
     CHAIN_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     USE_FIELD_NUMBER: _ClassVar[int]
     EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
     DENIED_FIELD_NUMBER: _ClassVar[int]
     NS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    FAULTS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    EVICTED_FIELD_NUMBER: _ClassVar[int]
     chain: str
     policy: str
     use: str
     evaluations: int
     denied: int
     ns_total: int
-    def __init__(self, chain: _Optional[str] = ..., policy: _Optional[str] = ..., use: _Optional[str] = ..., evaluations: _Optional[int] = ..., denied: _Optional[int] = ..., ns_total: _Optional[int] = ...) -> None: ...
+    faults: int
+    rows: int
+    evicted: int
+    def __init__(self, chain: _Optional[str] = ..., policy: _Optional[str] = ..., use: _Optional[str] = ..., evaluations: _Optional[int] = ..., denied: _Optional[int] = ..., ns_total: _Optional[int] = ..., faults: _Optional[int] = ..., rows: _Optional[int] = ..., evicted: _Optional[int] = ...) -> None: ...
 
 class Peer(_message.Message):
     __slots__ = ("id", "address", "node", "state", "direction", "error", "services")
@@ -342,43 +352,352 @@ class ReleaseServiceRequest(_message.Message):
     service: str
     def __init__(self, service: _Optional[str] = ...) -> None: ...
 
-class ListChainsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+class DocumentFile(_message.Message):
+    __slots__ = ("name", "text", "programs")
+    class ProgramsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    PROGRAMS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    text: str
+    programs: _containers.ScalarMap[str, str]
+    def __init__(self, name: _Optional[str] = ..., text: _Optional[str] = ..., programs: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
-class ChainList(_message.Message):
-    __slots__ = ("epoch", "chains")
+class ApplyRequest(_message.Message):
+    __slots__ = ("files", "remove", "prune", "adopt", "revision", "force", "deny_share_max", "cause")
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_FIELD_NUMBER: _ClassVar[int]
+    PRUNE_FIELD_NUMBER: _ClassVar[int]
+    ADOPT_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    DENY_SHARE_MAX_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    files: _containers.RepeatedCompositeFieldContainer[DocumentFile]
+    remove: _containers.RepeatedScalarFieldContainer[str]
+    prune: bool
+    adopt: bool
+    revision: int
+    force: bool
+    deny_share_max: float
+    cause: str
+    def __init__(self, files: _Optional[_Iterable[_Union[DocumentFile, _Mapping]]] = ..., remove: _Optional[_Iterable[str]] = ..., prune: _Optional[bool] = ..., adopt: _Optional[bool] = ..., revision: _Optional[int] = ..., force: _Optional[bool] = ..., deny_share_max: _Optional[float] = ..., cause: _Optional[str] = ...) -> None: ...
+
+class RollbackRequest(_message.Message):
+    __slots__ = ("to", "revision", "force", "deny_share_max")
+    TO_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    DENY_SHARE_MAX_FIELD_NUMBER: _ClassVar[int]
+    to: int
+    revision: int
+    force: bool
+    deny_share_max: float
+    def __init__(self, to: _Optional[int] = ..., revision: _Optional[int] = ..., force: _Optional[bool] = ..., deny_share_max: _Optional[float] = ...) -> None: ...
+
+class PolicyReport(_message.Message):
+    __slots__ = ("revision", "epoch", "chains", "changes", "warnings", "compile_ns", "switch_ns", "pause_ns_max", "shards", "programs", "dry_run", "newly_denied", "forced", "error")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     CHAINS_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    COMPILE_NS_FIELD_NUMBER: _ClassVar[int]
+    SWITCH_NS_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_NS_MAX_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    PROGRAMS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    NEWLY_DENIED_FIELD_NUMBER: _ClassVar[int]
+    FORCED_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    epoch: int
+    chains: int
+    changes: _containers.RepeatedScalarFieldContainer[str]
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    compile_ns: int
+    switch_ns: int
+    pause_ns_max: int
+    shards: _containers.RepeatedCompositeFieldContainer[ShardSwitch]
+    programs: _containers.RepeatedCompositeFieldContainer[ProgramInForce]
+    dry_run: DryRunResult
+    newly_denied: int
+    forced: bool
+    error: str
+    def __init__(self, revision: _Optional[int] = ..., epoch: _Optional[int] = ..., chains: _Optional[int] = ..., changes: _Optional[_Iterable[str]] = ..., warnings: _Optional[_Iterable[str]] = ..., compile_ns: _Optional[int] = ..., switch_ns: _Optional[int] = ..., pause_ns_max: _Optional[int] = ..., shards: _Optional[_Iterable[_Union[ShardSwitch, _Mapping]]] = ..., programs: _Optional[_Iterable[_Union[ProgramInForce, _Mapping]]] = ..., dry_run: _Optional[_Union[DryRunResult, _Mapping]] = ..., newly_denied: _Optional[int] = ..., forced: _Optional[bool] = ..., error: _Optional[str] = ...) -> None: ...
+
+class ShardSwitch(_message.Message):
+    __slots__ = ("index", "pause_ns", "calls_in_flight", "rows_carried")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_NS_FIELD_NUMBER: _ClassVar[int]
+    CALLS_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    ROWS_CARRIED_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    pause_ns: int
+    calls_in_flight: int
+    rows_carried: int
+    def __init__(self, index: _Optional[int] = ..., pause_ns: _Optional[int] = ..., calls_in_flight: _Optional[int] = ..., rows_carried: _Optional[int] = ...) -> None: ...
+
+class ProgramInForce(_message.Message):
+    __slots__ = ("chain", "policy", "file", "sha256", "methods")
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    METHODS_FIELD_NUMBER: _ClassVar[int]
+    chain: str
+    policy: str
+    file: str
+    sha256: str
+    methods: int
+    def __init__(self, chain: _Optional[str] = ..., policy: _Optional[str] = ..., file: _Optional[str] = ..., sha256: _Optional[str] = ..., methods: _Optional[int] = ...) -> None: ...
+
+class DryRunResult(_message.Message):
+    __slots__ = ("calls", "denied", "policies")
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    DENIED_FIELD_NUMBER: _ClassVar[int]
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
+    calls: int
+    denied: int
+    policies: _containers.RepeatedCompositeFieldContainer[DryRunPolicy]
+    def __init__(self, calls: _Optional[int] = ..., denied: _Optional[int] = ..., policies: _Optional[_Iterable[_Union[DryRunPolicy, _Mapping]]] = ...) -> None: ...
+
+class DryRunPolicy(_message.Message):
+    __slots__ = ("chain", "policy", "evaluated", "denied", "faults", "newly_denied", "newly_passed", "examples")
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    EVALUATED_FIELD_NUMBER: _ClassVar[int]
+    DENIED_FIELD_NUMBER: _ClassVar[int]
+    FAULTS_FIELD_NUMBER: _ClassVar[int]
+    NEWLY_DENIED_FIELD_NUMBER: _ClassVar[int]
+    NEWLY_PASSED_FIELD_NUMBER: _ClassVar[int]
+    EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    chain: str
+    policy: str
+    evaluated: int
+    denied: int
+    faults: int
+    newly_denied: int
+    newly_passed: int
+    examples: _containers.RepeatedCompositeFieldContainer[DryRunExample]
+    def __init__(self, chain: _Optional[str] = ..., policy: _Optional[str] = ..., evaluated: _Optional[int] = ..., denied: _Optional[int] = ..., faults: _Optional[int] = ..., newly_denied: _Optional[int] = ..., newly_passed: _Optional[int] = ..., examples: _Optional[_Iterable[_Union[DryRunExample, _Mapping]]] = ...) -> None: ...
+
+class DryRunExample(_message.Message):
+    __slots__ = ("client", "service", "method", "text")
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    client: str
+    service: str
+    method: str
+    text: str
+    def __init__(self, client: _Optional[str] = ..., service: _Optional[str] = ..., method: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
+class PolicyDiff(_message.Message):
+    __slots__ = ("revision", "changes", "unified")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    UNIFIED_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    changes: _containers.RepeatedScalarFieldContainer[str]
+    unified: str
+    def __init__(self, revision: _Optional[int] = ..., changes: _Optional[_Iterable[str]] = ..., unified: _Optional[str] = ...) -> None: ...
+
+class HistoryRequest(_message.Message):
+    __slots__ = ("limit",)
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    def __init__(self, limit: _Optional[int] = ...) -> None: ...
+
+class RevisionList(_message.Message):
+    __slots__ = ("revision", "records")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    records: _containers.RepeatedCompositeFieldContainer[Revision]
+    def __init__(self, revision: _Optional[int] = ..., records: _Optional[_Iterable[_Union[Revision, _Mapping]]] = ...) -> None: ...
+
+class Revision(_message.Message):
+    __slots__ = ("revision", "state", "at_unix_s", "operator_uid", "cause", "changes", "report", "chains")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    AT_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_UID_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    CHAINS_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    state: str
+    at_unix_s: float
+    operator_uid: int
+    cause: str
+    changes: _containers.RepeatedScalarFieldContainer[str]
+    report: PolicyReport
+    chains: _containers.RepeatedCompositeFieldContainer[Chain]
+    def __init__(self, revision: _Optional[int] = ..., state: _Optional[str] = ..., at_unix_s: _Optional[float] = ..., operator_uid: _Optional[int] = ..., cause: _Optional[str] = ..., changes: _Optional[_Iterable[str]] = ..., report: _Optional[_Union[PolicyReport, _Mapping]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ...) -> None: ...
+
+class ShowRequest(_message.Message):
+    __slots__ = ("chain", "revision")
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    chain: str
+    revision: int
+    def __init__(self, chain: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class Policies(_message.Message):
+    __slots__ = ("revision", "epoch", "chains", "programs", "leases", "unfit")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CHAINS_FIELD_NUMBER: _ClassVar[int]
+    PROGRAMS_FIELD_NUMBER: _ClassVar[int]
+    LEASES_FIELD_NUMBER: _ClassVar[int]
+    UNFIT_FIELD_NUMBER: _ClassVar[int]
+    revision: int
     epoch: int
     chains: _containers.RepeatedCompositeFieldContainer[Chain]
-    def __init__(self, epoch: _Optional[int] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ...) -> None: ...
+    programs: _containers.RepeatedCompositeFieldContainer[ProgramSource]
+    leases: _containers.RepeatedCompositeFieldContainer[PolicyLease]
+    unfit: _containers.RepeatedCompositeFieldContainer[Unfit]
+    def __init__(self, revision: _Optional[int] = ..., epoch: _Optional[int] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., programs: _Optional[_Iterable[_Union[ProgramSource, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[PolicyLease, _Mapping]]] = ..., unfit: _Optional[_Iterable[_Union[Unfit, _Mapping]]] = ...) -> None: ...
 
 class Chain(_message.Message):
-    __slots__ = ("name", "client", "service", "method", "policies", "source")
+    __slots__ = ("name", "client", "service", "method", "policies", "source", "side", "layer", "changed_in", "document")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    LAYER_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_IN_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     name: str
     client: str
     service: str
     method: str
     policies: _containers.RepeatedCompositeFieldContainer[Policy]
     source: str
-    def __init__(self, name: _Optional[str] = ..., client: _Optional[str] = ..., service: _Optional[str] = ..., method: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[Policy, _Mapping]]] = ..., source: _Optional[str] = ...) -> None: ...
+    side: str
+    layer: str
+    changed_in: int
+    document: str
+    def __init__(self, name: _Optional[str] = ..., client: _Optional[str] = ..., service: _Optional[str] = ..., method: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[Policy, _Mapping]]] = ..., source: _Optional[str] = ..., side: _Optional[str] = ..., layer: _Optional[str] = ..., changed_in: _Optional[int] = ..., document: _Optional[str] = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("name", "use", "config_json")
+    __slots__ = ("name", "use", "config_json", "sha256")
     NAME_FIELD_NUMBER: _ClassVar[int]
     USE_FIELD_NUMBER: _ClassVar[int]
     CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
     name: str
     use: str
     config_json: str
-    def __init__(self, name: _Optional[str] = ..., use: _Optional[str] = ..., config_json: _Optional[str] = ...) -> None: ...
+    sha256: str
+    def __init__(self, name: _Optional[str] = ..., use: _Optional[str] = ..., config_json: _Optional[str] = ..., sha256: _Optional[str] = ...) -> None: ...
+
+class ProgramSource(_message.Message):
+    __slots__ = ("sha256", "text")
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    sha256: str
+    text: str
+    def __init__(self, sha256: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
+class PolicyLease(_message.Message):
+    __slots__ = ("chain", "policy", "lease", "rate_per_s", "left", "taken", "refused", "shared", "error")
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    RATE_PER_S_FIELD_NUMBER: _ClassVar[int]
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    TAKEN_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    chain: str
+    policy: str
+    lease: str
+    rate_per_s: float
+    left: float
+    taken: float
+    refused: float
+    shared: bool
+    error: str
+    def __init__(self, chain: _Optional[str] = ..., policy: _Optional[str] = ..., lease: _Optional[str] = ..., rate_per_s: _Optional[float] = ..., left: _Optional[float] = ..., taken: _Optional[float] = ..., refused: _Optional[float] = ..., shared: _Optional[bool] = ..., error: _Optional[str] = ...) -> None: ...
+
+class Unfit(_message.Message):
+    __slots__ = ("service", "fingerprint", "reason")
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    fingerprint: int
+    reason: str
+    def __init__(self, service: _Optional[str] = ..., fingerprint: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("service", "method", "client")
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    method: str
+    client: str
+    def __init__(self, service: _Optional[str] = ..., method: _Optional[str] = ..., client: _Optional[str] = ...) -> None: ...
+
+class Explanation(_message.Message):
+    __slots__ = ("policies", "unfit")
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
+    UNFIT_FIELD_NUMBER: _ClassVar[int]
+    policies: _containers.RepeatedCompositeFieldContainer[ExplainedPolicy]
+    unfit: _containers.RepeatedCompositeFieldContainer[Unfit]
+    def __init__(self, policies: _Optional[_Iterable[_Union[ExplainedPolicy, _Mapping]]] = ..., unfit: _Optional[_Iterable[_Union[Unfit, _Mapping]]] = ...) -> None: ...
+
+class ExplainedPolicy(_message.Message):
+    __slots__ = ("chain", "policy", "use", "form", "side", "client", "config_json", "reads", "writes", "state", "evaluations", "denied", "faults", "ns_total", "rows", "evicted")
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    USE_FIELD_NUMBER: _ClassVar[int]
+    FORM_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
+    READS_FIELD_NUMBER: _ClassVar[int]
+    WRITES_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
+    DENIED_FIELD_NUMBER: _ClassVar[int]
+    FAULTS_FIELD_NUMBER: _ClassVar[int]
+    NS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    EVICTED_FIELD_NUMBER: _ClassVar[int]
+    chain: str
+    policy: str
+    use: str
+    form: str
+    side: str
+    client: str
+    config_json: str
+    reads: _containers.RepeatedScalarFieldContainer[str]
+    writes: _containers.RepeatedScalarFieldContainer[str]
+    state: _containers.RepeatedScalarFieldContainer[str]
+    evaluations: int
+    denied: int
+    faults: int
+    ns_total: int
+    rows: int
+    evicted: int
+    def __init__(self, chain: _Optional[str] = ..., policy: _Optional[str] = ..., use: _Optional[str] = ..., form: _Optional[str] = ..., side: _Optional[str] = ..., client: _Optional[str] = ..., config_json: _Optional[str] = ..., reads: _Optional[_Iterable[str]] = ..., writes: _Optional[_Iterable[str]] = ..., state: _Optional[_Iterable[str]] = ..., evaluations: _Optional[int] = ..., denied: _Optional[int] = ..., faults: _Optional[int] = ..., ns_total: _Optional[int] = ..., rows: _Optional[int] = ..., evicted: _Optional[int] = ...) -> None: ...
 
 class ReloadRequest(_message.Message):
     __slots__ = ()
@@ -395,36 +714,6 @@ class Applied(_message.Message):
     chains: int
     warnings: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, epoch: _Optional[int] = ..., pause_ns_max: _Optional[int] = ..., chains: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
-
-class ListAppliedRequest(_message.Message):
-    __slots__ = ("limit",)
-    LIMIT_FIELD_NUMBER: _ClassVar[int]
-    limit: int
-    def __init__(self, limit: _Optional[int] = ...) -> None: ...
-
-class AppliedList(_message.Message):
-    __slots__ = ("records",)
-    RECORDS_FIELD_NUMBER: _ClassVar[int]
-    records: _containers.RepeatedCompositeFieldContainer[AppliedRecord]
-    def __init__(self, records: _Optional[_Iterable[_Union[AppliedRecord, _Mapping]]] = ...) -> None: ...
-
-class AppliedRecord(_message.Message):
-    __slots__ = ("id", "at_unix_s", "operator_uid", "cause", "epoch", "pause_ns_max", "documents_json")
-    ID_FIELD_NUMBER: _ClassVar[int]
-    AT_UNIX_S_FIELD_NUMBER: _ClassVar[int]
-    OPERATOR_UID_FIELD_NUMBER: _ClassVar[int]
-    CAUSE_FIELD_NUMBER: _ClassVar[int]
-    EPOCH_FIELD_NUMBER: _ClassVar[int]
-    PAUSE_NS_MAX_FIELD_NUMBER: _ClassVar[int]
-    DOCUMENTS_JSON_FIELD_NUMBER: _ClassVar[int]
-    id: int
-    at_unix_s: float
-    operator_uid: int
-    cause: str
-    epoch: int
-    pause_ns_max: int
-    documents_json: str
-    def __init__(self, id: _Optional[int] = ..., at_unix_s: _Optional[float] = ..., operator_uid: _Optional[int] = ..., cause: _Optional[str] = ..., epoch: _Optional[int] = ..., pause_ns_max: _Optional[int] = ..., documents_json: _Optional[str] = ...) -> None: ...
 
 class ReadLogsRequest(_message.Message):
     __slots__ = ("lines", "follow")

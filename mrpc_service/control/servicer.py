@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import asdict
-from typing import Any
 
 from google.protobuf.json_format import ParseDict
 from grpclib.const import Status
@@ -14,41 +11,19 @@ from grpclib.exceptions import GRPCError
 
 from mrpc_service import logs
 from mrpc_service.control import control_pb2 as pb
+from mrpc_service.control.errors import mapped_errors
+from mrpc_service.control.policies import PolicyMethods
 from mrpc_service.control_plane import ControlPlane
-from mrpc_service.errors import ConfigError
-from mrpc_service.registry import App, NameTaken, RegistryError, UnknownName
-
-APPLIED_DEFAULT = 20
-CODES: list[tuple[type[Exception], Status]] = [
-    (NameTaken, Status.ALREADY_EXISTS),
-    (UnknownName, Status.NOT_FOUND),
-    (RegistryError, Status.INVALID_ARGUMENT),
-    (ConfigError, Status.INVALID_ARGUMENT),
-]
-
-Method = Callable[["ControlServicer", Any, int], Awaitable[Any]]
-
-
-def mapped_errors(method: Method) -> Method:
-    """The one edge at which the control plane's errors become status codes."""
-
-    @functools.wraps(method)
-    async def serve(self: ControlServicer, request: Any, operator_uid: int) -> Any:
-        try:
-            return await method(self, request, operator_uid)
-        except tuple(kind for kind, _ in CODES) as error:
-            code = next(code for kind, code in CODES if isinstance(error, kind))
-            raise GRPCError(code, str(error)) from None
-
-    return serve
+from mrpc_service.registry import App
 
 
 def app_message(app: App) -> pb.App:
     return pb.App(name=app.name, uid=app.uid, created_unix_s=app.created_unix_s)
 
 
-class ControlServicer:
+class ControlServicer(PolicyMethods):
     def __init__(self, plane: ControlPlane) -> None:
+        super().__init__(plane)
         self._plane = plane
 
     async def get_status(self, request: pb.GetStatusRequest, operator_uid: int) -> pb.Status:
@@ -85,25 +60,6 @@ class ControlServicer:
     @mapped_errors
     async def release_service(self, request: pb.ReleaseServiceRequest, operator_uid: int) -> pb.Owner:
         return pb.Owner(**asdict(self._plane.release_service(request.service, operator_uid)))
-
-    async def list_chains(self, request: pb.ListChainsRequest, operator_uid: int) -> pb.ChainList:
-        chains = []
-        for sourced in self._plane.chains:
-            chain = sourced.native()
-            policies = [
-                {"name": policy["name"], "use": policy["use"], "config_json": json.dumps(policy["config"])}
-                for policy in chain["policies"]
-            ]
-            chains.append(pb.Chain(name=chain["name"], **chain["selector"], policies=policies, source=sourced.source))
-        return pb.ChainList(epoch=self._plane.epoch, chains=chains)
-
-    @mapped_errors
-    async def reload(self, request: pb.ReloadRequest, operator_uid: int) -> pb.Applied:
-        return pb.Applied(**await self._plane.reload("reload", operator_uid))
-
-    async def list_applied(self, request: pb.ListAppliedRequest, operator_uid: int) -> pb.AppliedList:
-        records = self._plane.registry.applied(request.limit or APPLIED_DEFAULT)
-        return pb.AppliedList(records=[asdict(record) for record in records])
 
     async def read_logs(self, request: pb.ReadLogsRequest, operator_uid: int) -> AsyncIterator[pb.LogLine]:
         sequence = 0

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mrpc_service.documents import load
-from mrpc_service.errors import ConfigError
+from mrpc_service.chains.model import Chain
+from mrpc_service.chains.programs import ProgramLibrary
+from mrpc_service.documents import read
 
 CHAIN = """\
 apiVersion: mrpc/v1alpha1
@@ -26,18 +27,22 @@ def write(directory: Path, text: str, name: str = "a.yaml") -> Path:
     return path
 
 
+def check(path: Path) -> tuple[list[Chain], list[str]]:
+    """The chains of a path, and all that is wrong with it."""
+    documents = read([path])
+    faults = [*documents.faults]
+    return ProgramLibrary(None, []).resolve_all(documents.chains, faults), faults
+
+
 def faults_of(path: Path) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        load([path])
-    return str(caught.value).splitlines()
+    return check(path)[1]
 
 
 def test_a_chain_reads_as_the_data_plane_takes_it(tmp_path: Path) -> None:
-    documents = load([write(tmp_path, CHAIN)])
-    (sourced,) = documents.chains
-    assert sourced.native() == {
-        "name": "guard",
-        "selector": {"client": "frontend", "service": "hotel.Search", "method": ""},
+    (chain,), faults = check(write(tmp_path, CHAIN))
+    assert faults == []
+    assert chain.native() == {
+        "name": "guard", "client": "frontend", "service": "hotel.Search", "method": "*", "side": "any",
         "policies": [
             {"name": "limit", "use": "rate_limit", "config": {"requests_per_second": 500, "burst": 50}},
             {"name": "deny-seven", "use": "access_control", "config": {"field": "room.number", "deny": ["7", "8"]}},
@@ -49,7 +54,7 @@ def test_documents_of_a_directory_are_read_in_order_of_name(tmp_path: Path) -> N
     write(tmp_path, CHAIN.replace("guard", "second"), "20.yml")
     write(tmp_path, CHAIN.replace("guard", "first") + "---\n" + DAEMON + "---\n", "10.yaml")
     write(tmp_path, "not: read", "notes.txt")
-    documents = load([tmp_path])
+    documents = read([tmp_path])
     assert [each.chain.metadata.name for each in documents.chains] == ["first", "second"]
     assert documents.daemon.shards == 2
 
@@ -65,6 +70,7 @@ def test_documents_of_a_directory_are_read_in_order_of_name(tmp_path: Path) -> N
         ("requests_per_second: 500", "requests_per_second: 0", "should be greater than 0, not 0"),
         ('deny: [7, "8"]', "deny: [7], allow: [8]", "spec.policies[1].config: give either 'deny' or 'allow'"),
         ("name: deny-seven", "name: limit", "spec.policies: the name 'limit' is used twice"),
+        ("  selector", "  side: servers\n  selector", "spec.side: "),
         ("name: guard", "name: Guard!", "metadata.name: "),
         ("kind: PolicyChain", "kind: PolicyChian", "did you mean 'PolicyChain'?"),
         ("mrpc/v1alpha1", "mrpc/v9", "apiVersion: Input should be 'mrpc/v1alpha1', not 'mrpc/v9'"),

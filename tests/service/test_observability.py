@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mrpc_service import metrics
+from mrpc_service.chains.stats import ChangeStats
 from mrpc_service.latency import quantile_ns
 from mrpc_service.logs import LINE_CHARACTERS_MAX, LogRing
+from mrpc_service.policy.leases import LeaseKeeper
 
 SNAPSHOT: dict[str, Any] = {
     "node": "a", "uptime_ns": 2_000_000_000, "epoch": 3, "services": [], "shards": [], "transport": {},
@@ -36,8 +39,11 @@ class Counted:
         return SNAPSHOT
 
 
+CHAINS = SimpleNamespace(revision=5, stats=ChangeStats())
+
+
 def samples() -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    families = text_string_to_metric_families(metrics.text(Counted()))  # type: ignore[arg-type]
+    families = text_string_to_metric_families(metrics.text(Counted(), LeaseKeeper(Counted(), None), CHAINS))  # type: ignore[arg-type]
     return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mrpc_service.errors import StartupError
-from mrpc_service.registry import APPLIED_KEPT, NameTaken, Registry, RegistryError, UnknownName
+from mrpc_service.registry import NameTaken, Registry, RegistryError, UnknownName
 
 
 @pytest.fixture
@@ -65,19 +65,10 @@ def test_the_first_principal_holds_a_service_until_it_is_released(registry: Regi
 def test_all_of_it_outlives_the_daemon(registry: Registry) -> None:
     app, _ = registry.register_app("frontend", 1001)
     registry.claim_service("hotel.Search", "uid:1001")
-    registry.record_applied(0, "start", 1, 1200, [{"name": "limits"}])
     registry.close()
     again = Registry(registry.path)
     assert again.apps() == [app]
     assert len(again.owners()) == 1
-    assert again.applied()[0].documents_json == '[{"name": "limits"}]'
-
-
-def test_history_is_bounded_and_newest_first(registry: Registry) -> None:
-    for epoch in range(APPLIED_KEPT + 5):
-        registry.record_applied(0, "reload", epoch, 0, [])
-    kept = registry.applied(limit=10_000)
-    assert [record.epoch for record in kept] == list(range(APPLIED_KEPT + 4, 4, -1))
 
 
 def test_a_file_that_is_no_registry_is_told_in_one_line(tmp_path: Path) -> None:

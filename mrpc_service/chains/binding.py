@@ -1,0 +1,81 @@
+"""Compiling programs for the methods that chains select, and telling what does not fit where."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mrpc_service.chains.model import Chain, PolicyUse
+from mrpc_service.dataplane_api import Binding
+from mrpc_service.errors import ConfigError
+from mrpc_service.policy.compiler_api import Compiler, PolicyError, Target
+from mrpc_service.policy.spec import ProgramSpec
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A method of one schema of a service on offer."""
+
+    target: Target
+    fingerprint: int
+
+    def __str__(self) -> str:
+        return f"{self.target.service}/{self.target.method}"
+
+
+def edges_of(schemas: Iterable[dict[str, Any]]) -> list[Edge]:
+    """All methods on offer, of `Dataplane.schemas`."""
+    return [
+        Edge(Target(found["service"], method, found["schema"]), found["fingerprint"])
+        for found in schemas for method in found["methods"]
+    ]
+
+
+class Binder:
+    """Makes bindings. The same program is compiled once for each method, however many chains put it there."""
+
+    def __init__(self, compiler: Compiler) -> None:
+        self._compiler = compiler
+
+    async def bind(self, chains: Sequence[Chain], edges: Sequence[Edge], before: Sequence[Binding]) -> list[Binding]:
+        """Bindings of every program of `chains` for every one of `edges` that its chain selects; `before` are those in force.
+
+        ConfigError, with one line for each policy and edge that do not fit."""
+        wanted = [(chain, name, use) for chain in chains for name, use in chain.programs()]
+        selected = [[edge for edge in edges if chain.selects(edge.target.service, edge.target.method)] for chain, _, _ in wanted]
+        previous = {(binding["chain"], binding["policy"]): binding["spec"] for binding in before}
+        found = await asyncio.gather(
+            *(self._bind_policy(chain, name, use, mine, previous.get((chain.name, name)))
+              for (chain, name, use), mine in zip(wanted, selected, strict=True))
+        )
+        faults = [fault for _, faults in found for fault in faults]
+        if faults:
+            raise ConfigError("\n".join(faults))
+        return [binding for bindings, _ in found for binding in bindings]
+
+    async def _bind_policy(
+        self, chain: Chain, policy: str, use: PolicyUse, edges: Sequence[Edge], previous: ProgramSpec | None
+    ) -> tuple[list[Binding], list[str]]:
+        """Bindings, and faults. A program that reads no message is compiled for one edge and fits the others."""
+        bindings: list[Binding] = []
+        faults: list[str] = []
+        for edge in edges:
+            try:
+                spec = await self._compile(use, edge, previous)
+            except PolicyError as error:
+                faults += [f"chain {chain.name!r}, policy {policy!r}, on {edge}: {line}" for line in str(error).splitlines()]
+                continue
+            if not spec["needs_layout"]:
+                return [_binding(chain, policy, "", "", 0, spec)], []
+            bindings.append(_binding(chain, policy, edge.target.service, edge.target.method, edge.fingerprint, spec))
+        return bindings, faults
+
+    async def _compile(self, use: PolicyUse, edge: Edge, previous: ProgramSpec | None) -> ProgramSpec:
+        assert use.program is not None, "native engines are not compiled"
+        return await self._compiler.compile(use.program, use.config, edge.target, previous)
+
+
+def _binding(chain: Chain, policy: str, service: str, method: str, fingerprint: int, spec: ProgramSpec) -> Binding:
+    return Binding(chain=chain.name, policy=policy, service=service, method=method, fingerprint=fingerprint, spec=spec)

@@ -1,0 +1,39 @@
+"""The one edge at which the control plane's errors become status codes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+
+from mrpc_service.chains.apply import Conflict, WouldDeny
+from mrpc_service.errors import ConfigError
+from mrpc_service.registry import NameTaken, RegistryError, UnknownName
+
+CODES: list[tuple[type[Exception], Status]] = [
+    (NameTaken, Status.ALREADY_EXISTS),
+    (UnknownName, Status.NOT_FOUND),
+    (RegistryError, Status.INVALID_ARGUMENT),
+    (ConfigError, Status.INVALID_ARGUMENT),
+    (Conflict, Status.ABORTED),
+    (WouldDeny, Status.FAILED_PRECONDITION),
+]
+
+Method = Callable[[Any, Any, int], Awaitable[Any]]
+
+
+def mapped_errors(method: Method) -> Method:
+    """Serves `method` with its errors as statuses."""
+
+    @functools.wraps(method)
+    async def serve(servicer: Any, request: Any, operator_uid: int) -> Any:
+        try:
+            return await method(servicer, request, operator_uid)
+        except tuple(kind for kind, _ in CODES) as error:
+            code = next(code for kind, code in CODES if isinstance(error, kind))
+            raise GRPCError(code, str(error)) from None
+
+    return serve
