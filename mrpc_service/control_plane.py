@@ -57,8 +57,8 @@ class ControlPlane:
         self.push_identities()
         self.push_owners()
         try:
-            restored = [] if config_only else requests.restore(self.chains.store, self.library, self.registry.path, reset=reset_store)
-            await self.chains.start(self._checked(loaded), restored)
+            restored = [] if config_only else await requests.restore(self.chains.store, self.library, self.registry.path, reset=reset_store)
+            await self.chains.start(await self._checked(loaded), restored)
         except ConfigError as error:
             raise StartupError(str(error)) from None
         self._config_files = loaded.files
@@ -155,7 +155,7 @@ class ControlPlane:
         """Read the configuration again and put it in force, or change nothing and raise ConfigError."""
         try:
             loaded = await asyncio.to_thread(documents.read, self._config)
-            chains = await asyncio.to_thread(self._checked, loaded)
+            chains = await self._checked(loaded)
             wanted = self._read_settings(loaded)
             applied = await self.chains.change(requests.replace_config(chains), cause, operator_uid)
         except (ConfigError, StartupError) as error:
@@ -165,10 +165,10 @@ class ControlPlane:
         self._config_files, self._config_error = loaded.files, ""
         return applied | {"warnings": self._take_settings(wanted)}
 
-    def _checked(self, loaded: Documents) -> list[Chain]:
+    async def _checked(self, loaded: Documents) -> list[Chain]:
         """Its chains, with their programs. ConfigError with all that is wrong with it."""
         faults = [*loaded.faults]
-        chains = self.library.resolve_all(loaded.chains, faults)
+        chains = await self.library.resolve_all(loaded.chains, faults)
         if faults:
             raise ConfigError("\n".join(faults))
         return chains

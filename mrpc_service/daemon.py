@@ -47,6 +47,7 @@ async def run(flags: argparse.Namespace) -> None:
     from mrpc_service.control.server import serve as serve_control
     from mrpc_service.control.servicer import ControlServicer
     from mrpc_service.control_plane import ControlPlane
+    from mrpc_service.policy.compiler import Compiler
     from mrpc_service.policy.leases import LeaseKeeper, RedisBudgets
     from mrpc_service.registry import Registry
 
@@ -68,9 +69,8 @@ async def run(flags: argparse.Namespace) -> None:
         if not hasattr(dataplane, "dry_run"):
             dataplane = NativeOnly(dataplane)
         stack.callback(runtime_dir.remove_sockets, runtime)
-        compiler = make_compiler(state_dir)
-        if compiler is not None:
-            stack.push_async_callback(compiler.close)
+        compiler = Compiler(state_dir / "compiled")
+        stack.push_async_callback(compiler.close)
         plane = ControlPlane(
             settings=settings, read_settings=lambda read: settings_module.merge(flags, read.daemon), config=flags.config,
             runtime=runtime, state_dir=state_dir, dataplane=dataplane, registry=registry, log_ring=ring,
@@ -95,14 +95,6 @@ def make_dataplane(runtime: runtime_dir.RuntimeDir, settings: settings_module.Se
         message_bytes_max=settings.message_bytes_max, send_quota_bytes=settings.send_quota_bytes,
         receive_quota_bytes=settings.receive_quota_bytes, spin_us=settings.spin_us,
     )
-
-
-def make_compiler(state_dir: Path) -> Any:
-    try:
-        from mrpc_service.policy.compiler import Compiler
-    except ModuleNotFoundError:
-        return None
-    return Compiler(state_dir / "compiled")
 
 
 def start_dataplane(dataplane: Any, runtime: runtime_dir.RuntimeDir) -> None:

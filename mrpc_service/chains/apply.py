@@ -89,7 +89,7 @@ class ChainKeeper:
         """Put in force what the files and the store say. A revision of its own only if that is not what was in force. ConfigError."""
         current = self.store.current()
         before = current.chains if current else []
-        self.revision = current.revision if current else 0
+        self.revision = current.revision if current else self.store.next_revision()
         layers = Layers(tuple(config), tuple(applied))
         for name in {chain.name for chain in config} & {chain.name for chain in applied}:
             log.warning("chain %s is in the files and is applied: the applied one is in force; 'mrpc policy delete %s' ends that", name, name)
@@ -197,6 +197,7 @@ class ChainKeeper:
 
     def _take(self, prepared: Prepared, cause: str, uid: int) -> None:
         report = prepared.report
+        self._binder.keep(prepared.bindings)
         self.stats.outcomes["committed"] += 1
         self.stats.pauses(shard["pause_ns"] for shard in report["shards"])
         self.layers, self.bindings, self.unfit = prepared.layers, prepared.bindings, {}
@@ -214,7 +215,7 @@ class ChainKeeper:
         """Compile what the chains in force want for a schema that came on offer, or give it up, with the reason in the log."""
         async with self._changing:
             schemas = await asyncio.to_thread(self._dataplane.schemas)
-            edges = [edge for edge in edges_of(schemas) if (edge.target.service, edge.fingerprint) == (service, fingerprint)]
+            edges = edges_of(found for found in schemas if (found["service"], found["fingerprint"]) == (service, fingerprint))
             try:
                 await self._add(edges)
                 self.unfit.pop((service, fingerprint), None)
@@ -224,9 +225,11 @@ class ChainKeeper:
                 await asyncio.to_thread(self._dataplane.give_up_bindings, service, fingerprint, str(error))
 
     async def _add(self, edges: Sequence[Edge]) -> None:
-        bindings = await self._binder.bind(self.layers.in_force(), edges, self.bindings)
+        found = await self._binder.bind(self.layers.in_force(), edges, self.bindings)
+        bindings = [binding for binding in found if binding["service"]]  # those for every method are there
         await asyncio.to_thread(self._dataplane.add_bindings, bindings)
         self.bindings += bindings
+        self._binder.keep(self.bindings)
 
 
 def newly_denied(found: DryRun) -> int:

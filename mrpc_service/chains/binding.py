@@ -18,11 +18,17 @@ from mrpc_service.policy.spec import ProgramSpec
 class Edge:
     """A method of one schema of a service on offer."""
 
-    target: Target
+    target: Target | None  # None: every method
     fingerprint: int
 
+    def selected_by(self, chain: Chain) -> bool:
+        return self.target is None or chain.selects(self.target.service, self.target.method)
+
     def __str__(self) -> str:
-        return f"{self.target.service}/{self.target.method}"
+        return f", on {self.target.service}/{self.target.method}" if self.target else ""
+
+
+ALL = Edge(None, 0)
 
 
 def edges_of(schemas: Iterable[dict[str, Any]]) -> list[Edge]:
@@ -44,7 +50,7 @@ class Binder:
 
         ConfigError, with one line for each policy and edge that do not fit."""
         wanted = [(chain, name, use) for chain in chains for name, use in chain.programs()]
-        selected = [[edge for edge in edges if chain.selects(edge.target.service, edge.target.method)] for chain, _, _ in wanted]
+        selected = [[edge for edge in edges if edge.selected_by(chain)] for chain, _, _ in wanted]
         previous = {(binding["chain"], binding["policy"]): binding["spec"] for binding in before}
         found = await asyncio.gather(
             *(self._bind_policy(chain, name, use, mine, previous.get((chain.name, name)))
@@ -55,27 +61,26 @@ class Binder:
             raise ConfigError("\n".join(faults))
         return [binding for bindings, _ in found for binding in bindings]
 
+    def keep(self, bindings: Sequence[Binding]) -> None:
+        """These are in force; objects of others may go."""
+        self._compiler.forget_unused({binding["spec"]["object"] for binding in bindings})
+
     async def _bind_policy(
         self, chain: Chain, policy: str, use: PolicyUse, edges: Sequence[Edge], previous: ProgramSpec | None
     ) -> tuple[list[Binding], list[str]]:
-        """Bindings, and faults. A program that reads no message is compiled for one edge and fits the others."""
+        """Bindings, and faults. A program that reads no message is compiled once, and fits all methods."""
+        assert use.program is not None, "native engines are not compiled"
+        if previous is not None and previous["source_sha256"] == use.program.source_sha256:
+            previous = None  # nothing to upgrade from
         bindings: list[Binding] = []
         faults: list[str] = []
-        for edge in edges:
+        for edge in edges if use.program.needs_layout else [ALL]:
             try:
-                spec = await self._compile(use, edge, previous)
+                spec = await self._compiler.compile(use.program, use.config, edge.target, previous)
             except PolicyError as error:
-                faults += [f"chain {chain.name!r}, policy {policy!r}, on {edge}: {line}" for line in str(error).splitlines()]
+                faults += [f"chain {chain.name!r}, policy {policy!r}{edge}: {line}" for line in str(error).splitlines()]
                 continue
-            if not spec["needs_layout"]:
-                return [_binding(chain, policy, "", "", 0, spec)], []
-            bindings.append(_binding(chain, policy, edge.target.service, edge.target.method, edge.fingerprint, spec))
+            service, method = (edge.target.service, edge.target.method) if edge.target else ("", "")
+            bindings.append(Binding(chain=chain.name, policy=policy, service=service, method=method,
+                                    fingerprint=edge.fingerprint, spec=spec))
         return bindings, faults
-
-    async def _compile(self, use: PolicyUse, edge: Edge, previous: ProgramSpec | None) -> ProgramSpec:
-        assert use.program is not None, "native engines are not compiled"
-        return await self._compiler.compile(use.program, use.config, edge.target, previous)
-
-
-def _binding(chain: Chain, policy: str, service: str, method: str, fingerprint: int, spec: ProgramSpec) -> Binding:
-    return Binding(chain=chain.name, policy=policy, service=service, method=method, fingerprint=fingerprint, spec=spec)

@@ -19,7 +19,6 @@ from mrpc_service.policy.compiler_api import Compiler, LoadedProgram, PolicyErro
 from mrpc_service.policy_configs import CONFIGS
 
 PACKAGED = (Path(__file__).parents[1] / "policies", Path(__file__).parents[2] / "policies")  # installed; in a checkout
-SOURCE_BYTES_MAX = 256 << 10
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -38,8 +37,8 @@ def is_path(use: str) -> bool:
 class ProgramLibrary:
     """Finds programs by name, and checks policies against them."""
 
-    def __init__(self, compiler: Compiler | None, directories: Sequence[Path]) -> None:
-        """`directories` come before the packaged one. Without a compiler there are native engines alone."""
+    def __init__(self, compiler: Compiler, directories: Sequence[Path]) -> None:
+        """`directories` come before the packaged one."""
         self._compiler = compiler
         self._directories = [*directories, *(path for path in PACKAGED if path.is_dir())]
 
@@ -47,23 +46,23 @@ class ProgramLibrary:
         found = {path.stem for directory in self._directories for path in directory.glob("*.py") if NAME.fullmatch(path.stem)}
         return sorted(found | CONFIGS.keys())
 
-    def resolve_all(self, chains: Iterable[SourcedChain], faults: list[str]) -> list[Chain]:
+    async def resolve_all(self, chains: Iterable[SourcedChain], faults: list[str]) -> list[Chain]:
         """Each chain with what its policies use; what is wrong goes to `faults`, and its chain is left out."""
         resolved = []
         for sourced in chains:
             count = len(faults)
-            uses = [self._resolve(sourced, index, policy, faults) for index, policy in enumerate(sourced.chain.spec.policies)]
+            uses = [await self._resolve(sourced, index, policy, faults) for index, policy in enumerate(sourced.chain.spec.policies)]
             if len(faults) == count:
                 resolved.append(Chain(sourced.chain, sourced.source, tuple(use for use in uses if use is not None)))
         return resolved
 
-    def _resolve(self, sourced: SourcedChain, index: int, policy: PolicySpec, faults: list[str]) -> PolicyUse | None:
+    async def _resolve(self, sourced: SourcedChain, index: int, policy: PolicySpec, faults: list[str]) -> PolicyUse | None:
         where = f"spec.policies[{index}]"
         if policy.use in CONFIGS:
             documents.validate(CONFIGS[policy.use], policy.config, sourced.source, f"{where}.config", faults)
             return PolicyUse(None, _native_config(policy.config), policy.use)
         try:
-            program = self._load(sourced, policy.use)
+            program = await self._load(sourced, policy.use)
             return PolicyUse(program, program.check_config(policy.config), Path(policy.use).name)
         except UseFault as fault:
             faults.append(f"{sourced.source}, {where}.{fault.field}: {fault}")
@@ -73,16 +72,15 @@ class ProgramLibrary:
             faults += [f"{sourced.source}, {where}.config: {line}" for line in str(error).splitlines()]
         return None
 
-    def _load(self, sourced: SourcedChain, use: str) -> LoadedProgram:
-        if self._compiler is None:
-            raise UseFault("use", f"no policy {use!r}; there are {', '.join(CONFIGS)}{did_you_mean(use, CONFIGS)}")
+    async def _load(self, sourced: SourcedChain, use: str) -> LoadedProgram:
         if use in sourced.programs:
-            return self._compiler.load(_bounded(sourced.programs[use], use), Path(use).name)
+            return await self._compiler.load(sourced.programs[use], Path(use).name)
         path = self._find(sourced, use)
         try:
-            return self._compiler.load(_bounded(path.read_text(), use), path.name)
+            text = path.read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise UseFault("use", f"cannot read {path}: {error}; mend the file, or its mode") from None
+        return await self._compiler.load(text, path.name)
 
     def _find(self, sourced: SourcedChain, use: str) -> Path:
         if is_path(use):
@@ -95,12 +93,6 @@ class ProgramLibrary:
                     return path
         names = self.names()
         raise UseFault("use", f"no policy {use!r}; there are {', '.join(names)}{did_you_mean(use, names)}")
-
-
-def _bounded(text: str, use: str) -> str:
-    if len(text) > SOURCE_BYTES_MAX:
-        raise UseFault("use", f"the program {use!r} is larger than {SOURCE_BYTES_MAX >> 10} KiB")
-    return text
 
 
 def _native_config(config: dict[str, Any]) -> dict[str, Any]:

@@ -41,14 +41,14 @@ class Request:
     adopt: bool = False
 
 
-def make_layers(request: Request, library: ProgramLibrary) -> Make:
+async def make_layers(request: Request, library: ProgramLibrary) -> Make:
     """Checks the documents, at once; the function that is returned checks them against the layers. ConfigError, Conflict."""
     faults: list[str] = []
     if sum(len(text.text) + sum(map(len, text.programs.values())) for text in request.texts) > REQUEST_BYTES_MAX:
         raise ConfigError(f"the documents and programs are larger than {REQUEST_BYTES_MAX >> 20} MiB together; apply them in parts")
     sourced = [chain for text in request.texts for chain in read_chains(text.name, text.text, text.programs, faults)]
     faults += clashes(sourced)
-    chains = library.resolve_all(sourced, faults)
+    chains = await library.resolve_all(sourced, faults)
     if faults:
         raise ConfigError("\n".join(faults))
     if not chains and not request.remove and not request.prune:
@@ -112,12 +112,12 @@ def replace_config(chains: Sequence[Chain]) -> Make:
     return make
 
 
-def roll_back(store: RevisionStore, library: ProgramLibrary, revision: int) -> Make:
+async def roll_back(store: RevisionStore, library: ProgramLibrary, revision: int) -> Make:
     """The applied layer as it was in a revision; what files define stays as it is now. ConfigError."""
     found = store.committed(revision)
     if found is None:
         raise ConfigError(f"revision {revision} is not kept, or was never in force; 'mrpc policy history' lists what there is")
-    kept = applied_chains(found, store, library)
+    kept = await applied_chains(found, store, library)
 
     def make(layers: Layers) -> Layers:
         files = {chain.name for chain in layers.config}
@@ -131,23 +131,23 @@ def roll_back(store: RevisionStore, library: ProgramLibrary, revision: int) -> M
     return make
 
 
-def applied_chains(revision: Revision, store: RevisionStore, library: ProgramLibrary) -> list[Chain]:
+async def applied_chains(revision: Revision, store: RevisionStore, library: ProgramLibrary) -> list[Chain]:
     """The applied layer of a revision, with the programs as they were. ConfigError; sqlite3.DatabaseError for a damaged store."""
     faults: list[str] = []
     records = [record for record in revision.chains if record["layer"] == "applied"]
-    chains = library.resolve_all([_sourced(record, store) for record in records], faults)
+    chains = await library.resolve_all([_sourced(record, store) for record in records], faults)
     if faults:
         raise ConfigError("\n".join(faults))
     return chains
 
 
-def restore(store: RevisionStore, library: ProgramLibrary, path: Path, *, reset: bool) -> list[Chain]:
+async def restore(store: RevisionStore, library: ProgramLibrary, path: Path, *, reset: bool) -> list[Chain]:
     """The applied layer that was in force when the daemon ended. StartupError for a damaged store, unless `reset`; ConfigError."""
     try:
         for intent in store.abandon_intents():
             log.warning("%s by uid:%d did not finish (the daemon died): what ran before is in force", intent.cause, intent.operator_uid)
         current = store.current()
-        return applied_chains(current, store, library) if current else []
+        return await applied_chains(current, store, library) if current else []
     except (sqlite3.DatabaseError, KeyError, TypeError, json.JSONDecodeError) as error:
         kept = set_aside(path)
         if not reset:

@@ -50,11 +50,11 @@ class ControlClient:
             self._runner.run(self._close())
         self._runner.close()
 
-    def call(self, method: str, **request: Any) -> Any:
+    def call(self, method: str, /, **request: Any) -> Any:
         """The reply message. ControlError, NoDaemon."""
         return self._runner.run(self._call(method, request))
 
-    def stream(self, method: str, **request: Any) -> Iterator[Any]:
+    def stream(self, method: str, /, **request: Any) -> Iterator[Any]:
         """Reply messages until the daemon ends the stream. ControlError, NoDaemon."""
         replies = self._stream(method, request)
         try:

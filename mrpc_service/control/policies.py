@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -53,7 +52,7 @@ class PolicyMethods:
     async def _make(self, request: pb.ApplyRequest) -> requests.Make:
         texts = [requests.Text(file.name, file.text, dict(file.programs)) for file in request.files]
         wanted = requests.Request(texts, list(request.remove), request.prune, request.adopt)
-        return await asyncio.to_thread(requests.make_layers, wanted, self._plane.library)
+        return await requests.make_layers(wanted, self._plane.library)
 
     @mapped_errors
     async def rollback(self, request: pb.RollbackRequest, operator_uid: int) -> pb.PolicyReport:
@@ -64,7 +63,7 @@ class PolicyMethods:
             if before is None:
                 raise ConfigError("there is no earlier revision; 'mrpc policy history' lists what there is")
             to = before.revision
-        make = requests.roll_back(store, self._plane.library, to)
+        make = await requests.roll_back(store, self._plane.library, to)
         against = _revision(request)
         done = await self._chains.change(make, f"rollback to {to}", operator_uid, against=against, gate=_gate(request))
         return report_message(done)

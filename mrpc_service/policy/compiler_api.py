@@ -32,6 +32,7 @@ class LoadedProgram(Protocol):
     summary: str        # first line of the docstring
     config_fields: Mapping[str, str]  # name -> annotation as written: "Duration", "list[str]", "Scope"
     live_fields: frozenset[str]       # those whose change needs no recompiling
+    needs_layout: bool  # False: compiled once, without a target, it fits every method
 
     def check_config(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All fields with their values, defaults filled in, as `Dataplane.apply_chains` takes them: durations in nanoseconds, lists sorted.
@@ -44,7 +45,7 @@ class Compiler(Protocol):
         """Parse and check, in the worker: sources are hostile. PolicyError, with a line for each fault."""
 
     async def compile(
-        self, program: LoadedProgram, config: Mapping[str, Any], target: Target, previous: ProgramSpec | None = None
+        self, program: LoadedProgram, config: Mapping[str, Any], target: Target | None, previous: ProgramSpec | None = None
     ) -> ProgramSpec:
         """The native form for these messages, from the cache or from a worker that is killed when it takes too long. PolicyError.
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from mrpc_service.chains.model import Chain
 from mrpc_service.chains.programs import ProgramLibrary
 from mrpc_service.documents import read
+from mrpc_service.policy.compiler import Compiler
 
 CHAIN = """\
 apiVersion: mrpc/v1alpha1
@@ -31,7 +33,15 @@ def check(path: Path) -> tuple[list[Chain], list[str]]:
     """The chains of a path, and all that is wrong with it."""
     documents = read([path])
     faults = [*documents.faults]
-    return ProgramLibrary(None, []).resolve_all(documents.chains, faults), faults
+
+    async def resolve() -> list[Chain]:
+        compiler = Compiler(path.parent / "compiled")
+        try:
+            return await ProgramLibrary(compiler, []).resolve_all(documents.chains, faults)
+        finally:
+            await compiler.close()
+
+    return asyncio.run(resolve()), faults
 
 
 def faults_of(path: Path) -> list[str]:
