@@ -33,9 +33,9 @@ class PolicyMethods:
         cause = request.cause or CAUSES[0]
         if cause not in CAUSES:
             raise ConfigError(f"cause {cause!r} is not one of {', '.join(CAUSES)}")
+        against, gate = _revision(request), _gate(request)
         make = await self._make(request)
-        against = _revision(request)
-        return report_message(await self._chains.change(make, cause, operator_uid, against=against, gate=_gate(request)))
+        return report_message(await self._chains.change(make, cause, operator_uid, against=against, gate=gate))
 
     @mapped_errors
     async def dry_run(self, request: pb.ApplyRequest, operator_uid: int) -> pb.PolicyReport:
@@ -56,17 +56,15 @@ class PolicyMethods:
 
     @mapped_errors
     async def rollback(self, request: pb.RollbackRequest, operator_uid: int) -> pb.PolicyReport:
-        store = self._chains.store
-        to = request.to
+        store, to = self._chains.store, request.to
+        against, gate = _revision(request), _gate(request)
         if not to:
             before = store.before(self._chains.revision)
             if before is None:
                 raise ConfigError("there is no earlier revision; 'mrpc policy history' lists what there is")
             to = before.revision
         make = await requests.roll_back(store, self._plane.library, to)
-        against = _revision(request)
-        done = await self._chains.change(make, f"rollback to {to}", operator_uid, against=against, gate=_gate(request))
-        return report_message(done)
+        return report_message(await self._chains.change(make, f"rollback to {to}", operator_uid, against=against, gate=gate))
 
     @mapped_errors
     async def reload(self, request: pb.ReloadRequest, operator_uid: int) -> pb.Applied:

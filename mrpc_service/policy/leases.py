@@ -40,7 +40,9 @@ local rate, burst, want = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]
 local held = redis.call('HMGET', KEYS[1], 'tokens', 'at_us')
 local tokens = burst
 if held[1] then
-  tokens = math.min(burst, tonumber(held[1]) + math.max(0, now_us - tonumber(held[2])) * rate / 1000000)
+  local at_us = tonumber(held[2])
+  now_us = math.max(now_us, at_us)
+  tokens = math.min(burst, tonumber(held[1]) + (now_us - at_us) * rate / 1000000)
 end
 local granted = math.min(want, tokens)
 redis.call('HSET', KEYS[1], 'tokens', string.format('%.17g', tokens - granted), 'at_us', string.format('%.0f', now_us))

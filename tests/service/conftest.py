@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,11 +29,14 @@ class Mrpcd:
         self.stderr_path = directory.parent / f"{directory.name}.stderr"
         with self.stderr_path.open("ab") as stderr:
             self.process = subprocess.Popen(
-                daemon_command(directory, *flags), stdout=subprocess.PIPE, stderr=stderr, text=True
+                self.command(directory, *flags), stdout=subprocess.PIPE, stderr=stderr, text=True
             )
         assert self.process.stdout is not None
         self.ready_line = self.process.stdout.readline()
         assert self.ready_line.startswith("mrpcd ready"), self.stderr_path.read_text()
+
+    def command(self, directory: Path, *flags: str) -> list[str]:
+        return daemon_command(directory, *flags)
 
     def client(self) -> ControlClient:
         return ControlClient(self.runtime)
@@ -75,8 +79,8 @@ def start_mrpcd(tmp_path: Path) -> Iterator[Callable[..., Mrpcd]]:
     """Starts daemons: `start_mrpcd(*flags, name="a")`; the same name (and parent) is the same directory."""
     started: list[Mrpcd] = []
 
-    def start(*flags: str, name: str = "mrpc", parent: Path = tmp_path) -> Mrpcd:
-        daemon = Mrpcd(parent / name, *flags)
+    def start(*flags: str, name: str = "mrpc", parent: Path = tmp_path, kind: type[Mrpcd] = Mrpcd) -> Mrpcd:
+        daemon = kind(parent / name, *flags)
         started.append(daemon)
         return daemon
 
@@ -100,6 +104,20 @@ def public_dir() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+    socket_path = tmp_path_factory.mktemp("redis") / "redis.sock"
+    command = ["redis-server", "--port", "0", "--unixsocket", str(socket_path), "--save", "", "--appendonly", "no"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=socket_path.parent) as server:
+        assert server.stdout is not None
+        next(line for line in server.stdout if "Ready to accept connections" in line or "ready to accept" in line)
+        yield f"unix://{socket_path}"
+        server.terminate()
+        server.stdout.read()
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="acts as a second user, which only root can")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,20 +13,6 @@ from mrpc_service.discovery import DirectoryError, Joiner, NodeDirectory, Sqlite
 from mrpc_service.errors import StartupError
 
 LEASE_S = 60.0
-
-
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
-    socket_path = tmp_path_factory.mktemp("redis") / "redis.sock"
-    command = ["redis-server", "--port", "0", "--unixsocket", str(socket_path), "--save", "", "--appendonly", "no"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=socket_path.parent) as server:
-        assert server.stdout is not None
-        next(line for line in server.stdout if "Ready to accept connections" in line or "ready to accept" in line)
-        yield f"unix://{socket_path}"
-        server.terminate()
-        server.stdout.read()
 
 
 @pytest.fixture(params=["sqlite", "redis"])
