@@ -310,7 +310,9 @@ Status AttachServer::on_offer(uint32_t id, Connection& connection, const shm::Co
   connection.offered.emplace(service, schema->second);
   {
     const std::lock_guard lock(mutex_);
-    schemas_by_service_[service] = schema->second;
+    OfferedSchema& offered = schemas_by_service_[service];
+    offered.schema = schema->second;
+    offered.offers += 1;
   }
   connection.given.push_back({next_handle_, true, service, "", schema->second});
   shards_.offer(id, next_handle_, std::make_shared<ServiceVariant>(ServiceVariant{schema->second, layout}));
@@ -319,7 +321,14 @@ Status AttachServer::on_offer(uint32_t id, Connection& connection, const shm::Co
   return reply(connection, abi::ControlKind::kOffered, message, std::move(body));
 }
 
+void AttachServer::forget_offer(const std::string& service) {
+  const std::lock_guard lock(mutex_);
+  const auto known = schemas_by_service_.find(service);
+  if (known != schemas_by_service_.end() && --known->second.offers == 0) schemas_by_service_.erase(known);
+}
+
 Status AttachServer::take_handles(Connection& connection, size_t count) {
+  count = std::max<size_t>(count, 1);  // a service without methods is remembered, too
   if (connection.handle_count + count > kHandlesMax)
     return resource_exhausted("one attachment has bound or offered too many methods; bind each service once");
   connection.handle_count += count;
@@ -330,6 +339,7 @@ Status AttachServer::on_withdraw(uint32_t id, Connection& connection, const shm:
   if (message.body.size() < sizeof(abi::ServiceRef)) return invalid_argument("malformed withdrawal");
   const std::string service = text_of(message.tail(sizeof(abi::ServiceRef)));
   if (connection.offered.erase(service) != 0) {
+    forget_offer(service);
     shards_.withdraw(id, service);
     report("withdrawn", connection, service, "");
   }
@@ -369,7 +379,10 @@ void AttachServer::close(uint32_t id, const Error& error) {
     const std::lock_guard lock(mutex_);
     attached_.erase(id);
   }
-  for (const auto& [service, schema] : connection.offered) report("withdrawn", connection, service, error.text);
+  for (const auto& [service, schema] : connection.offered) {
+    forget_offer(service);
+    report("withdrawn", connection, service, error.text);
+  }
   connection.attachment->mark_closed();
   shards_.remove_port(connection.attachment, error.text);
   report("detached", connection, "", error.text);
@@ -443,7 +456,7 @@ std::vector<std::shared_ptr<Attachment>> AttachServer::attachments() const {
 std::shared_ptr<const message::Schema> AttachServer::schema_of(const std::string& service) const {
   const std::lock_guard lock(mutex_);
   const auto known = schemas_by_service_.find(service);
-  return known == schemas_by_service_.end() ? nullptr : known->second;
+  return known == schemas_by_service_.end() ? nullptr : known->second.schema;
 }
 
 void AttachServer::report(const char* kind, const Connection& connection, const std::string& service, const std::string& text) {

@@ -88,6 +88,7 @@ class AttachServer {
   void expire_silent();
   void run_posted();
   void post(std::function<void()> job);
+  void forget_offer(const std::string& service);
   Status take_handles(Connection& connection, size_t count);
   void refuse_crowd(Fd socket, uid_t uid);
   void report(const char* kind, const Connection& connection, const std::string& service, const std::string& text);
@@ -110,7 +111,11 @@ class AttachServer {
 
   mutable std::mutex mutex_;  // of what other threads look at
   std::map<uint32_t, std::shared_ptr<Attachment>> attached_;
-  std::map<std::string, std::shared_ptr<const message::Schema>> schemas_by_service_;
+  struct OfferedSchema {
+    std::shared_ptr<const message::Schema> schema;  // the latest
+    size_t offers = 0;
+  };
+  std::map<std::string, OfferedSchema> schemas_by_service_;
   std::vector<std::function<void()>> posted_;
 };
 

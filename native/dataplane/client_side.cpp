@@ -205,6 +205,8 @@ void ClientSide::dispatch(Port& port, Opening&& opening, std::shared_ptr<Chain> 
   auto frame = frame_of(transport::FrameKind::kOpen, id);
   frame.flags = static_cast<uint8_t>((opening.slot.flags & abi::kEnd ? transport::kEnd : 0) | transport::kHasMessage);
   frame.aux = deadline_ns == 0 ? 0 : deadline_ns - core_.now_ns;
+  const auto link = link_of(*calls_.find(id));
+  frame.flags |= core_.into_payload(link, opening.message, *method.server_layout->request);
   into_frame(std::move(opening.message), frame);
   OpenPrefix prefix;
   std::memcpy(&prefix, method.prefix.data(), sizeof prefix);
@@ -212,7 +214,6 @@ void ClientSide::dispatch(Port& port, Opening&& opening, std::shared_ptr<Chain> 
   prefix.endpoint = opening.endpoint->id;
   std::memcpy(frame.head.data(), method.prefix.data(), method.prefix.size());
   std::memcpy(frame.head.data(), &prefix, sizeof prefix);
-  const auto link = link_of(*calls_.find(id));
   if (Status sent = core_.send(link, std::move(frame)); !sent) finish_with_error(id, *calls_.find(id), sent.error());
 }
 
@@ -251,6 +252,7 @@ void ClientSide::send_message(uint64_t id, ClientCall& call, const abi::Slot& sl
   call.half_closed = (slot.flags & abi::kEnd) != 0;
   call.send_credit -= 1;
   call.stats->request_bytes += checked.message.header.image_bytes;
+  frame.flags |= core_.into_payload(link_of(call), checked.message, *call.server_layout->request);
   into_frame(std::move(checked.message), frame);
   forward(id, call, std::move(frame));
 }
@@ -328,10 +330,11 @@ void ClientSide::deliver_reply(uint64_t id, ClientCall& call, transport::Frame&&
   Reply reply{frame.kind, frame.flags, std::min(frame.code, kStatusCodeMax), std::nullopt};
   if (frame.head.empty()) return deliver_checked(id, call, std::move(reply));
   auto parsed = from_frame(std::move(frame), 0, core_.config.block_limits());
-  if (parsed) reply.message = std::move(*parsed);
+  if (parsed) reply.usable = core_.check_payload(link_of(call), reply.flags);
   else reply.usable = parsed.error();
+  if (parsed) reply.message = std::move(*parsed);
   const bool remote = call.endpoint->remote(), relays = !call.same_schema;
-  if (!parsed || (reply.flags & transport::kHasMessage) == 0 || !(remote || relays)) return deliver_checked(id, call, std::move(reply));
+  if (!reply.usable || (reply.flags & transport::kHasMessage) == 0 || !(remote || relays)) return deliver_checked(id, call, std::move(reply));
   auto shared = std::make_shared<Reply>(std::move(reply));
   const auto check = [shared, remote, relays, limits = core_.config.message_limits(), method = call.method, variant = call.variant,
                       from = call.server_layout] {

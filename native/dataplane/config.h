@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "message/image.h"
+#include "message/layout.h"
 #include "shm/abi.h"
 #include "shm/block.h"
 
@@ -24,7 +25,12 @@ struct Config {
   uint32_t open_calls_max = 65536;          // of one attachment on one shard
   uint32_t parked_calls_max = 4096;         // waiting for one receiver, from one edge
   uint64_t parked_bytes_max = 64ull << 20;  // private memory that calls waiting for one receiver may hold, per edge
-  uint32_t untaken_max = 65536 + 16384;       // completions that wait for one application, refused calls among them
+  uint32_t untaken_max = 65536 + 16384;       // completions that wait for one application, until its submissions wait, too
+  uint32_t untaken_limit = 4 * (65536 + 16384);  // until its attachment ends
+  size_t routes_max = 16384;                // on one shard, of callers and methods that other daemons name
+  size_t peer_services_max = 4096;          // that one peer may announce
+  uint64_t peer_schema_bytes_max = 64ull << 20;  // of those
+  uint32_t layout_version = message::kLayoutVersion;  // that peers are told; between unequal ones messages pass as protobuf bytes
   uint64_t spin_ns = 0;                     // how long an idle shard polls before it sleeps; 0 where cores are few
   uint64_t receive_warm_bytes = 64ull << 20;  // of one attachment, kept when freed; the rest goes back to the system
 

@@ -81,6 +81,13 @@ Status check_arrived(Message& message, const message::MessageLayout& layout, boo
   return verified->has_unknown ? relay(message, layout, layout, limits) : ok_status();
 }
 
+void into_protobuf(Message& message, const message::MessageLayout& layout) {
+  assemble(message);
+  std::vector<std::byte> bytes;
+  message::to_protobuf(layout, message.inline_image(), bytes);
+  replace_image(message, bytes);
+}
+
 void assemble(Message& message) {
   if (message.blobs.empty()) return;
   std::vector<std::byte> whole(message::image_bytes(message.header.inline_bytes, blob_lengths(message)));

@@ -59,6 +59,9 @@ Result<message::Verified> check_image(const Message& message, const message::Mes
 // bytes. Touches no shard, and so may run elsewhere. Errors: kInvalidArgument, kResourceExhausted.
 Status check_arrived(Message& message, const message::MessageLayout& layout, bool protobuf, const message::Limits& limits);
 
+// The other way: the image becomes protobuf bytes. The image must have been verified.
+void into_protobuf(Message& message, const message::MessageLayout& layout);
+
 // Longer to check than a turn may be. What is re-laid is copied whole, its blobs with it.
 inline bool is_long(const Message& message, bool relays) {
   return (relays ? message.header.image_bytes : message.header.inline_bytes) > transport::kChunkBytes;

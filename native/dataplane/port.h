@@ -42,6 +42,7 @@ class Port {
   bool has_deliveries() const { return parked() > 0 || !urgent_.empty(); }
   size_t parked() const { return queue_.size() + ranked_.size(); }
   size_t untaken() const { return parked() + urgent_.size(); }
+  bool ring_full() { return !has_room(abi::kRingSlotsReserved); }
   uint64_t parked_bytes() const { return parked_bytes_; }  // of whole messages, wherever their blobs stand
 
   // ---- from the application ----
@@ -75,6 +76,7 @@ class Port {
   bool active = false;      // polled each turn; otherwise it has said that its doorbell is to be rung
   bool dirty = false;       // has something to publish at the end of the turn
   bool closing = false;     // its end is under way
+  bool paused = false;      // it takes too few completions: its submissions wait
   bool broken = false;      // its completion ring's index cannot be
 
  private:

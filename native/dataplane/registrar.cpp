@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <algorithm>
+
 #include "message/sha256.h"
 
 namespace mrpc::dataplane {
@@ -35,8 +37,15 @@ Result<std::string> Registrar::identify(uint32_t uid, std::string_view token) co
 Status Registrar::claim(const std::string& service, const std::string& principal) {
   if (std::find(std::begin(kUnowned), std::end(kUnowned), service) != std::end(kUnowned)) return ok_status();
   const std::lock_guard lock(mutex_);
-  const auto [owner, first] = owners_.emplace(service, principal);
-  if (first || owner->second == principal) return ok_status();
+  auto owner = owners_.find(service);
+  if (owner == owners_.end()) {
+    const auto held = std::count_if(owners_.begin(), owners_.end(), [&](const auto& entry) { return entry.second == principal; });
+    if (static_cast<size_t>(held) >= kNamesOfPrincipalMax)
+      return resource_exhausted(principal + " holds " + std::to_string(held) + " service names already; an operator can free some with "
+                                "'mrpc service release NAME'");
+    owner = owners_.emplace(service, principal).first;
+  }
+  if (owner->second == principal) return ok_status();
   return Error{StatusCode::kPermissionDenied, "service '" + service + "' belongs to " + owner->second +
                                                   "; an operator can free the name with 'mrpc service release " + service + "'"};
 }

@@ -12,6 +12,8 @@
 
 namespace mrpc::dataplane {
 
+constexpr size_t kNamesOfPrincipalMax = 4096;  // names of services are held for good
+
 using TokenHash = std::array<uint8_t, 32>;  // SHA-256
 
 struct AppRecord {
@@ -28,7 +30,7 @@ class Registrar {
   // The app that a process of `uid` with `token` is: a registered name, or "uid:NNN" without a token.
   // Errors: kUnauthenticated for a token that is not known, or not of this uid.
   Result<std::string> identify(uint32_t uid, std::string_view token) const;
-  // Lets `principal` offer `service`; the first to offer a name holds it. Errors: kPermissionDenied.
+  // Lets `principal` offer `service`; the first to offer a name holds it. Errors: kPermissionDenied, kResourceExhausted.
   Status claim(const std::string& service, const std::string& principal);
 
  private:

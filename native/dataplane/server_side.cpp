@@ -7,7 +7,7 @@
 namespace mrpc::dataplane {
 namespace {
 
-constexpr size_t kRoutesMax = 16384;
+constexpr size_t kCallersMax = 16384;
 
 abi::Slot slot_of(abi::SlotKind kind, uint64_t call) {
   abi::Slot slot{};
@@ -76,6 +76,7 @@ void ServerSide::on_open(transport::LinkId link, const std::string& peer, transp
 void ServerSide::check_remote(Arriving&& arriving) {
   const ServerCall& call = arriving.call;
   const bool protobuf = (arriving.opened.flags & transport::kProtobuf) != 0;
+  if (Status fits = core_.check_payload(call.link, arriving.opened.flags); !fits) return answer(call.link, call.link_call, fits.error());
   if (!protobuf && arriving.opened.prefix.fingerprint != call.variant->fingerprint())
     return answer(call.link, call.link_call, unavailable("the service's schema has just changed; call again"));
   const LinkCall key{call.link, call.link_call};
@@ -102,8 +103,8 @@ Status ServerSide::judge_remote(Opened& opened, const std::string& peer, ServerC
   if (opened.message.header.metadata_bytes > 0) strip_reserved_metadata(opened.message);
   const SplitPath path = split_path(opened.path);
   // A peer may name any client; beyond a bound they share one route.
-  if (core_.routes.size() >= kRoutesMax) opened.client = "other";
   opened.client += "@" + peer;
+  if (core_.routes.size() >= core_.config.routes_max && core_.routes.count({opened.client, opened.path}) == 0) opened.client = "other";
   Route& route = core_.route(opened.client, std::string(path.service), std::string(path.method));
   call.chain = core_.chain_for(route, *call.variant, *call.layout->request);
   call.stats = &route.edge(call.endpoint->app);
@@ -160,7 +161,7 @@ void ServerSide::offer_call(Opened&& opened, ServerCall&& call) {
 
 // The verified name of the calling app, as the metadata that the serving application reads.
 std::shared_ptr<const std::vector<std::byte>> ServerSide::caller_metadata(const std::string& client) {
-  if (callers_.size() >= kRoutesMax) callers_.clear();
+  if (callers_.size() >= kCallersMax) callers_.clear();
   auto& known = callers_[client];
   if (known) return known;
   const shm::MetadataPair pair{"mrpc-app", client};
@@ -215,14 +216,16 @@ void ServerSide::on_more(uint64_t id, ServerCall& call, transport::Frame&& frame
 
 void ServerSide::on_more_message(uint64_t id, ServerCall& call, transport::Frame&& frame, bool remote) {
   const LinkCall key{call.link, call.link_call};
-  const bool protobuf = (frame.flags & transport::kProtobuf) != 0;
+  const uint8_t frame_flags = frame.flags;
+  const bool protobuf = (frame_flags & transport::kProtobuf) != 0;
   auto more = std::make_shared<More>(More{slot_of(abi::SlotKind::kMessage, id)});
   more->slot.flags = static_cast<uint8_t>((frame.flags & transport::kEnd ? abi::kEnd : 0) | abi::kHasMessage);
   more->slot.sequence = call.request_sequence++;
   auto parsed = from_frame(std::move(frame), 0, core_.config.block_limits());
-  if (parsed) more->message = std::move(*parsed);
+  if (parsed) more->usable = core_.check_payload(key.link, frame_flags);
   else more->usable = parsed.error();
-  if (!parsed || !remote) return deliver_more(id, call, std::move(*more));
+  if (parsed) more->message = std::move(*parsed);
+  if (!more->usable || !remote) return deliver_more(id, call, std::move(*more));
   const auto check = [more, protobuf, variant = call.variant, layout = call.layout, limits = core_.config.message_limits()] {
     more->usable = check_arrived(*more->message, *layout->request, protobuf, limits);
   };
@@ -324,6 +327,7 @@ void ServerSide::pass_on(Port& port, const abi::Slot& slot, Message&& message, s
     frame.sequence = call->reply_sequence++;
   }
   if (call->stats != nullptr) call->stats->reply_bytes += message.header.image_bytes;
+  if ((slot.flags & abi::kHasMessage) != 0) frame.flags |= core_.into_payload(call->link, message, *call->layout->reply);
   if (slot.length != 0) into_frame(std::move(message), frame);
   const Status sent = core_.send(call->link, std::move(frame));
   if (!sent && sent.error().code == StatusCode::kResourceExhausted) {  // over the peer's limit: the caller still hears why

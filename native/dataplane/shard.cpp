@@ -83,7 +83,7 @@ uint32_t Shard::intake(Port& port, uint32_t slots_max) {
   uint32_t taken = 0;
   abi::Slot slot;
   std::string why = "its ring's indexes cannot be";
-  while (taken < slots_max && port.long_jobs == 0) {
+  while (taken < slots_max && port.long_jobs == 0 && !port.paused) {
     const auto state = port.submit.pop(slot);
     if (state == shm::RingState::kEmpty) break;
     if (state == shm::RingState::kBroken) return violation(port, why), taken + 1;
@@ -170,10 +170,18 @@ bool Shard::pump_ports() {
       touch(*port);
     }
     if (port->broken) violation(*port, "its ring's indexes cannot be");
-    if (port->untaken() > config.untaken_max) violation(*port, "it takes no completions, and too many wait");
+    pause_when_slow(*port);
     with_deliveries_ += port->has_deliveries();
   }
   return moved;
+}
+
+// An application that does not look at its completions is merely slow: its submissions wait until it does. While its ring has room they
+// are taken, since what it gives back comes among them; what it may have open bounds what can still come to it. Beyond that it ends.
+void Shard::pause_when_slow(Port& port) {
+  const bool pauses = port.untaken() > config.untaken_max && port.ring_full();
+  if (std::exchange(port.paused, pauses) && !pauses) ring(port.id());
+  if (port.untaken() > config.untaken_limit) violation(port, "it takes no completions, and too many wait");
 }
 
 bool Shard::expire_timers() {
@@ -307,7 +315,7 @@ bool Shard::prepare_sleep() {
   for (const uint32_t id : active_) {
     Port* port = find_port(id);
     if (port == nullptr) continue;
-    port->active = !port->closing && port->long_jobs == 0 && !port->submit.empty();
+    port->active = !port->closing && port->long_jobs == 0 && !port->paused && !port->submit.empty();
     if (!port->active) continue;
     port->attachment().rings.daemon_shard(index).asleep.store(0, std::memory_order_relaxed);
     awake.push_back(id);

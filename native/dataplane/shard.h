@@ -86,6 +86,7 @@ class Shard final : public ShardCore {
   bool drain_local();
   bool drain_tcp();
   bool pump_ports();
+  void pause_when_slow(Port& port);
   bool expire_timers();
   void trim_idle_ports();
   void flush();
@@ -102,7 +103,10 @@ class Shard final : public ShardCore {
 
   struct Peer : PeerView {
     transport::LinkId link = 0;
+    size_t names_brought = 0;  // new to this shard's directory, which keeps them
   };
+  bool has_room_for(const Peer& peer, uint64_t schema_bytes);
+  void refuse_peer(Peer& peer, const std::string& text);
 
   ShardObserver& observer_;
   ClientSide clients_;

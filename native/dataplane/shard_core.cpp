@@ -95,6 +95,18 @@ Status ShardCore::send(transport::LinkId link, transport::Frame&& frame) {
   return ok_status();
 }
 
+uint8_t ShardCore::into_payload(transport::LinkId link, Message& message, const message::MessageLayout& layout) const {
+  if (protobuf_links.empty() || protobuf_links.count(link) == 0) return 0;
+  into_protobuf(message, layout);
+  return transport::kProtobuf;
+}
+
+Status ShardCore::check_payload(transport::LinkId link, uint8_t frame_flags) const {
+  const bool image = (frame_flags & (transport::kHasMessage | transport::kProtobuf)) == transport::kHasMessage;
+  if (image && protobuf_links.count(link) != 0) return invalid_argument("an image of another layout version; protobuf bytes were due");
+  return ok_status();
+}
+
 bool ShardCore::link_congested(transport::LinkId link) const {
   const auto outbox = outboxes_.find(link);
   if (outbox == outboxes_.end()) return false;

@@ -9,6 +9,7 @@
 #include <memory>
 #include <queue>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "dataplane/config.h"
@@ -93,6 +94,13 @@ class ShardCore {
     if (!port.dirty) dirty_.push_back(port.id());
     port.dirty = true;
   }
+
+  // Peers whose images are laid out in another way: what passes is protobuf bytes.
+  std::unordered_set<transport::LinkId> protobuf_links;
+  // The frame's flag for such a link; `message` is turned into protobuf bytes for it.
+  uint8_t into_payload(transport::LinkId link, Message& message, const message::MessageLayout& layout) const;
+  // Errors: kInvalidArgument for an image from such a link.
+  Status check_payload(transport::LinkId link, uint8_t frame_flags) const;
 
   transport::LinkId local_client_end = 0, local_server_end = 0;
 

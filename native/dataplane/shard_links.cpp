@@ -36,7 +36,7 @@ Status Shard::ensure_tcp() {
   if (tcp_) return ok_status();
   transport::TcpOptions options;
   options.node_name = config.node;
-  options.layout_version = message::kLayoutVersion;
+  options.layout_version = config.layout_version;
   options.shard = index;
   options.peer_shard = index;
   options.receive.message_bytes_max = config.message_bytes_max + abi::kDetailsBytesMax + (1u << 20);
@@ -95,7 +95,7 @@ void Shard::on_tcp_event(transport::Event&& event) {
     case transport::Event::Kind::kUp: return on_link_up(link, event);
     case transport::Event::Kind::kFrame: return on_frame(link, std::move(event.frame));
     case transport::Event::Kind::kDown: {
-      on_link_down(link, event.error ? event.error->text : "closed");
+      if (event.error) on_link_down(link, event.error->text);  // else it was closed here, and that has been dealt with
       if (const auto peer = peers_.find(link); peer != peers_.end() && peer->second.accepted) peers_.erase(peer);
       return;
     }
@@ -110,6 +110,8 @@ void Shard::on_link_up(transport::LinkId link, const transport::Event& event) {
   peer.accepted = event.accepted;
   peer.node = event.peer;
   peer.error.clear();
+  if (event.peer_layout == config.layout_version) protobuf_links.erase(link);
+  else protobuf_links.insert(link);
   observer_.on_event("peer_up", peer.node, "", peer.accepted ? "joined us" : "joined " + peer.address);
   if (!peer.accepted) return;
   for (const auto& [name, entry] : directory.entries())
@@ -123,6 +125,7 @@ void Shard::on_link_down(transport::LinkId link, const std::string& reason) {
   Peer& peer = known->second;
   outboxes_.erase(link);
   forget_held(link);
+  protobuf_links.erase(link);
   directory.remove_link(link);
   if (peer.accepted) servers_.on_link_down(link);
   else clients_.on_link_down(link, reason);
@@ -162,10 +165,14 @@ void Shard::on_announcement(transport::LinkId link, std::span<const std::byte> b
   if (uint64_t{head.service_bytes} + head.app_bytes + head.schema_bytes != bytes.size() - sizeof head) return;
   const char* text = reinterpret_cast<const char*>(bytes.data()) + sizeof head;
   const std::string service = printable({text, head.service_bytes}), app = printable({text + head.service_bytes, head.app_bytes});
-  ServiceEntry& entry = directory.entry(service);
-  std::erase_if(entry.endpoints, [&](const auto& endpoint) { return endpoint->remote() && endpoint->link == link && endpoint->app == app; });
-  std::erase(peer.services, service);
+  ServiceEntry* known = directory.find(service);
+  if (known != nullptr) {
+    std::erase_if(known->endpoints, [&](const auto& endpoint) { return endpoint->remote() && endpoint->link == link && endpoint->app == app; });
+    std::erase(peer.services, service);
+  }
   if (head.op != 1) return;
+  peer.names_brought += known == nullptr;
+  if (!has_room_for(peer, head.schema_bytes)) return refuse_peer(peer, "it announces more services than a peer may");
   auto schema = message::Schema::parse(bytes.last(head.schema_bytes));
   if (!schema || (*schema)->service(service) == nullptr)
     return observer_.on_event("refused", peer.node, service, "announced with a schema that cannot be used");
@@ -173,9 +180,25 @@ void Shard::on_announcement(transport::LinkId link, std::span<const std::byte> b
   endpoint->link = link;
   endpoint->app = app;
   endpoint->node = peer.node;
+  ServiceEntry& entry = directory.entry(service);
   endpoint->variant = variant_of(entry, *schema);
   entry.endpoints.push_back(std::move(endpoint));
   peer.services.push_back(service);
+}
+
+bool Shard::has_room_for(const Peer& peer, uint64_t schema_bytes) {
+  if (peer.names_brought > config.peer_services_max || peer.services.size() >= config.peer_services_max) return false;
+  for (const std::string& service : peer.services)
+    for (const auto& endpoint : directory.entry(service).endpoints)
+      if (endpoint->link == peer.link) schema_bytes += endpoint->variant->schema->serialized().size();
+  return schema_bytes <= config.peer_schema_bytes_max;
+}
+
+// Not joined again until an operator says so.
+void Shard::refuse_peer(Peer& peer, const std::string& text) {
+  observer_.on_event("refused", peer.node, "", text);
+  tcp_->close(peer.id);
+  on_link_down(peer.link, "refused: " + text);
 }
 
 std::shared_ptr<const message::Schema> Shard::schema_of(const std::string& service) {

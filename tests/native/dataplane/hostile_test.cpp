@@ -1,4 +1,5 @@
 // Applications that lie. Each loses its own attachment or its own call; the neighbour's next call goes through.
+#include "dataplane/registrar.h"
 #include "dataplane/rig.h"
 
 namespace mrpc::dataplane::testing {
@@ -165,6 +166,39 @@ TEST_CASE("a server cannot answer calls that are not its own") {
   CHECK_FALSE(rig.client.take().has_value());
   rig.server.say(SlotKind::kStatus, request->slot.call_id, request->image);
   CHECK(rig.name_of(rig.reply()) == "x");
+}
+
+TEST_CASE("an application that is slow to look waits with its submissions; one that never looks ends") {
+  Config config;
+  config.ring_slots = 128;
+  config.untaken_max = 30;
+  config.untaken_limit = 200;
+  Rig rig(config);
+  rig.apply({{"nobody", "access_control", {{"field", std::string("name")}, {"deny", std::vector<std::string>{"x"}}}}});
+  uint64_t id = 0;
+  const auto submit_all = [&] {
+    while (rig.client.submit.room() == shm::RingState::kOk) rig.client.open(Rig::kHandles, ++id, rig.payload("x"));
+    rig.settle();
+  };
+  for (int i = 0; i < 10; ++i) submit_all();
+  CHECK(rig.client.port(rig.shard).paused);
+  CHECK(rig.observed.violations.empty());
+  CHECK(rig.shard.prepare_sleep());  // what it submitted keeps nobody awake
+  uint64_t told = 0;
+  for (int i = 0; i < 20; ++i) {
+    while (auto arrival = rig.client.take(true)) told += arrival->kind() == SlotKind::kStatus;
+    rig.settle();
+  }
+  CHECK(told == id);
+  CHECK_FALSE(rig.client.port(rig.shard).paused);
+}
+
+TEST_CASE("no principal holds more names of services than it may") {
+  Registrar registrar;
+  for (size_t i = 0; i < kNamesOfPrincipalMax; ++i) REQUIRE(registrar.claim("s" + std::to_string(i), "uid:1").ok());
+  CHECK(registrar.claim("one more", "uid:1").error().code == StatusCode::kResourceExhausted);
+  CHECK(registrar.claim("s1", "uid:1").ok());
+  CHECK(registrar.claim("one more", "uid:2").ok());
 }
 
 }  // namespace mrpc::dataplane::testing

@@ -78,4 +78,76 @@ TEST_CASE("a call ends though its message is still being checked") {
   CHECK(near.shard.clients().open_calls() == 0);
 }
 
+TEST_CASE("daemons of unequal layout versions send each other protobuf bytes") {
+  Config old = Peers::named("near");
+  old.layout_version = message::kLayoutVersion + 1;
+  Peers peers(old);
+  Rig &near = peers.near, &far = peers.far;
+  CHECK(near.shard.protobuf_links.size() == 1);
+  CHECK(far.shard.protobuf_links.size() == 1);
+  near.client.open(Rig::kHandles + 1, 1, near.payload("0", kLong), 0);
+  near.client.say(SlotKind::kMessage, 1, near.payload("1"), 1);
+  peers.settle();
+  uint64_t call = 0;
+  for (uint32_t i = 0; i < 2; ++i) {
+    const auto arrival = far.server.take();
+    REQUIRE(arrival.has_value());
+    CHECK(arrival->image == far.payload(std::to_string(i), i == 0 ? kLong : ""));
+    call = arrival->slot.call_id;
+    far.server.say(SlotKind::kMessage, call, arrival->image, i);
+  }
+  far.server.say(SlotKind::kStatus, call, {}, 0, StatusCode::kNotFound, "that was all");
+  peers.settle();
+  CHECK(near.reply().image == near.payload("0", kLong));
+  CHECK(near.reply().image == near.payload("1"));
+  CHECK(near.reply().text == "that was all");
+}
+
+TEST_CASE("an image from a daemon of another layout version is refused") {
+  Peers peers;
+  peers.far.shard.protobuf_links.insert(peers.far.shard.peers().front().id | kTcpLink);  // as if it had said so
+  peers.near.client.open(Rig::kHandles, 1, peers.near.payload("x"));
+  peers.settle();
+  CHECK(peers.near.reply().code() == StatusCode::kInvalidArgument);
+  CHECK_FALSE(peers.far.server.take().has_value());
+}
+
+TEST_CASE("a peer's callers share one route beyond a bound") {
+  Config bounded = Peers::named("far");
+  bounded.routes_max = 2;
+  Peers peers(Peers::named("near"), bounded);
+  for (uint32_t i = 0; i < 5; ++i) {
+    App app(10 + i, abi::Role::kClient, "caller-" + std::to_string(i), peers.near.config);
+    peers.near.add(app);
+    peers.near.bind(app, peers.near.schema);
+    peers.near.others.push_back(10 + i);
+    app.open(Rig::kHandles, 1, peers.near.payload("x"));
+    peers.settle();
+    const auto request = peers.far.server.take();
+    REQUIRE(request.has_value());  // served all the same
+    peers.far.server.say(SlotKind::kStatus, request->slot.call_id, request->image);
+    peers.settle();
+    CHECK(app.take()->code() == StatusCode::kOk);
+  }
+  CHECK(peers.far.shard.routes.size() == 3);
+}
+
+TEST_CASE("a peer that announces too many services is left, and the reason is told") {
+  Config bounded = Peers::named("near");
+  SUBCASE("names") { bounded.peer_services_max = 0; }
+  SUBCASE("schemas") { bounded.peer_schema_bytes_max = 10; }
+  Rig near(bounded), far(Peers::named("far"));
+  near.shard.remove_port(1, "not asked");
+  const auto address = far.shard.listen("127.0.0.1:0");
+  REQUIRE((address.ok() && near.shard.connect_peer(*address).ok()));
+  const auto refused = [&] { return std::count(near.observed.events.begin(), near.observed.events.end(), "refused"); };
+  for (int i = 0; i < 1000 && refused() == 0; ++i) {
+    near.settle();
+    far.settle();
+  }
+  CHECK(refused() == 1);
+  CHECK_FALSE(near.shard.peers().front().up);
+  CHECK(near.shard.peers().front().error.starts_with("refused: it announces more services"));
+}
+
 }  // namespace mrpc::dataplane::testing
