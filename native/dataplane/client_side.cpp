@@ -5,7 +5,7 @@
 namespace mrpc::dataplane {
 namespace {
 
-constexpr uint64_t kPinnedShare = 8;
+constexpr uint64_t kPinnedShare = 2, kPinnedShareStuck = 8;
 
 abi::Slot status_slot(uint64_t app_call, StatusCode code, uint8_t flags) {
   abi::Slot slot{};
@@ -352,8 +352,8 @@ void ClientSide::deliver_reply(uint64_t id, ClientCall& call, transport::Frame&&
   });
 }
 
-// What waits here holds memory of the server's send heap. One application that does not take its replies may hold an eighth of it, or
-// one reply: the server's other callers go on. Nothing when that is over.
+// What waits here holds memory of the server's send heap. One application may hold half of it while its replies are copied, and an eighth,
+// or one reply, once it has no room for more: the server's other callers go on. Nothing when that is over.
 std::optional<std::shared_ptr<void>> ClientSide::charge_pinned(const ClientCall& call, const std::optional<Message>& message) {
   uint64_t bytes = 0;
   if (message && !call.endpoint->remote())
@@ -361,7 +361,7 @@ std::optional<std::shared_ptr<void>> ClientSide::charge_pinned(const ClientCall&
   if (bytes == 0) return nullptr;
   auto& pinned = call.port->pinned_bytes;
   uint64_t& held = pinned[call.endpoint->id];
-  if (held > 0 && held + bytes > core_.config.send_quota_bytes / kPinnedShare) return std::nullopt;
+  if (held > 0 && held + bytes > core_.config.send_quota_bytes / (call.port->stuck() ? kPinnedShareStuck : kPinnedShare)) return std::nullopt;
   held += bytes;
   return std::shared_ptr<void>(nullptr, [&pinned, bytes, server = call.endpoint->id](void*) {
     const auto at = pinned.find(server);

@@ -81,6 +81,7 @@ bool Port::pump(uint64_t& budget_bytes) {
     const uint64_t before = budget_bytes;
     const bool done = try_now(queue_.front(), budget_bytes);
     moved |= done || budget_bytes != before;
+    stuck_ = !done && budget_bytes == before;
     if (!done) break;
     parked_bytes_ -= queue_.front().parked_bytes;
     queue_.pop_front();

@@ -42,6 +42,7 @@ class Port {
   bool has_deliveries() const { return parked() > 0 || !urgent_.empty(); }
   size_t parked() const { return queue_.size() + ranked_.size(); }
   size_t untaken() const { return parked() + urgent_.size(); }
+  bool stuck() const { return stuck_; }  // what waits first found no room when it was last tried
   bool ring_full() { return !has_room(abi::kRingSlotsReserved); }
   uint64_t parked_bytes() const { return parked_bytes_; }  // of whole messages, wherever their blobs stand
 
@@ -98,6 +99,7 @@ class Port {
   std::deque<uint32_t> shown_;  // positions in the completion ring of ranked calls that nobody has taken yet
   uint64_t parked_bytes_ = 0;
   std::deque<abi::Slot> urgent_;
+  bool stuck_ = false;
 };
 
 }  // namespace mrpc::dataplane
