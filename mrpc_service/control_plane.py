@@ -56,6 +56,7 @@ class ControlPlane:
         """Put identities, owners, chains, listener and static peers in force. The data plane runs already. StartupError."""
         self.push_identities()
         self.push_owners()
+        self.push_recorder()
         try:
             restored = [] if config_only else await requests.restore(self.chains.store, self.library, self.registry.path, reset=reset_store)
             await self.chains.start(await self._checked(loaded), restored)
@@ -128,6 +129,10 @@ class ControlPlane:
     def push_owners(self) -> None:
         self.dataplane.set_service_owners({owner.service: owner.principal for owner in self.registry.owners()})
 
+    def push_recorder(self) -> None:
+        recorder = self.settings.recorder
+        self.dataplane.configure_recorder(recorder.calls_max, recorder.sample, list(recorder.redact))
+
     def register_app(self, name: str, uid: int, replace: bool, operator_uid: int) -> tuple[App, str]:
         """RegistryError."""
         app, token = self.registry.register_app(name, uid, replace=replace)
@@ -183,6 +188,7 @@ class ControlPlane:
             log.warning("%s", warning)
         kept = {name: getattr(self.settings, name) for name in late}
         self.settings = replace(wanted, **kept)
+        self.push_recorder()
         return warnings
 
     def set_log_level(self, level: str) -> None:

@@ -41,7 +41,7 @@ async def run(flags: argparse.Namespace) -> None:
     from mrpc_service import documents
     from mrpc_service.chains.apply import ChainKeeper
     from mrpc_service.chains.binding import Binder
-    from mrpc_service.chains.bridge import NativeOnly
+    from mrpc_service.chains.bridge import Bridge
     from mrpc_service.chains.programs import ProgramLibrary
     from mrpc_service.chains.store import RevisionStore
     from mrpc_service.control.server import serve as serve_control
@@ -66,8 +66,7 @@ async def run(flags: argparse.Namespace) -> None:
         registry = Registry(state_dir / "mrpcd.db", reset=flags.reset_store)
         dataplane = make_dataplane(runtime, settings)
         start_dataplane(dataplane, runtime)
-        if not hasattr(dataplane, "dry_run"):
-            dataplane = NativeOnly(dataplane)
+        dataplane = Bridge(dataplane)
         stack.callback(runtime_dir.remove_sockets, runtime)
         compiler = Compiler(state_dir / "compiled")
         stack.push_async_callback(compiler.close)

@@ -76,6 +76,14 @@ class PolicyChain(Strict):
     spec: ChainSpec
 
 
+class RecorderSpec(Strict):
+    """Which calls are recorded for dry runs, and what of them is not. Changes live."""
+
+    calls_max: int = Field(256, ge=0, le=100_000)  # of each shard
+    sample: float = Field(1.0, ge=0, le=1)
+    redact: list[str] = []  # "package.Message.field", besides fields marked debug_redact
+
+
 class DaemonSpec(Strict):
     """Settings of the daemon, each as the command-line flag of the same name."""
 
@@ -87,6 +95,7 @@ class DaemonSpec(Strict):
     registry: str | None = None
     policy_store: str | None = None
     policies: list[str] | None = None
+    recorder: RecorderSpec | None = None
     advertise: str | None = None
     metrics: str | None = None
     log_level: LogLevelName | None = None

@@ -38,6 +38,15 @@ Exit codes: 0 stopped in good order, 1 could not start or serve (one line says w
 
 
 @dataclass(frozen=True)
+class Recorder:
+    """Of calls, for dry runs; only a document sets it."""
+
+    calls_max: int = 256  # of each shard
+    sample: float = 1.0
+    redact: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Settings:
     node: str
     shards: int
@@ -47,6 +56,7 @@ class Settings:
     registry: str = ""
     policy_store: str = ""
     policies: tuple[str, ...] = ()
+    recorder: Recorder = Recorder()
     advertise: str = ""
     metrics: str = ""
     log_level: str = "info"
@@ -103,6 +113,8 @@ def merge(flags: argparse.Namespace, spec: DaemonSpec) -> Settings:
         known = {name: value for name, value in source.items() if name in {field.name for field in fields(Settings)}}
         settings = replace(settings, **known)
     settings = replace(settings, peers=tuple(settings.peers), policies=tuple(settings.policies))
+    if spec.recorder is not None:
+        settings = replace(settings, recorder=Recorder(spec.recorder.calls_max, spec.recorder.sample, tuple(spec.recorder.redact)))
     if settings.registry.startswith(REDIS) and not settings.policy_store:
         settings = replace(settings, policy_store=settings.registry)
     _check(settings)
@@ -140,5 +152,5 @@ def split_address(flag: str, address: str) -> tuple[str, int]:
 
 def changed_at_start_only(running: Settings, wanted: Settings) -> list[str]:
     """Names of settings that differ and that a running daemon cannot take over."""
-    live = {"log_level", "drain_timeout_s"}
+    live = {"log_level", "drain_timeout_s", "recorder"}
     return [f.name for f in fields(Settings) if f.name not in live and getattr(running, f.name) != getattr(wanted, f.name)]
