@@ -18,6 +18,7 @@ FLAGS = [
     "-fno-tree-loop-distribute-patterns", "-Wl,--no-undefined", "-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,noexecstack", "-Wl,--build-id=none",
 ]
 NOT_CLANG = {"-fno-tree-loop-distribute-patterns"}
+EXHAUSTED = ("Killed", "out of memory", "Cannot allocate", "MemoryError", "virtual memory exhausted")
 EXPORTED = {"mrpc_on_request", "mrpc_on_reply", "mrpc_on_end", "mrpc_upgrade", "mrpc_policy_abi"}
 
 
@@ -55,10 +56,11 @@ def build(text: str, directory: Path) -> bytes:
 
 
 def explain(name: str, code: int, stderr: str) -> str:
-    if code < 0 or "Killed" in stderr or "out of memory" in stderr or "Cannot allocate" in stderr:
+    if code < 0 or any(sign in stderr for sign in EXHAUSTED):
         return f"{name} needs more memory or time than a policy is given; make the policy smaller"
-    first = next((line for line in stderr.splitlines() if "error" in line), stderr.strip()[:300] or f"exit code {code}")
-    return f"{name}: {first}"
+    lines = stderr.split("\n")
+    first = next((line for line in lines if "error" in line or "undefined" in line), lines[0] or f"exit code {code}")
+    return f"{name}: {first[:300]}"
 
 
 def check(data: bytes) -> None:

@@ -54,9 +54,19 @@ class Constants:
         if isinstance(node.op, ast.Pow) and (not isinstance(right, int) or not 0 <= right <= POWER_MAX):
             self.source.fail(node, f"a power that is not a constant from 0 to {POWER_MAX}", "multiply")
         try:
-            return check_constant(self.source, node, OPERATORS[type(node.op)](left, right))
+            return check_constant(self.source, node, fold_constants(type(node.op), left, right))
         except (ZeroDivisionError, OverflowError) as error:
             self.source.fail(node, f"cannot be computed: {error}", "change the constant")
+
+
+def fold_constants(op: type[ast.operator], left: Any, right: Any) -> Any:
+    """As the compiled form computes it: quotients of floats, powers by multiplication. ZeroDivisionError, OverflowError."""
+    if op is ast.Pow:
+        found = type(left)(1)
+        for _ in range(right):
+            found *= left
+        return found
+    return float(left) / float(right) if op is ast.Div else OPERATORS[op](left, right)
 
 
 def check_constant(source: Source, node: ast.AST, value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any, NoReturn
 
-from mrpc_service.policy.constants import INT_MAX, INT_MIN, OPERATORS, POWER_MAX, check_constant
+from mrpc_service.policy.constants import INT_MAX, INT_MIN, POWER_MAX, check_constant, fold_constants
 from mrpc_service.policy.errors import near_miss
 from mrpc_service.policy.functions import Functions
 from mrpc_service.policy.ir import Expr
@@ -257,7 +257,7 @@ class Expressions(Functions):
 
     def fold(self, node: ast.BinOp, left: Expr, right: Expr) -> Expr:
         try:
-            value = OPERATORS[type(node.op)](left.data, right.data)
+            value = fold_constants(type(node.op), left.data, right.data)
         except (ZeroDivisionError, OverflowError) as error:
             self.fail(node, f"cannot be computed: {error}", "change the constant")
         if isinstance(value, int) and not INT_MIN <= value <= INT_MAX:

@@ -147,7 +147,7 @@ class Functions:
     def hashed(self, node: ast.AST, value: Expr) -> Expr:
         if value.type.kind not in ("int", "float", "bool", "text"):
             self.fail(node, f"{value.type} cannot be hashed", "one of its fields, or key(...) of several")
-        return Expr("hash", INT, (value,), line=value.line)
+        return Expr("hash", INT, (value,), line=getattr(node, "lineno", 0))
 
     def call_hash(self, node: ast.Call) -> Expr:
         if len(node.args) != 1 or node.keywords:
