@@ -111,6 +111,16 @@ Status relay(Message& message, const message::MessageLayout& from, const message
   return ok_status();
 }
 
+std::vector<std::byte> pack_metadata(std::span<const shm::MetadataPair> pairs) {
+  const shm::BlockShape shape{0, shm::metadata_bytes(pairs), 0, 0};
+  std::vector<std::byte> block(shm::block_bytes(shape));
+  shm::BlockWriter writer(block.data(), shape);
+  writer.metadata(pairs);
+  writer.finish();
+  const auto at = block.begin() + static_cast<ptrdiff_t>(sizeof(abi::BlockHeader));
+  return {at, at + shape.metadata_bytes};
+}
+
 void strip_reserved_metadata(Message& message) {
   shm::MetadataReader reader(message.metadata());
   shm::MetadataPair pair;

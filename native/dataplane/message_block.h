@@ -73,6 +73,9 @@ void assemble(Message& message);
 // Re-lays the image from one schema version to another (assembling it first). Errors as message::relay.
 Status relay(Message& message, const message::MessageLayout& from, const message::MessageLayout& to, const message::Limits& limits);
 
+// Metadata as it stands in a block.
+std::vector<std::byte> pack_metadata(std::span<const shm::MetadataPair> pairs);
+
 // Removes metadata that only the mesh may set (keys that begin with "mrpc-").
 void strip_reserved_metadata(Message& message);
 

@@ -165,13 +165,7 @@ std::shared_ptr<const std::vector<std::byte>> ServerSide::caller_metadata(const 
   auto& known = callers_[client];
   if (known) return known;
   const shm::MetadataPair pair{"mrpc-app", client};
-  const shm::BlockShape shape{0, shm::metadata_bytes(std::span(&pair, 1)), 0, 0};
-  std::vector<std::byte> block(shm::block_bytes(shape));
-  shm::BlockWriter writer(block.data(), shape);
-  writer.metadata(std::span(&pair, 1));
-  writer.finish();
-  const auto at = block.begin() + static_cast<ptrdiff_t>(sizeof(abi::BlockHeader));
-  known = std::make_shared<const std::vector<std::byte>>(at, at + shape.metadata_bytes);
+  known = std::make_shared<const std::vector<std::byte>>(pack_metadata(std::span(&pair, 1)));
   return known;
 }
 

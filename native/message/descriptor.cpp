@@ -160,7 +160,9 @@ class DescriptorParser {
     if (!count(fields_, kFieldsTotalMax, "fields")) return false;
     auto& out = owner.fields.emplace_back();
     out.features = inherited;
-    const auto on_option = [&](const WireField& f) { return f.number != 2 || flag(f, out.packed.emplace()); };
+    const auto on_option = [&](const WireField& f) {
+      return f.number == 2 ? flag(f, out.packed.emplace()) : f.number != 16 || flag(f, out.debug_redact);
+    };
     if (!options(bytes, 8, 21, out.features, on_option)) return false;
     const bool ok = each(bytes, [&](const WireField& f) {
       switch (f.number) {

@@ -39,6 +39,7 @@ struct FieldDescriptor {
   std::optional<uint64_t> oneof_index;
   std::optional<bool> packed;
   bool proto3_optional = false;
+  bool debug_redact = false;
   Features features;
 };
 

@@ -85,6 +85,7 @@ struct FieldLayout {
   bool has_presence = false;
   bool packed = false;       // how the transcoder writes it
   bool validate_utf8 = false;  // proto3 strings
+  bool debug_redact = false;   // the option of that name: not for records that people read
   uint64_t default_bits = 0;   // proto2 default of a scalar, as it would stand in the image
   std::string default_text;    // proto2 default of a string or bytes
   const MessageLayout* message = nullptr;  // sub-message, or map entry

@@ -217,6 +217,7 @@ class SchemaBuilder {
     field.element_bytes = scalar_bytes(field.type);
     const bool packable = field.cardinality == Cardinality::kRepeated && is_scalar(field.type);
     field.packed = packable && from.packed.value_or(from.features.packed);
+    field.debug_redact = from.debug_redact;
     field.validate_utf8 = field.type == FieldType::kString && from.features.validate_utf8;
     if (from.default_value && field.cardinality != Cardinality::kSingular) return fail_field("is repeated and has a default");
     if (!set_default(field, from.default_value)) return fail_field("has a default that is not of its type");

@@ -1,4 +1,4 @@
-"""Writes schemas.h: FileDescriptorSets of echo.proto, and of a client's deviant copy of it. Run by hand when they change."""
+"""Writes schemas.h: FileDescriptorSets of echo.proto, of a client's deviant copy of it, and of orders.proto. Run by hand when they change."""
 
 import tempfile
 from pathlib import Path
@@ -22,8 +22,10 @@ def array(name: str, data: bytes) -> str:
 
 
 (HERE / "schemas.h").write_text(
-    "// Written by make_schemas.py from echo.proto and deviant.proto.\n#pragma once\n\n"
+    "// Written by make_schemas.py from echo.proto, deviant.proto and orders.proto.\n#pragma once\n\n"
     + array("kEchoSchema", descriptor_set("echo.proto"))
     + "\n"
     + array("kDeviantSchema", descriptor_set("deviant.proto"))
+    + "\n"
+    + array("kOrdersSchema", descriptor_set("orders.proto"))
 )
