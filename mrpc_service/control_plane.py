@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -123,8 +123,8 @@ class ControlPlane:
     # ---- identities and owners
 
     def push_identities(self) -> None:
-        bindings = [{"name": app.name, "uid": app.uid, "token_sha256": app.token_sha256} for app in self.registry.apps()]
-        self.dataplane.set_identities(bindings)
+        fields = ("name", "uid", "token_sha256", "act_as")
+        self.dataplane.set_identities([{field: getattr(app, field) for field in fields} for app in self.registry.apps()])
 
     def push_owners(self) -> None:
         self.dataplane.set_service_owners({owner.service: owner.principal for owner in self.registry.owners()})
@@ -133,11 +133,12 @@ class ControlPlane:
         recorder = self.settings.recorder
         self.dataplane.configure_recorder(recorder.calls_max, recorder.sample, list(recorder.redact))
 
-    def register_app(self, name: str, uid: int, replace: bool, operator_uid: int) -> tuple[App, str]:
+    def register_app(self, name: str, uid: int, act_as: Sequence[str], replace: bool, operator_uid: int) -> tuple[App, str]:
         """RegistryError."""
-        app, token = self.registry.register_app(name, uid, replace=replace)
+        app, token = self.registry.register_app(name, uid, act_as=act_as, replace=replace)
         self.push_identities()
-        log.info("app %s registered for uid %d by operator uid %d", name, uid, operator_uid)
+        tenants = f", to act for {', '.join(app.act_as)}," if app.act_as else ""
+        log.info("app %s registered for uid %d%s by operator uid %d", name, uid, tenants, operator_uid)
         return app, token
 
     def remove_app(self, name: str, operator_uid: int) -> App:

@@ -15,14 +15,18 @@ def app() -> None:
 @app.command(epilog="\b\nExample: MRPC_TOKEN=$(mrpc app register frontend --uid 1001 --quiet)")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--uid", type=click.IntRange(0, 2**32 - 2), required=True, help="User that the application runs as.")
+@click.option("--act-as", default="", metavar="T1,T2", help="Tenants on whose behalf it may call, besides its own; * is any.")
 @click.option("--replace", is_flag=True, help="Give a registered name a new token; the old one is void at once.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the token alone: of several names, one a line.")
 @output_option
 @click.pass_context
-def register(context: click.Context, names: tuple[str, ...], uid: int, replace: bool, quiet: bool, output: str) -> None:
+def register(
+    context: click.Context, names: tuple[str, ...], uid: int, act_as: str, replace: bool, quiet: bool, output: str
+) -> None:
     """Bind each NAME to a user and issue its token, which is shown this once."""
+    tenants = [tenant.strip() for tenant in act_as.split(",") if tenant.strip()]
     with connect(context) as client:
-        made = [plain(client.call("RegisterApp", name=name, uid=uid, replace=replace)) for name in names]
+        made = [plain(client.call("RegisterApp", name=name, uid=uid, replace=replace, act_as=tenants)) for name in names]
     if quiet:
         click.echo("\n".join(each["token"] for each in made))
         return
@@ -42,9 +46,9 @@ def list_apps(context: click.Context, output: str) -> None:
     """List registered names."""
     with connect(context) as client:
         found = plain(client.call("ListApps"))["apps"]
-    rows = [(each["name"], each["uid"], time_text(each["created_unix_s"])) for each in found]
+    rows = [(each["name"], each["uid"], ", ".join(each["act_as"]), time_text(each["created_unix_s"])) for each in found]
     empty = "No app is registered; 'mrpc app register' does so."
-    emit(output, found, lambda: print_table(("name", "uid#", "registered"), rows, empty))
+    emit(output, found, lambda: print_table(("name", "uid#", "acts for", "registered"), rows, empty))
 
 
 @app.command(epilog="\b\nExample: mrpc app remove frontend")

@@ -283,24 +283,28 @@ class Schema(_message.Message):
     def __init__(self, file_descriptor_set: _Optional[bytes] = ...) -> None: ...
 
 class App(_message.Message):
-    __slots__ = ("name", "uid", "created_unix_s")
+    __slots__ = ("name", "uid", "created_unix_s", "act_as")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     CREATED_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    ACT_AS_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: int
     created_unix_s: float
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[int] = ..., created_unix_s: _Optional[float] = ...) -> None: ...
+    act_as: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[int] = ..., created_unix_s: _Optional[float] = ..., act_as: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RegisterAppRequest(_message.Message):
-    __slots__ = ("name", "uid", "replace")
+    __slots__ = ("name", "uid", "replace", "act_as")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     REPLACE_FIELD_NUMBER: _ClassVar[int]
+    ACT_AS_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: int
     replace: bool
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[int] = ..., replace: _Optional[bool] = ...) -> None: ...
+    act_as: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[int] = ..., replace: _Optional[bool] = ..., act_as: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RegisteredApp(_message.Message):
     __slots__ = ("app", "token")

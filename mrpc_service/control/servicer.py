@@ -18,7 +18,7 @@ from mrpc_service.registry import App
 
 
 def app_message(app: App) -> pb.App:
-    return pb.App(name=app.name, uid=app.uid, created_unix_s=app.created_unix_s)
+    return pb.App(name=app.name, uid=app.uid, created_unix_s=app.created_unix_s, act_as=app.act_as)
 
 
 class ControlServicer(PolicyMethods):
@@ -44,7 +44,7 @@ class ControlServicer(PolicyMethods):
 
     @mapped_errors
     async def register_app(self, request: pb.RegisterAppRequest, operator_uid: int) -> pb.RegisteredApp:
-        app, token = self._plane.register_app(request.name, request.uid, request.replace, operator_uid)
+        app, token = self._plane.register_app(request.name, request.uid, request.act_as, request.replace, operator_uid)
         return pb.RegisteredApp(app=app_message(app), token=token)
 
     async def list_apps(self, request: pb.ListAppsRequest, operator_uid: int) -> pb.AppList:

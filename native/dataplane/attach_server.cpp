@@ -214,7 +214,7 @@ Status AttachServer::on_hello(uint32_t id, Connection& connection, const shm::Co
   if (::getsockopt(connection.socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &bytes) != 0) return internal_error("SO_PEERCRED failed");
   auto app = registrar_.identify(peer.uid, hello->token);
   if (!app) return app.error();
-  return welcome(id, connection, message, hello->head, {peer.uid, peer.pid, *app, "uid:" + std::to_string(peer.uid), hello->label});
+  return welcome(id, connection, message, hello->head, {peer.uid, peer.pid, *app, "uid:" + std::to_string(peer.uid), hello->label, registrar_.grants_of(*app)});
 }
 
 Status AttachServer::welcome(uint32_t id, Connection& connection, const shm::ControlMessage& message, const abi::Hello& hello, Identity identity) {

@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "dataplane/config.h"
+#include "dataplane/tenant.h"
 #include "shm/region.h"
 #include "shm/ring.h"
 
@@ -22,6 +23,9 @@ struct Identity {
   std::string app;        // the registered name, or "uid:NNN"
   std::string principal;  // "uid:NNN"
   std::string label;      // what the process calls itself; nothing trusts it
+  std::shared_ptr<const TenantGrants> tenants = nullptr;  // null: none but its own
+
+  bool may_act_for(std::string_view tenant) const { return tenants && tenants->allows(tenant); }
 };
 
 class Attachment {

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "base/text.h"
+
 namespace mrpc::dataplane {
 namespace {
 
@@ -35,6 +37,11 @@ std::vector<std::byte> make_prefix(const std::string& path, const std::string& c
 Error nobody_offers(const BoundMethod& method) {
   return unavailable("no server offers '" + method.service + (method.app.empty() ? "" : "' in app '" + method.app) +
                      "'; start one, then look at 'mrpc services'");
+}
+
+Error not_granted(const std::string& client, const std::string& tenant) {
+  return {StatusCode::kPermissionDenied, "app '" + client + "' may not call for tenant '" + printable(tenant.substr(0, 63)) +
+                                             "'; an operator grants it with 'mrpc app register NAME --uid UID --act-as TENANT'"};
 }
 
 Error expired() { return {StatusCode::kDeadlineExceeded, "deadline exceeded"}; }
@@ -157,7 +164,12 @@ void ClientSide::dispatch(Port& port, Opening&& opening, std::shared_ptr<Chain> 
   BoundMethod& method = *opening.method;
   const Route& route = *method.route;
   if (chain->qos()) port.door.set(*chain->qos());
-  if (opening.message.header.metadata_bytes > 0) strip_reserved_metadata(opening.message);
+  if (opening.message.header.metadata_bytes > 0) {
+    const auto tenant = strip_reserved_metadata(opening.message, route.client);
+    if (!tenant) return refuse(port, opening.slot, method, tenant.error());
+    if (!tenant->empty() && !port.attachment().identity.may_act_for(*tenant))
+      return refuse(port, opening.slot, method, not_granted(route.client, *tenant), true);
+  }
   Message judged;
   const bool whole = chain->reads_bytes() && !opening.message.blobs.empty();
   if (whole) {

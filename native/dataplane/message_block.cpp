@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "dataplane/tenant.h"
+
 namespace mrpc::dataplane {
 namespace {
 
@@ -19,6 +21,24 @@ void replace_image(Message& message, std::span<const std::byte> image) {
   Message made = make_message(message.block_at, message.metadata(), message.details(), image);
   std::memcpy(made.bytes.data(), message.bytes.data(), message.block_at);
   message = std::move(made);
+}
+
+// The same message with other metadata. `pairs` may point into the message.
+void replace_metadata(Message& message, std::span<const shm::MetadataPair> pairs) {
+  MRPC_ASSERT(message.header.details_bytes == 0);  // requests have none
+  const shm::BlockShape shape{message.header.segment_count, shm::metadata_bytes(pairs), 0, message.header.inline_bytes};
+  std::vector<std::byte> bytes(message.block_at + shm::block_bytes(shape));
+  shm::BlockWriter writer(bytes.data() + message.block_at, shape);
+  writer.metadata(pairs);
+  for (uint32_t i = 0; i < shape.segment_count; ++i) writer.segment(i, message.segments[i]);
+  const auto image = message.inline_image();
+  if (!image.empty()) std::memcpy(writer.image(), image.data(), image.size());
+  writer.finish();
+  auto made = parse_block(std::move(bytes), message.block_at, {UINT64_MAX, UINT32_MAX});
+  MRPC_ASSERT(made.ok());
+  made->blobs = std::move(message.blobs);
+  made->hold = std::move(message.hold);
+  message = std::move(*made);
 }
 
 }  // namespace
@@ -121,30 +141,29 @@ std::vector<std::byte> pack_metadata(std::span<const shm::MetadataPair> pairs) {
   return {at, at + shape.metadata_bytes};
 }
 
-void strip_reserved_metadata(Message& message) {
+std::string_view tenant_of(const Message& message) {
   shm::MetadataReader reader(message.metadata());
-  shm::MetadataPair pair;
+  for (shm::MetadataPair pair; reader.next(pair);)
+    if (pair.key == kTenantKey) return pair.value;
+  return {};
+}
+
+Result<std::string> strip_reserved_metadata(Message& message, std::string_view own) {
+  shm::MetadataReader reader(message.metadata());
   std::vector<shm::MetadataPair> kept;
-  bool found = false;
-  while (reader.next(pair)) {
-    if (pair.key.starts_with(kReservedPrefix)) found = true;
-    else kept.push_back(pair);
+  std::string tenant;
+  uint32_t reserved = 0, tenants = 0;
+  for (shm::MetadataPair pair; reader.next(pair);) {
+    const bool reserves = pair.key.starts_with(kReservedPrefix), names = pair.key == kTenantKey;
+    const bool another = names && !pair.value.empty() && pair.value != own;
+    reserved += reserves;
+    tenants += names;
+    if (another) tenant = pair.value;
+    if (!reserves || another) kept.push_back(pair);
   }
-  if (!found) return;
-  MRPC_ASSERT(message.header.details_bytes == 0);  // requests have none
-  const shm::BlockShape shape{message.header.segment_count, shm::metadata_bytes(kept), 0, message.header.inline_bytes};
-  std::vector<std::byte> bytes(message.block_at + shm::block_bytes(shape));
-  shm::BlockWriter writer(bytes.data() + message.block_at, shape);
-  writer.metadata(kept);
-  for (uint32_t i = 0; i < shape.segment_count; ++i) writer.segment(i, message.segments[i]);
-  const auto image = message.inline_image();
-  if (!image.empty()) std::memcpy(writer.image(), image.data(), image.size());
-  writer.finish();
-  auto stripped = parse_block(std::move(bytes), message.block_at, {UINT64_MAX, UINT32_MAX});
-  MRPC_ASSERT(stripped.ok());
-  stripped->blobs = std::move(message.blobs);
-  stripped->hold = std::move(message.hold);
-  message = std::move(*stripped);
+  if (tenants > 1) return invalid_argument("metadata names mrpc-tenant twice; name one");
+  if (reserved > (tenant.empty() ? 0u : 1u)) replace_metadata(message, kept);
+  return tenant;
 }
 
 void into_frame(Message&& message, transport::Frame& frame) {

@@ -76,8 +76,11 @@ Status relay(Message& message, const message::MessageLayout& from, const message
 // Metadata as it stands in a block.
 std::vector<std::byte> pack_metadata(std::span<const shm::MetadataPair> pairs);
 
-// Removes metadata that only the mesh may set (keys that begin with "mrpc-").
-void strip_reserved_metadata(Message& message);
+// Removes metadata that only the mesh may set (keys that begin with "mrpc-"), but for one mrpc-tenant, which it returns. Without one, or
+// when that is `own`, which goes without saying: "". Errors: kInvalidArgument for two.
+Result<std::string> strip_reserved_metadata(Message& message, std::string_view own);
+// The mrpc-tenant that stands in a message; "" when none does.
+std::string_view tenant_of(const Message& message);
 
 // The message as a frame's payload; `frame.head` is then [prefix][block].
 void into_frame(Message&& message, transport::Frame& frame);

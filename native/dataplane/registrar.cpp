@@ -16,7 +16,22 @@ constexpr std::string_view kUnowned[] = {"grpc.health.v1.Health"};
 
 void Registrar::set_apps(std::vector<AppRecord> apps) {
   const std::lock_guard lock(mutex_);
+  for (auto& [name, grants] : grants_) grants->set({});
+  for (AppRecord& app : apps) {
+    auto& grants = grants_[app.name];
+    if (!grants) grants = std::make_shared<TenantGrants>();
+    grants->set(std::move(app.act_as));
+  }
+  std::erase_if(grants_, [&](const auto& known) {
+    return known.second.use_count() == 1 && std::none_of(apps.begin(), apps.end(), [&](const AppRecord& app) { return app.name == known.first; });
+  });
   apps_ = std::move(apps);
+}
+
+std::shared_ptr<const TenantGrants> Registrar::grants_of(const std::string& app) const {
+  const std::lock_guard lock(mutex_);
+  const auto known = grants_.find(app);
+  return known == grants_.end() ? nullptr : known->second;
 }
 
 void Registrar::set_owners(std::map<std::string, std::string> owners) {

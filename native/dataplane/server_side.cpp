@@ -1,8 +1,10 @@
 #include "dataplane/server_side.h"
 
+#include <array>
 #include <cstring>
 
 #include "base/text.h"
+#include "dataplane/tenant.h"
 
 namespace mrpc::dataplane {
 namespace {
@@ -100,7 +102,11 @@ void ServerSide::admit(Arriving&& arriving) {
 }
 
 Status ServerSide::judge_remote(Opened& opened, const std::string& peer, ServerCall& call) {
-  if (opened.message.header.metadata_bytes > 0) strip_reserved_metadata(opened.message);
+  if (opened.message.header.metadata_bytes > 0) {
+    const auto tenant = strip_reserved_metadata(opened.message, {});
+    if (!tenant) return tenant.error();
+    if (!tenant->empty() && !is_tenant_name(*tenant)) return invalid_argument("the peer daemon names a tenant that is no name");
+  }
   const SplitPath path = split_path(opened.path);
   // A peer may name any client; beyond a bound they share one route.
   opened.client += "@" + peer;
@@ -152,20 +158,20 @@ void ServerSide::offer_call(Opened&& opened, ServerCall&& call) {
   port.server_calls.insert(id);
   if (timed) core_.set_timer(slot.aux, Side::kServer, id);
   Delivery delivery{slot, std::move(opened.message)};
-  delivery.caller = caller_metadata(opened.client);
+  delivery.caller = caller_metadata(opened.client, tenant_of(*delivery.message).empty());
   delivery.rank = std::move(rank);
   if (parked_by != nullptr) charge_parking(delivery, *parked_by);
   port.deliver(std::move(delivery));
   core_.touch(port);
 }
 
-// The verified name of the calling app, as the metadata that the serving application reads.
-std::shared_ptr<const std::vector<std::byte>> ServerSide::caller_metadata(const std::string& client) {
+// The verified name of the calling app, and its tenant where that is its own, as the metadata that the serving application reads.
+std::shared_ptr<const std::vector<std::byte>> ServerSide::caller_metadata(const std::string& client, bool own_tenant) {
   if (callers_.size() >= kCallersMax) callers_.clear();
-  auto& known = callers_[client];
+  auto& known = callers_[{client, own_tenant}];
   if (known) return known;
-  const shm::MetadataPair pair{"mrpc-app", client};
-  known = std::make_shared<const std::vector<std::byte>>(pack_metadata(std::span(&pair, 1)));
+  const std::array<shm::MetadataPair, 2> pairs{{{"mrpc-app", client}, {kTenantKey, client}}};
+  known = std::make_shared<const std::vector<std::byte>>(pack_metadata(std::span(pairs.data(), own_tenant ? 2 : 1)));
   return known;
 }
 
@@ -179,7 +185,9 @@ std::optional<QosRank> ServerSide::rank_of(const Opened& opened, const ServerCal
     if (judged != route.chains.end()) chain = judged->second.get();
   }
   if (chain == nullptr || !chain->qos()) return std::nullopt;
-  return QosRank{*chain->qos(), opened.client, deadline_ns};
+  const std::string_view tenant = tenant_of(opened.message);
+  const bool by_tenant = chain->qos()->group == QosGroup::kTenant && !tenant.empty();
+  return QosRank{*chain->qos(), by_tenant ? std::string(tenant) : opened.client, deadline_ns};
 }
 
 // Private memory that waits for a receiver is charged to the edge that sent it.

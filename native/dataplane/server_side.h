@@ -61,7 +61,7 @@ class ServerSide {
   void admit(Arriving&& arriving);
   Status judge_remote(Opened& opened, const std::string& peer, ServerCall& call);
   void offer_call(Opened&& opened, ServerCall&& call);
-  std::shared_ptr<const std::vector<std::byte>> caller_metadata(const std::string& client);
+  std::shared_ptr<const std::vector<std::byte>> caller_metadata(const std::string& client, bool own_tenant);
   std::optional<QosRank> rank_of(const Opened& opened, const ServerCall& call, uint64_t deadline_ns);
   void charge_parking(Delivery& delivery, Route& route);
   void on_more(uint64_t id, ServerCall& call, transport::Frame&& frame, bool remote);
@@ -79,7 +79,7 @@ class ServerSide {
   ShardCore& core_;
   Slab<ServerCall> calls_;
   std::unordered_map<LinkCall, uint64_t, LinkCallHash> by_link_;
-  std::unordered_map<std::string, std::shared_ptr<const std::vector<std::byte>>> callers_;  // by app
+  std::map<std::pair<std::string, bool>, std::shared_ptr<const std::vector<std::byte>>> callers_;  // by app, and whether its tenant is its own
 };
 
 }  // namespace mrpc::dataplane

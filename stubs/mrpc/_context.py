@@ -59,6 +59,15 @@ class ContextBase(_native.IncomingCall):
         """What `set_trailing_metadata` set."""
         return self._trailing or ()
 
+    def app(self) -> str | None:
+        """The calling application's name, as the daemon has verified it; "NAME@NODE" from another host. None when it told none."""
+        return self._attribute("mrpc-app")
+
+    def tenant(self) -> str | None:
+        """On whose behalf the call is made, as the daemon has verified it: a tenant that operators let the caller name in metadata
+        `mrpc-tenant`, else the caller's own name. None when the daemon told none."""
+        return self._attribute("mrpc-tenant")
+
     def peer(self) -> str:
         """The calling application, as the daemon knows it: "mrpc:NAME"."""
         return "mrpc:" + (self._attribute("mrpc-app") or "unknown")

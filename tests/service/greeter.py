@@ -39,7 +39,7 @@ class Greeter:
             context.abort(mrpc.StatusCode.NOT_FOUND, "nobody is here")
         text = " ".join([f"hello {request.name}"] * max(request.times, 1) + list(request.tags))
         metadata = dict(context.invocation_metadata())
-        return self._reply_class(text=text, caller=f"{context.peer()} {metadata.get('x-mood', '')}".strip())
+        return self._reply_class(text=text, caller=f"{context.peer()} for {context.tenant()} {metadata.get('x-mood', '')}".strip())
 
 
 def serve() -> mrpc.Server:

@@ -31,6 +31,7 @@ std::vector<AppRecord> to_apps(const nb::list& list) {
     const auto record = nb::cast<nb::dict>(item);
     const auto hash = nb::cast<nb::bytes>(record["token_sha256"]);
     AppRecord app{nb::cast<std::string>(record["name"]), nb::cast<uint32_t>(record["uid"]), {}};
+    for (nb::handle tenant : nb::cast<nb::list>(record["act_as"])) app.act_as.insert(nb::cast<std::string>(tenant));
     if (hash.size() != app.token.size()) throw nb::value_error("token_sha256 must be 32 bytes");
     std::memcpy(app.token.data(), hash.c_str(), app.token.size());
     apps.push_back(std::move(app));

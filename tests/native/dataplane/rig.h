@@ -65,7 +65,8 @@ inline std::vector<std::byte> image_of(const message::MessageLayout& layout, con
 // What an application took from its completion ring.
 struct Arrival {
   abi::Slot slot{};
-  std::string text, metadata;      // status text, raw metadata
+  std::string text;  // status text
+  std::vector<std::pair<std::string, std::string>> metadata;
   std::vector<std::byte> image;
   SlotKind kind() const { return static_cast<SlotKind>(slot.kind); }
   StatusCode code() const { return static_cast<StatusCode>(slot.code); }
@@ -74,8 +75,8 @@ struct Arrival {
 // One application's end of an attachment, as a hostile or an honest stub would use it.
 class App {
  public:
-  App(uint32_t id, abi::Role role, const std::string& name, const Config& config) {
-    auto made = Attachment::create(id, role, {1000, 1, name, "uid:1000", name}, config);
+  App(uint32_t id, abi::Role role, const std::string& name, const Config& config, std::shared_ptr<const TenantGrants> tenants = nullptr) {
+    auto made = Attachment::create(id, role, {1000, 1, name, "uid:1000", name, std::move(tenants)}, config);
     REQUIRE(made.ok());
     attachment = *made;
     const auto fds = attachment->welcome_fds();
@@ -98,9 +99,10 @@ class App {
 
   // Writes a block at the next free place of the send heap; returns a slot that names it.
   abi::Slot write(std::span<const std::byte> image, std::string_view status_text = {}, std::span<const abi::Segment> segments = {}) {
-    const shm::BlockShape shape{static_cast<uint32_t>(segments.size()), 0, status_text.empty() ? 0 : shm::details_bytes(status_text, {}), image.size()};
+    const shm::BlockShape shape{static_cast<uint32_t>(segments.size()), shm::metadata_bytes(metadata), status_text.empty() ? 0 : shm::details_bytes(status_text, {}), image.size()};
     const uint64_t at = next_;
     shm::BlockWriter writer(heap_.data() + at, shape);
+    if (!metadata.empty()) writer.metadata(metadata);
     if (!status_text.empty()) writer.details(status_text, {});
     for (uint32_t i = 0; i < segments.size(); ++i) writer.segment(i, segments[i]);
     if (!image.empty()) std::memcpy(writer.image(), image.data(), image.size());
@@ -155,6 +157,8 @@ class App {
       auto reader = shm::BlockReader::parse(block, slot.length, {});
       REQUIRE(reader.ok());
       arrival.text = reader->status_message();
+      shm::MetadataReader pairs(reader->metadata());
+      for (shm::MetadataPair pair; pairs.next(pair);) arrival.metadata.emplace_back(pair.key, pair.value);
       arrival.image.assign(reader->inline_image().begin(), reader->inline_image().end());
       if (!keep) reclaim(slot.offset);
     }
@@ -169,6 +173,7 @@ class App {
     submit_slot(slot);
   }
 
+  std::vector<shm::MetadataPair> metadata;  // of what it writes next
   std::shared_ptr<Attachment> attachment;
   shm::RingRegions ring;
   shm::RingProducer submit;
