@@ -123,8 +123,12 @@ class ControlPlane:
     # ---- identities and owners
 
     def push_identities(self) -> None:
-        fields = ("name", "uid", "token_sha256", "act_as")
-        self.dataplane.set_identities([{field: getattr(app, field) for field in fields} for app in self.registry.apps()])
+        self.dataplane.set_identities(
+            [
+                {"name": app.name, "uid": app.uid, "token_sha256": app.token_sha256, "act_as": list(app.act_as)}
+                for app in self.registry.apps()
+            ]
+        )
 
     def push_owners(self) -> None:
         self.dataplane.set_service_owners({owner.service: owner.principal for owner in self.registry.owners()})

@@ -1,8 +1,8 @@
 """What a daemon remembers from one life to the next of names: apps and service owners. (Of chains: `chains/store.py`.)
 
-An *app* binds a name to a uid and a token, and to the *tenants* on whose behalf it may call besides its own; only the token's SHA-256 is stored, and the token, 256 random bits, needs no
-salt or stretching. A *service owner* is the principal that first offered a service's name; it holds the name against
-other principals until an operator releases it.
+An *app* binds a name to a uid, to a token, and to the *tenants* on whose behalf it may call besides its own. Only the token's
+SHA-256 is stored, and the token, 256 random bits, needs no salt or stretching. A *service owner* is the principal that first
+offered a service's name; it holds the name against other principals until an operator releases it.
 """
 
 from __future__ import annotations
