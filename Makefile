@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 BUILD := build/tree
 JOBS ?= $(shell nproc)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# g++ brings gcc, through which mrpcd compiles policies where it runs.
 DEBIAN := g++ make python3-dev python3-venv doctest-dev libnghttp2-dev libssl-dev nlohmann-json3-dev
 DEBIAN_TESTS := iproute2 redis-server chromium ccache
 DEBIAN_FUZZ := clang libclang-rt-14-dev

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from mrpc_service.cli.findings import Finding, failed, passed, warned
 from mrpc_service.errors import StartupError
+from mrpc_service.policy.build import BuildError, find_compiler
 from mrpc_service.runtime_dir import RuntimeDir, check_kernel
 
 PYTHON_OLDEST = (3, 11)
@@ -34,6 +35,7 @@ def findings(runtime: RuntimeDir) -> Iterator[Finding]:
     yield open_files()
     yield native_module("data plane", "mrpc_service._dataplane")
     yield native_module("stubs", "mrpc._native")
+    yield c_compiler()
     yield directory(runtime)
 
 
@@ -106,6 +108,15 @@ def native_module(name: str, module: str) -> Finding:
     except ImportError as error:
         return failed(f"native {name}", f"cannot be loaded: {error}", "build it with 'pip install -e .', or reinstall")
     return passed(f"native {name}", "loaded")
+
+
+def c_compiler() -> Finding:
+    """Can policy programs be compiled? Native engines do without."""
+    try:
+        found = find_compiler()
+    except BuildError:
+        return warned("C compiler", "none; policy programs cannot be compiled, native engines work", "apt-get install gcc, or set CC")
+    return passed("C compiler", " ".join(found))
 
 
 def directory(runtime: RuntimeDir) -> Finding:

@@ -181,10 +181,29 @@ class Compiled:
             ANSWER(lambda _, store, key: host.answer(store, key.read())), STORE(lambda _, store, ttl, size: host.store(store, ttl, size)),
             TAKE(lambda _, lease, want: int(host.take(lease, want))), TOKEN(token))
 
+    def _old_cells(self, old: list[dict[str, float] | None] | None) -> Any:
+        """Old cells stand behind the new ones of their row; rows that are not at hand are null."""
+        cells = []
+        for index, values in enumerate(old or []):
+            row = self.rows[index]
+            if values is None:
+                self.row_pointers[index] = None
+                continue
+            size = ctypes.sizeof(row)
+            ctypes.resize(row, size + 8 * len(values))
+            self.row_pointers[index] = ctypes.addressof(row)
+            for at, value in enumerate(values.values()):
+                ctypes.memmove(ctypes.addressof(row) + size + 8 * at, ctypes.addressof(c_double(value)), 8)
+                cells.append(size + 8 * at)
+        return (c_uint16 * max(1, len(cells)))(*cells)
+
     # ---- running -----------------------------------------------------------------------------------------------------
 
-    def run(self, hook: str, call: dict[str, Any], message: Any = None, image: bytes | None = None) -> tuple[Any, ...]:
-        """("forward",), ("deny", code, text), ("delay", ns), ("route", hash, app), ("fault", which, line)..."""
+    def run(self, hook: str, call: dict[str, Any], message: Any = None, image: bytes | None = None,
+            old: list[dict[str, float] | None] | None = None) -> tuple[Any, ...]:
+        """("forward",), ("deny", code, text), ("delay", ns), ("route", hash, app), ("fault", which, line)...
+
+        `old`: for upgrade, of each row what it had in the version before (floats), or None where that row is not at hand."""
         function = getattr(self.library, "mrpc_upgrade" if hook == "upgrade" else f"mrpc_on_{hook}")
         function.restype, function.argtypes = c_int32, [POINTER(Frame)]
         texts = {"client", "server", "service", "method", "tenant"}
@@ -192,7 +211,7 @@ class Compiled:
         held = Call(**{name: self._bytes(value.encode()) if name in texts else value for name, value in call.items()})
         guarded, verdict = Guarded(data), Verdict()
         frame = Frame(ctypes.pointer(held), guarded.address if data else None, len(data), ctypes.addressof(self._config), self.row_pointers,
-                      self.cells, self.cells, ctypes.pointer(self._table), None, ctypes.pointer(verdict))
+                      self.cells, self._old_cells(old), ctypes.pointer(self._table), None, ctypes.pointer(verdict))
         kind = KINDS[function(ctypes.byref(frame))]
         text = ctypes.string_at(ctypes.addressof(verdict) + Verdict.text.offset, verdict.text_size)
         return {
