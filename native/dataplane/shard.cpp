@@ -7,6 +7,9 @@ namespace mrpc::dataplane {
 namespace {
 
 constexpr size_t kFramesPerTurn = 512;
+// For so long after an urgent call came, turns are kept short, for the next one and for the reply.
+constexpr uint64_t kUrgentLingerNs = 100'000'000;
+constexpr uint64_t kUrgentPieceBytes = 32 * 1024;
 constexpr uint64_t kParkedPollNs = 1'000'000;  // a full ring does not ring when it empties
 
 }  // namespace
@@ -73,6 +76,7 @@ bool Shard::take_in_by_level() {
       const uint32_t slots_max = port->door.allowance(config.intake_slots_max, urgent_worked);
       const uint32_t taken = intake(*port, slots_max);
       port->door.charge(taken, taken < slots_max);
+      if (taken > 0 && port->door.level() == QosLevel::kUrgent) urgent_at_ns_ = now_ns;
       worked |= taken > 0;
     }
   }
@@ -162,9 +166,11 @@ bool Shard::drain_tcp() {
 bool Shard::pump_ports() {
   bool moved = false;
   with_deliveries_ = 0;
+  // What is urgent waits for whole turns, so that each port gets a small piece while it comes.
+  const bool urgent = urgent_at_ns_ != 0 && now_ns - urgent_at_ns_ < kUrgentLingerNs;
   for (auto& [id, port] : ports_) {
     if (!port->has_deliveries()) continue;
-    uint64_t budget_bytes = transport::kChunkBytes;
+    uint64_t budget_bytes = urgent ? kUrgentPieceBytes : transport::kChunkBytes;
     if (port->pump(budget_bytes)) {
       moved = true;
       touch(*port);

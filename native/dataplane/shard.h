@@ -115,6 +115,7 @@ class Shard final : public ShardCore {
   std::map<transport::LinkId, Peer> peers_;
   std::function<void(uint32_t, int, std::vector<std::byte>)> hand_over_;
   std::vector<uint32_t> active_;   // ports that are polled
+  uint64_t urgent_at_ns_ = 0;      // when an urgent call last came
   uint64_t trim_at_ns_ = UINT64_MAX;  // when to look for receive memory that nobody uses any more
   uint32_t with_deliveries_ = 0;   // ports that something waits for, at the last look
 

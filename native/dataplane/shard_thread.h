@@ -1,6 +1,8 @@
 // Runs one shard: turns while there is work, sleeps in epoll when there is none.
 #pragma once
 
+#include <ctime>
+
 #include <atomic>
 #include <thread>
 #include <unordered_map>
@@ -28,12 +30,17 @@ class ShardThread {
   void run();
   void sleep();
   bool spin();
+  void follow_priorities();
+  void listen_when_due();
+  void listen(const timespec* span);  // to doorbells, for so long; null: until one rings
 
   const Config& config_;
   World& world_;
   Shard shard_;
   Fd epoll_, wake_;
   int watched_tcp_ = -1;
+  uint64_t listened_ns_ = 0;
+  bool goes_first_ = false;  // before applications that want the same core
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };
