@@ -56,13 +56,13 @@ def binary() -> str:
 def policies(rate: int, denial: HeaderDenial | FieldDenial) -> list[dict[str, Any]]:
     """A token bucket of `rate` a second, then the denial."""
     if isinstance(denial, HeaderDenial):
-        return [_rate_limit(rate), _rbac(_header_rules(denial))]
-    return [_rate_limit(rate), _extraction(denial), _rbac(_field_rules(denial))]
+        return [rate_limit(rate), rbac(header_rules(denial))]
+    return [rate_limit(rate), _extraction(denial), rbac(_field_rules(denial))]
 
 
 def bootstrap(listen: tuple[str, int], upstream: tuple[str, int], filters: list[dict[str, Any]]) -> dict[str, Any]:
     """A proxy from one address to another for gRPC in plaintext."""
-    router = _filter("envoy.filters.http.router", "router.v3.Router")
+    router = http_filter("envoy.filters.http.router", "router.v3.Router")
     http2 = {"initial_stream_window_size": WINDOW_BYTES, "initial_connection_window_size": WINDOW_BYTES}
     manager = {
         "@type": f"{TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager", "stat_prefix": "inbound", "codec_type": "HTTP2",
@@ -115,29 +115,29 @@ def _address(at: tuple[str, int]) -> dict[str, Any]:
     return {"socket_address": {"address": at[0], "port_value": at[1]}}
 
 
-def _filter(name: str, message: str, **config: Any) -> dict[str, Any]:
+def http_filter(name: str, message: str, **config: Any) -> dict[str, Any]:
     return {"name": name, "typed_config": {"@type": f"{TYPE}.filters.http.{message}", **config}}
 
 
-def _rate_limit(rate: int) -> dict[str, Any]:
+def rate_limit(rate: int) -> dict[str, Any]:
     always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
     bucket = {"max_tokens": rate, "tokens_per_fill": rate, "fill_interval": "1s"}
-    return _filter("envoy.filters.http.local_ratelimit", "local_ratelimit.v3.LocalRateLimit", stat_prefix="limit", token_bucket=bucket,
+    return http_filter("envoy.filters.http.local_ratelimit", "local_ratelimit.v3.LocalRateLimit", stat_prefix="limit", token_bucket=bucket,
                    filter_enabled=always, filter_enforced=always, rate_limited_as_resource_exhausted=True)
 
 
 def _extraction(denial: FieldDenial) -> dict[str, Any]:
     descriptors = {"inline_bytes": base64.b64encode(denial.descriptors).decode()}
-    return _filter(EXTRACTION, "grpc_field_extraction.v3.GrpcFieldExtractionConfig", descriptor_set=descriptors,
+    return http_filter(EXTRACTION, "grpc_field_extraction.v3.GrpcFieldExtractionConfig", descriptor_set=descriptors,
                    extractions_by_method={denial.method: {"request_field_extractions": {denial.field: {}}}})
 
 
-def _rbac(rules: list[dict[str, Any]]) -> dict[str, Any]:
+def rbac(rules: list[dict[str, Any]]) -> dict[str, Any]:
     policy = {"permissions": [{"or_rules": {"rules": rules}}], "principals": [{"any": True}]}
-    return _filter("envoy.filters.http.rbac", "rbac.v3.RBAC", rules={"action": "DENY", "policies": {"denied": policy}})
+    return http_filter("envoy.filters.http.rbac", "rbac.v3.RBAC", rules={"action": "DENY", "policies": {"denied": policy}})
 
 
-def _header_rules(denial: HeaderDenial) -> list[dict[str, Any]]:
+def header_rules(denial: HeaderDenial) -> list[dict[str, Any]]:
     return [{"header": {"name": denial.header, "string_match": {"exact": value}}} for value in denial.values]
 
 

@@ -12,7 +12,9 @@ from typing import Any, Protocol
 import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from mrpc_service.policy.interpreter import Interpreter
 from mrpc_service.policy.language import STATUS_CODES, Token
+from mrpc_service.policy.source import read
 from mrpc_service.policy.values import read_value
 from tests.policy.fake_host import FakeHost
 
@@ -119,6 +121,19 @@ class CompiledForm:
         rows = [self._table[index, *scope_key(scope["scope"], call, self._seen)] for index, scope in enumerate(self._compiled.spec["state"])]
         self._compiled.rows[:] = rows
         self._compiled.row_pointers = (ctypes.c_void_p * max(1, len(rows)))(*(ctypes.addressof(row) for row in rows))
+
+
+class InterpretedForm:
+    def __init__(self, path: Path, config: dict[str, Any], kinds: tuple[Any, Any]) -> None:
+        self._program = Interpreter(read(path), config, FakeHost())
+
+    def run(self, hook: str, call: dict[str, Any], message: Any, host: Script) -> tuple[Any, ...]:
+        self._program.host = host
+        return self._program.run(hook, call, message)
+
+    def state(self, call: dict[str, Any]) -> dict[str, Any]:
+        scopes = {self._program.scope(field.per) for field in self._program.declared.state.values()}
+        return {name: value for scope in scopes for name, value in self._program.row(tuple(scope), call).items()}
 
 
 class Play:

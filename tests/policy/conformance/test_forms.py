@@ -19,7 +19,7 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
-@pytest.mark.parametrize("form", [forms.CompiledForm])
+@pytest.mark.parametrize("form", [forms.InterpretedForm, forms.CompiledForm])
 def test_case(name: str, case: dict[str, Any], form: Any, kinds: tuple[Any, Any]) -> None:
     forms.Play(form(forms.POLICIES[name], case["config"], kinds), kinds).all(case)
 
