@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
+import mrpc
 import pytest
 
 from . import raw_app
@@ -147,8 +148,8 @@ def test_reserved_metadata_of_an_application_does_not_pass(daemon: Any, attack: 
     """Who it is, the daemon says: an application's own `mrpc-` metadata is dropped, whatever it is."""
     name = "mine.Echo"
     described = schema.replace(b"echo", b"mine")
-    pair = b"mrpc-tenant" + b"forged"
-    metadata = raw_app.PAIR.pack(11, 6) + pair + bytes(-len(pair) % 8)
+    pair = b"mrpc-app" + b"forged"
+    metadata = raw_app.PAIR.pack(8, 6) + pair + bytes(-len(pair) % 8)
 
     def work(link: Any) -> bytes:
         server = RawApp(daemon.runtime_dir).attach(SERVER)
@@ -162,3 +163,25 @@ def test_reserved_metadata_of_an_application_does_not_pass(daemon: Any, attack: 
 
     received = attack(work).result()
     assert b"forged" not in received
+
+
+def test_a_forged_tenant_ends_its_call_before_a_server_hears_of_it(daemon: Any, attack: Attack, schema: bytes) -> None:
+    name = "mine.Echo"
+    described = schema.replace(b"echo", b"mine")
+    pair = b"mrpc-tenant" + b"forged"
+    metadata = raw_app.PAIR.pack(11, 6) + pair + bytes(-len(pair) % 8)
+
+    def work(link: Any) -> tuple[int, int, int]:
+        server = RawApp(daemon.runtime_dir).attach(SERVER)
+        server.offer(server.register(described), name)
+        client = RawApp(daemon.runtime_dir).attach()
+        handle = client.bind(client.register(described), name)
+        forged = client.put(0, raw_app.block(raw_app.echo_image(b"x"), metadata=metadata))
+        client.push(raw_app.Slot(raw_app.OPEN, 3, handle=handle, call_id=1, length=forged, region=raw_app.SEND_REGION))
+        refused = client.completion()
+        honest = client.put(4096, raw_app.block(raw_app.echo_image(b"x")))
+        client.push(raw_app.Slot(raw_app.OPEN, 3, handle=handle, call_id=2, offset=4096, length=honest, region=raw_app.SEND_REGION))
+        heard = server.completion()
+        return refused.call_id, refused.code, server.receive_heap[heard.offset : heard.offset + heard.length].count(b"forged")
+
+    assert attack(work).result() == (1, mrpc.StatusCode.PERMISSION_DENIED.value[0], 0)
