@@ -164,7 +164,8 @@ class Compiler:
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-        if self._worker is not None and self._worker.returncode is not None:
+        worker = self._worker
+        if worker is not None and (worker.returncode is not None or worker.stdin is None or worker.stdin.is_closing()):
             await self._end()
         if self._worker is None:
             environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}

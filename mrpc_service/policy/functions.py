@@ -128,7 +128,7 @@ class Functions:
         return Expr("deny", VERDICT, (code, *(text or [self.constant(node, "")])), line=node.lineno)
 
     def call_delay(self, node: ast.Call) -> Expr:
-        self.only_in(node, "delay", "request")
+        self.only_in(node, "delay", "request", "reply")
         return Expr("delay", VERDICT, tuple(self.arguments(node, INT, usage="delay(nanoseconds)")), line=node.lineno)
 
     def call_route(self, node: ast.Call) -> Expr:

@@ -17,6 +17,7 @@ from mrpc_service.policy.values import ANNOTATIONS, ValueProblem, read_value
 
 ABI = 1
 INSTANCES_MAX = 128
+SCOPES_MAX, CELLS_MAX = 8, 16  # what the data plane keeps for one policy, and in one row
 PARTS_MAX = 50_000
 
 
@@ -102,6 +103,9 @@ def _lay_out_state(program: Program) -> None:
         if row is None:
             row = StateScope(scope=scope, fields=[])
             program.scopes.append(row)
+        if len(program.scopes) > SCOPES_MAX or len(row["fields"]) >= CELLS_MAX:
+            reason = f"state of more than {SCOPES_MAX} scopes, or of more than {CELLS_MAX} fields in one"
+            program.declared.source.fail(each.line, reason, "split it into several policies of one chain")
         initial = each.initial if isinstance(each.initial, str) else float(each.initial) if each.type == "float" else int(each.initial)
         row["fields"].append({"name": each.name, "type": each.type, "initial": initial})  # type: ignore[typeddict-item]
     index = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import stat
@@ -165,9 +166,8 @@ async def test_a_worker_that_dies_is_replaced(compiler: Compiler) -> None:
     program = await compiler.load(RATE_LIMIT, "p.py")
     assert compiler.worker_pid is not None
     os.kill(compiler.worker_pid, 9)
-    with pytest.raises(PolicyError, match="ended the compiler"):
-        while True:
-            await compiler.load(RATE_LIMIT, "p.py")
+    with contextlib.suppress(PolicyError):  # the job that it dies under is lost, if nobody saw it die before
+        await compiler.load(RATE_LIMIT, "p.py")
     assert await compiler.compile(program, {}, BUY)
 
 

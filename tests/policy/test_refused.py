@@ -135,6 +135,7 @@ def test_types_and_fields(body: str, reason: str) -> None:
     ("on_fault = 'maybe'", "neither"),
     ("def on_reqest(self, call, request):\n        pass", "no hook 'on_reqest' (hint: did you mean 'on_request'?)"),
     ("__slots__ = []", "without a type"),
+    ("; ".join(f"s{n}: int = state()" for n in range(17)), "more than 16 fields in one"),
     ("x: int = 10 ** 10 ** 10", "power"),
 ])
 def test_declarations(members: str, reason: str) -> None:
