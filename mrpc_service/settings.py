@@ -20,7 +20,7 @@ LISTEN_PORT = 7700
 MESSAGE_BYTES_MAX = 64 << 20
 QUOTA_BYTES = 512 << 20
 CORES_FOR_TWO_SHARDS = 8
-REDIS = ("redis://", "rediss://")
+REDIS = ("redis://", "rediss://", "unix://")
 WILDCARDS = ("0.0.0.0", "::", "*")
 
 EPILOG = """\
@@ -133,7 +133,7 @@ def _check(settings: Settings) -> None:
     if settings.registry and not settings.advertise and settings.listen.rpartition(":")[0].strip("[]") in WILDCARDS:
         raise StartupError(f"--listen {settings.listen} says not where others reach this daemon; add --advertise HOST:PORT")
     if settings.policy_store and not settings.policy_store.startswith(REDIS):
-        raise StartupError(f"--policy-store {settings.policy_store}: use redis://HOST/DB")
+        raise StartupError(f"--policy-store {settings.policy_store}: use redis://HOST/DB, or unix:///SOCKET")
     if not 1 <= settings.shards <= 32:
         raise StartupError(f"--shards {settings.shards} is out of range; use 1 to 32")
     if not 0 <= settings.spin_us <= 1000:

@@ -27,11 +27,17 @@ def diff(before: Sequence[Record], after: Sequence[Record], sources: Mapping[str
     parts = []
     for name in sorted(old.keys() | new.keys()):
         parts += _unified(name, _plain_yaml(old.get(name)), _plain_yaml(new.get(name)))
-        programs = [record["programs"] if record else {} for record in (old.get(name), new.get(name))]
-        for use in sorted(programs[0].keys() | programs[1].keys()):
-            texts = [sources.get(each.get(use, ""), "") for each in programs]
-            parts += _unified(f"{name}/{use}", *texts)
+        was, will_be = (_programs(record, sources) for record in (old.get(name), new.get(name)))
+        for policy in sorted(was.keys() | will_be.keys()):
+            parts += _unified(f"{name}/{policy}", was.get(policy, ""), will_be.get(policy, ""))
     return "".join(parts)
+
+
+def _programs(record: Record | None, sources: Mapping[str, str]) -> dict[str, str]:
+    """Text of each policy that is a program."""
+    policies = record["document"]["spec"]["policies"] if record else []
+    programs = record["programs"] if record else {}
+    return {policy["name"]: sources[programs[policy["use"]]] for policy in policies if policy["use"] in programs}
 
 
 def _plain_yaml(record: Record | None) -> str:
