@@ -203,3 +203,4 @@ EXPORTS = [
     "Duration", "Field", "Fields", "Keys", "Lease", "Policy", "Replies", "Scope", "delay", "deny", "forward", "has", "hash", "key",
     "lease", "log", "random", "replies", "route", "sqrt", "state", "verify_token", *STATUS_CODES,
 ]
+__all__ = EXPORTS
