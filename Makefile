@@ -53,7 +53,7 @@ demo: build  ## hotel reservation over the mesh, beside gRPC and Envoy; leaves n
 up: build  ## the hotel kept running until Ctrl-C, with its URL
 	@python -m apps.hotel.run --keep
 
-test: setup-tests build test-native test-python test-install test-soak  ## every test
+test: setup-tests build test-native test-sanitized test-python test-install test-soak  ## every test
 
 test-native: build
 	@cmake --build $(BUILD) -j $(JOBS)
@@ -64,6 +64,9 @@ test-python: build
 
 test-install: build  ## pip install . into another environment
 	@tests/install.sh
+
+test-sanitized: setup
+	@tests/sanitize.sh --smoke
 
 test-sanitize: build
 	@tests/sanitize.sh --quick
@@ -92,4 +95,4 @@ lint: $(VENV)/.ready  ## ruff, and the house rules
 clean:  ## everything that was built
 	rm -rf build $(VENV)/.ready stubs/mrpc/*.so mrpc_service/*.so mrpc_service/bin
 
-.PHONY: help doctor setup setup-tests build demo up test test-native test-python test-install test-sanitize test-soak bench sanitize fuzz soak lint clean
+.PHONY: help doctor setup setup-tests build demo up test test-native test-python test-install test-sanitized test-sanitize test-soak bench sanitize fuzz soak lint clean
