@@ -46,23 +46,38 @@ class ControlPlane:
         self.chains, self.library, self.leases = chains, library, leases
         self.draining = False
         self.listening = ""
-        self._read_settings, self._config = read_settings, config
+        self._read_settings, self.config = read_settings, config
         self._config_files: list[Path] = []
         self._config_error = ""
         self._started_ns = time.monotonic_ns()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, loaded: Documents, *, config_only: bool = False, reset_store: bool = False) -> None:
-        """Put identities, owners, chains, listener and static peers in force. The data plane runs already. StartupError."""
+    async def prepare(self, loaded: Documents, *, cause: str = "start", config_only: bool = False, reset_store: bool = False) -> None:
+        """Put identities, owners and chains in force. StartupError."""
         self.push_identities()
         self.push_owners()
         self.push_recorder()
         try:
             restored = [] if config_only else await requests.restore(self.chains.store, self.library, self.registry.path, reset=reset_store)
-            await self.chains.start(await self._checked(loaded), restored)
+            await self.chains.start(await self._checked(loaded), restored, cause)
         except ConfigError as error:
             raise StartupError(str(error)) from None
         self._config_files = loaded.files
+
+    def resume(self, listening: str) -> None:
+        """After prepare(), where a predecessor's listener and peers go on: what start() does besides. StartupError."""
+        self.listening = listening
+        snapshot = self.dataplane.snapshot()
+        self.chains.epoch = snapshot["epoch"]
+        known = {peer["address"] for peer in snapshot["peers"]}
+        for address in self.settings.peers:
+            if address not in known:
+                self._add_peer(address)
+        self._follow()
+
+    async def start(self, loaded: Documents, *, config_only: bool = False, reset_store: bool = False) -> None:
+        """Put all in force: identities, owners, chains, listener and static peers. The data plane runs already. StartupError."""
+        await self.prepare(loaded, config_only=config_only, reset_store=reset_store)
         if self.settings.listen:
             try:
                 self.listening = self.dataplane.listen(self.settings.listen)
@@ -71,6 +86,9 @@ class ControlPlane:
             log.warning("listening for daemons on %s in plaintext: whoever reaches it can call and read", self.listening)
         for address in self.settings.peers:
             self._add_peer(address)
+        self._follow()
+
+    def _follow(self) -> None:
         asyncio.get_running_loop().add_reader(self.dataplane.events_fd(), self.take_events)
         self._spawn(self.leases.run())
 
@@ -164,7 +182,7 @@ class ControlPlane:
     async def reload(self, cause: str, operator_uid: int) -> dict[str, Any]:
         """Read the configuration again and put it in force, or change nothing and raise ConfigError."""
         try:
-            loaded = await asyncio.to_thread(documents.read, self._config)
+            loaded = await asyncio.to_thread(documents.read, self.config)
             chains = await self._checked(loaded)
             wanted = self._read_settings(loaded)
             applied = await self.chains.change(requests.replace_config(chains), cause, operator_uid)

@@ -150,3 +150,17 @@ class MessageLayouts(Protocol):
         "type" (FieldDescriptorProto.Type), "cardinality" ("singular", "repeated", "map"), "has_presence", "oneof" (-1: none),
         "element_bytes", "message" (full name or ""), "enum" ({name: number} or None), "default" (int, float or bytes)}}}}}.
         KeyError for an unknown message, ValueError for a schema that does not parse."""
+
+    # ---- hot restart: takeover/ says who calls what when. All on one thread.
+
+    def freeze(self, bound_s: float) -> None:
+        """Every thread stands still, work under way has come to rest. RuntimeError when that takes longer: all goes on then."""
+
+    def frozen(self, version: int) -> tuple[bytes, list[int]]:
+        """All that a successor needs, as bytes and borrowed descriptors. RuntimeError."""
+
+    def thaw(self) -> None:
+        """Go on as if nothing had been."""
+
+    def take_over(self, state: bytes, fds: list[int]) -> None:
+        """Instead of a first life, before `start`: go on from what `frozen` gave. Owns the descriptors. ValueError, RuntimeError."""

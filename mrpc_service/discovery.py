@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from mrpc_service.dataplane_api import Dataplane
@@ -169,6 +169,14 @@ class Joiner:
         self._holds_lease = holder is None
         if holder is not None:
             self._complain(f"node name {self._node!r} is held by the daemon at {holder}; start this one with another --node")
+
+    def joined(self) -> dict[str, Any]:
+        """For a successor: node -> [address, peer id]."""
+        return {node: list(peer) for node, peer in self._peers.items()}
+
+    def inherit(self, joined: dict[str, Any]) -> None:
+        """Go on with the peers of a predecessor, which the data plane has."""
+        self._peers = {node: (address, peer_id) for node, (address, peer_id) in joined.items()}
 
     def follow(self, seen: dict[str, str]) -> None:
         """Make the data plane's peers those of `seen`, except this node."""

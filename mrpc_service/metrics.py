@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler
 
-from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import ThreadingWSGIServer
 
 from mrpc_service.chains.apply import ChainKeeper
 from mrpc_service.chains.stats import PAUSE_BOUNDS_NS
@@ -164,7 +168,24 @@ def text(dataplane: Dataplane, leases: LeaseKeeper, chains: ChainKeeper) -> str:
     return generate_latest(make_registry(dataplane, leases, chains)).decode()
 
 
-def serve(dataplane: Dataplane, leases: LeaseKeeper, chains: ChainKeeper, host: str, port: int) -> Any:
-    """Serve /metrics over HTTP from a thread; returns the server, to be shut down. OSError."""
-    server, _ = start_http_server(port, host, registry=make_registry(dataplane, leases, chains))
+def serve(
+    dataplane: Dataplane, leases: LeaseKeeper, chains: ChainKeeper, host: str, port: int, listener: socket.socket | None = None
+) -> Any:
+    """Serve /metrics over HTTP from a thread; returns the server, to be shut down. `listener`: a predecessor's socket. OSError."""
+    registry = make_registry(dataplane, leases, chains)
+    if listener is None:
+        server, _ = start_http_server(port, host, registry=registry)
+        return server
+    server = ThreadingWSGIServer((host, port), QuietHandler, bind_and_activate=False)
+    server.socket.close()
+    server.socket = listener
+    server.server_name, server.server_port = host, port
+    server.setup_environ()
+    server.set_app(make_wsgi_app(registry))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
+
+
+class QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass

@@ -4,6 +4,7 @@
       app.sock          0666   applications of any user attach here; the data plane binds it
       operator/         0700   made before the socket in it is bound
         control.sock    0600   the operators' gRPC API
+        takeover.sock   0600   a successor connects here (takeover/)
       daemon.pid        0600   holds an flock for the daemon's life, and its pid; another user who could open it could
                                take the lock and keep a daemon from starting
 
@@ -40,6 +41,14 @@ class RuntimeDir:
     @property
     def control_socket(self) -> Path:
         return self.operator_dir / "control.sock"
+
+    @property
+    def takeover_socket(self) -> Path:
+        return self.operator_dir / "takeover.sock"
+
+    @property
+    def sockets(self) -> tuple[Path, ...]:
+        return self.app_socket, self.control_socket, self.takeover_socket
 
     @property
     def pid_file(self) -> Path:
@@ -121,9 +130,14 @@ def lock(runtime: RuntimeDir) -> int:
         raise StartupError(
             f"another mrpcd (pid {holder}) already serves {runtime.path}; use it, stop it, or choose another --runtime-dir"
         ) from None
+    sign(fd)
+    return fd
+
+
+def sign(fd: int) -> None:
+    """Put this process's pid into the lock that it holds: its own, or one handed over by its predecessor."""
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-    return fd
 
 
 def holder_pid(runtime: RuntimeDir) -> int | None:
@@ -144,7 +158,7 @@ def holder_pid(runtime: RuntimeDir) -> int | None:
 
 def remove_stale_sockets(runtime: RuntimeDir) -> list[Path]:
     """Remove what a daemon that died has left; only for the holder of the lock. Returns what was removed."""
-    stale = [path for path in (runtime.app_socket, runtime.control_socket) if path.is_symlink() or path.exists()]
+    stale = [path for path in runtime.sockets if path.is_symlink() or path.exists()]
     for path in stale:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise StartupError(f"{path} is in the way and is not a socket; remove it, or choose another --runtime-dir")
@@ -154,5 +168,5 @@ def remove_stale_sockets(runtime: RuntimeDir) -> list[Path]:
 
 def remove_sockets(runtime: RuntimeDir) -> None:
     """At the end of an orderly stop, so that clients get 'no mrpcd' at once."""
-    for path in (runtime.app_socket, runtime.control_socket):
+    for path in runtime.sockets:
         path.unlink(missing_ok=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mrpc_service.errors import StartupError
 from mrpc_service.logs import LEVELS
@@ -25,12 +26,14 @@ WILDCARDS = ("0.0.0.0", "::", "*")
 
 EPILOG = """\
 With no flag at all, mrpcd serves the applications of this host: $MRPC_RUNTIME_DIR, else /run/mrpc as root, else
-$XDG_RUNTIME_DIR/mrpc. SIGTERM and SIGINT drain it (a second one ends it at once); SIGHUP reads --config again.
+$XDG_RUNTIME_DIR/mrpc. SIGTERM and SIGINT drain it (a second one ends it at once); SIGHUP reads --config again;
+SIGUSR2 starts a successor with the same flags, and --takeover.
 
   mrpcd                                           serve this host
   mrpcd --config chains.yaml --metrics            with policies, and metrics on http://127.0.0.1:9464/metrics
   mrpcd --listen 10.0.0.1:7700 --insecure         take plaintext connections of other daemons
   mrpcd --peer 10.0.0.1:7700                      use the services of another daemon
+  mrpcd --takeover                                replace the running mrpcd, as after an upgrade; no call is lost
   mrpcd --listen 10.0.0.1:7700 --insecure --registry redis://10.0.0.9/0    find the others through Redis
 
 Exit codes: 0 stopped in good order, 1 could not start or serve (one line says why), 2 wrong usage.
@@ -95,6 +98,8 @@ def parser() -> argparse.ArgumentParser:
     add("--metrics", metavar="ADDR", nargs="?", const=METRICS_ADDRESS,
         help=f"serve Prometheus metrics over HTTP; ADDR defaults to {METRICS_ADDRESS}")
     add("--log-level", choices=LEVELS, help="default info; 'mrpc log-level' changes it while the daemon runs")
+    add("--takeover", action="store_true", default=False,
+        help="take the place of the mrpcd that runs: its calls, applications and settings go on; other flags change what may change")
     add("--drain-timeout", dest="drain_timeout_s", metavar="SECONDS", type=float, help="at the end, for open calls; default 10")
     add("--spin-us", metavar="US", type=int,
         help="how long an idle shard polls before it sleeps; default 0; worth a core only where cores are many")
@@ -106,10 +111,10 @@ def default_shards() -> int:
     return 1 if len(os.sched_getaffinity(0)) < CORES_FOR_TWO_SHARDS else 2
 
 
-def merge(flags: argparse.Namespace, spec: DaemonSpec) -> Settings:
-    """Settings of flags over `spec` over defaults. StartupError if they contradict each other."""
+def merge(flags: argparse.Namespace, spec: DaemonSpec, inherited: Mapping[str, Any] | None = None) -> Settings:
+    """Settings of flags over `spec` over those `inherited` from a predecessor over defaults. StartupError if they contradict each other."""
     settings = Settings(node=socket.gethostname().lower(), shards=default_shards())
-    for source in (spec.model_dump(exclude_none=True), vars(flags)):
+    for source in (revive(inherited or {}), spec.model_dump(exclude_none=True), vars(flags)):
         known = {name: value for name, value in source.items() if name in {field.name for field in fields(Settings)}}
         settings = replace(settings, **known)
     settings = replace(settings, peers=tuple(settings.peers), policies=tuple(settings.policies))
@@ -148,6 +153,20 @@ def split_address(flag: str, address: str) -> tuple[str, int]:
     if not colon or not host or not port.isdigit() or int(port) > 65535:
         raise StartupError(f"{flag} {address}: write HOST:PORT, as 127.0.0.1:{LISTEN_PORT}")
     return host.strip("[]"), int(port)
+
+
+def revive(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that a predecessor wrote as JSON; those that this release does not know are left out."""
+    recorder = saved.get("recorder", {})
+    known = {field.name: recorder[field.name] for field in fields(Recorder) if field.name in recorder}
+    return {**saved, "recorder": Recorder(**{**known, "redact": tuple(recorder.get("redact", ()))})}
+
+
+def check_takeover(settings: Settings, inherited: Mapping[str, Any]) -> None:
+    """StartupError for a change that only a cold restart can make: applications and peers were told otherwise."""
+    for name in ("node", "shards", "listen"):
+        if name in inherited and getattr(settings, name) != inherited[name]:
+            raise StartupError(f"--takeover keeps --{name} {inherited[name] or '(none)'}; to change it, restart mrpcd without --takeover")
 
 
 def changed_at_start_only(running: Settings, wanted: Settings) -> list[str]:

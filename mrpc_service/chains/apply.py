@@ -13,10 +13,11 @@ A failure at any step leaves in force what was. Changes run one at a time; a cli
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -74,6 +75,7 @@ class ChainKeeper:
 
     def __init__(self, dataplane: Dataplane, binder: Binder, store: RevisionStore) -> None:
         self._dataplane, self._binder, self.store = dataplane, binder, store
+        self.schemas = dataplane.schemas  # of the services on offer; a successor asks its predecessor
         self.layers = Layers()
         self.bindings: list[Binding] = []
         self.unfit: dict[tuple[str, int], str] = {}  # service, fingerprint -> why no program can be made for it
@@ -85,7 +87,7 @@ class ChainKeeper:
     def records(self) -> list[Record]:
         return self.layers.records()
 
-    async def start(self, config: Sequence[Chain], applied: Sequence[Chain]) -> None:
+    async def start(self, config: Sequence[Chain], applied: Sequence[Chain], cause: str = "start") -> None:
         """Put in force what the files and the store say. A revision of its own only if that is not what was in force. ConfigError."""
         current = self.store.current()
         before = current.chains if current else []
@@ -94,11 +96,17 @@ class ChainKeeper:
         for name in {chain.name for chain in config} & {chain.name for chain in applied}:
             log.warning("chain %s is in the files and is applied: the applied one is in force; 'mrpc policy delete %s' ends that", name, name)
         async with self._changing:
-            await self._switch(await self._prepare(layers, None, before), "start", os.geteuid())
+            await self._switch(await self._prepare(layers, None, before), cause, os.geteuid())
+
+    @contextlib.asynccontextmanager
+    async def unchanged(self) -> AsyncIterator[None]:
+        """Wait for a change that is under way; others wait until the context ends."""
+        async with self._changing:
+            yield
 
     async def settle(self) -> None:
         """Wait for a change that is under way."""
-        async with self._changing:
+        async with self.unchanged():
             pass
 
     # ---- the transaction
@@ -152,7 +160,7 @@ class ChainKeeper:
         layers = wanted.numbered(before, revision)
         chains = layers.in_force()
         started = time.monotonic_ns()
-        edges = edges_of(await asyncio.to_thread(self._dataplane.schemas))
+        edges = edges_of(await asyncio.to_thread(self.schemas))
         bindings = await self._binder.bind(chains, edges, self.bindings)
         report: dict[str, Any] = {
             "revision": revision, "changes": changes(before, layers.records()), "compile_ns": time.monotonic_ns() - started,
@@ -206,7 +214,7 @@ class ChainKeeper:
                  self.revision, self.epoch, report["pause_ns_max"] / 1e3, ", ".join(report["changes"]) or "no change")
 
     async def _new_on_offer(self, prepared: Prepared) -> bool:
-        edges = edges_of(await asyncio.to_thread(self._dataplane.schemas))
+        edges = edges_of(await asyncio.to_thread(self.schemas))
         return not {edge.fingerprint for edge in edges} <= prepared.fingerprints
 
     # ---- services that come on offer later
@@ -214,7 +222,7 @@ class ChainKeeper:
     async def provide(self, service: str, fingerprint: int) -> None:
         """Compile what the chains in force want for a schema that came on offer, or give it up, with the reason in the log."""
         async with self._changing:
-            schemas = await asyncio.to_thread(self._dataplane.schemas)
+            schemas = await asyncio.to_thread(self.schemas)
             edges = edges_of(found for found in schemas if (found["service"], found["fingerprint"]) == (service, fingerprint))
             try:
                 await self._add(edges)

@@ -78,16 +78,17 @@ def _stream(target: Callable[[Message, int], AsyncIterator[Message]]) -> Callabl
     return serve
 
 
-async def serve(runtime: RuntimeDir, servicer: object) -> Server:
-    """Bind control.sock in its directory, which must have its mode already, and serve."""
+async def serve(bound: socket.socket, servicer: object) -> Server:
+    """Serve on what bind() made, or a predecessor's bind()."""
     handlers = ControlHandlers(servicer)
     server = Server(ServerReflection.extend([handlers, Health()]))
     listen(server, RecvRequest, refuse_strangers)
-    await server.start(sock=_bind(runtime))
+    await server.start(sock=bound)
     return server
 
 
-def _bind(runtime: RuntimeDir) -> socket.socket:
+def bind(runtime: RuntimeDir) -> socket.socket:
+    """control.sock, in its directory, which must have its mode already."""
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     mask = os.umask(0o177)
     try:

@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <future>
 
 #include "dataplane/hello.h"
 
@@ -72,6 +71,15 @@ AttachServer::AttachServer(const Config& config, Registrar& registrar, ShardGate
 AttachServer::~AttachServer() { stop(); }
 
 Status AttachServer::start() {
+  if (!listener_) {  // else it came from a predecessor, and is watched already
+    if (Status bound = bind_listener(); !bound) return bound;
+    if (Status opened = open_loop(); !opened) return opened;
+  }
+  thread_ = std::thread([this] { run(); });
+  return ok_status();
+}
+
+Status AttachServer::bind_listener() {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   const std::string& path = config_.socket_path;
@@ -82,13 +90,16 @@ Status AttachServer::start() {
   if (!listener_ || ::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
       ::chmod(path.c_str(), 0666) != 0 || ::listen(listener_.get(), 128) != 0)
     return unavailable("cannot listen on " + path + ": " + std::strerror(errno));
+  return ok_status();
+}
+
+Status AttachServer::open_loop() {
   connections_of_uid_max_ = connections_of_uid(config_.shards);
   epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
   wake_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!epoll_ || !wake_) return resource_exhausted("out of descriptors");
   watch(epoll_.get(), listener_.get(), kListener);
   watch(epoll_.get(), wake_.get(), kWake);
-  thread_ = std::thread([this] { run(); });
   return ok_status();
 }
 
@@ -104,7 +115,9 @@ void AttachServer::stop() {
 
 void AttachServer::run() {
   epoll_event events[64];
-  while (!stopping_) {
+  for (;;) {
+    park_.pass();
+    if (stopping_) return;
     const bool paused = !accepting_;
     const int ready = ::epoll_wait(epoll_.get(), events, 64, silent_ > 0 || !accepting_ ? 1000 : -1);
     for (int i = 0; i < ready; ++i) {
@@ -143,8 +156,7 @@ void AttachServer::accept_all() {
     connection.pidfd = pidfd_of_peer(socket.get());
     connection.socket = std::move(socket);
     silent_ += 1;
-    watch(epoll_.get(), connection.socket.get(), kSocket | id);
-    if (connection.pidfd) watch(epoll_.get(), connection.pidfd.get(), kProcess | id);
+    watch_connection(id, connection);
   }
 }
 
@@ -162,6 +174,11 @@ void AttachServer::pause_accepting() {
 void AttachServer::resume_accepting() {
   accepting_ = true;
   watch(epoll_.get(), listener_.get(), kListener);
+}
+
+void AttachServer::watch_connection(uint32_t id, const Connection& connection) {
+  watch(epoll_.get(), connection.socket.get(), kSocket | id);
+  if (connection.pidfd) watch(epoll_.get(), connection.pidfd.get(), kProcess | id);
 }
 
 void AttachServer::refuse_crowd(Fd socket, uid_t uid) {
@@ -281,7 +298,7 @@ Status AttachServer::on_bind(uint32_t id, Connection& connection, const shm::Con
     methods.push_back(bind_method(schema->second, *layout, layout->methods[i], narrows ? target : "", connection.attachment->identity.app));
     shm::append_pod(body, abi::MethodRecord{next_handle_ + i, 0});
   }
-  connection.given.push_back({next_handle_, false, service, narrows ? target : "", schema->second});
+  connection.given.push_back({next_handle_, false, service, narrows ? target : "", schema->second, shard, false});
   shards_.bind(id, shard, next_handle_, std::move(methods));
   next_handle_ += count;
   return reply(connection, abi::ControlKind::kBound, message, std::move(body));
@@ -314,7 +331,7 @@ Status AttachServer::on_offer(uint32_t id, Connection& connection, const shm::Co
     offered.schema = schema->second;
     offered.offers += 1;
   }
-  connection.given.push_back({next_handle_, true, service, "", schema->second});
+  connection.given.push_back({next_handle_, true, service, "", schema->second, 0, false});
   shards_.offer(id, next_handle_, std::make_shared<ServiceVariant>(ServiceVariant{schema->second, layout}));
   next_handle_ += count;
   report("offered", connection, service, "");
@@ -340,6 +357,7 @@ Status AttachServer::on_withdraw(uint32_t id, Connection& connection, const shm:
   const std::string service = text_of(message.tail(sizeof(abi::ServiceRef)));
   if (connection.offered.erase(service) != 0) {
     forget_offer(service);
+    for (Given& given : connection.given) given.withdrawn |= given.offered && given.service == service;
     shards_.withdraw(id, service);
     report("withdrawn", connection, service, "");
   }
@@ -407,25 +425,6 @@ void AttachServer::end_attachment(uint32_t id, Error error) {
   post([this, id, error = std::move(error)] { close(id, error); });
 }
 
-void AttachServer::export_state(TakeoverState& into) {
-  std::promise<void> done;
-  post([&] {
-    into.next_attachment = next_id_;
-    into.next_handle = next_handle_;
-    for (const auto& [id, connection] : connections_) {
-      if (!connection.attachment) continue;
-      const Attachment& attachment = *connection.attachment;
-      const Identity& who = attachment.identity;
-      into.attachments.push_back({id, static_cast<uint32_t>(attachment.role), who.uid, 1, who.pid, who.app, who.principal, who.label,
-                                  attachment.send_heap_bytes(), attachment.receive_heap_bytes()});
-      for (const Given& given : connection.given)
-        into.services.push_back({id, given.handle_base, given.offered, given.service, given.app, text_of(given.schema->serialized())});
-    }
-    done.set_value();
-  });
-  done.get_future().wait();
-}
-
 void AttachServer::post(std::function<void()> job) {
   {
     const std::lock_guard lock(mutex_);
@@ -443,7 +442,8 @@ void AttachServer::run_posted() {
     const std::lock_guard lock(mutex_);
     jobs.swap(posted_);
   }
-  for (auto& job : jobs) job();
+  for (auto& job : jobs)
+    if (job) job();  // an empty one only wakes
 }
 
 std::vector<std::shared_ptr<Attachment>> AttachServer::attachments() const {

@@ -13,6 +13,7 @@
 #include "dataplane/client_side.h"
 #include "dataplane/events.h"
 #include "dataplane/registrar.h"
+#include "dataplane/takeover/park.h"
 #include "dataplane/takeover_state.h"
 #include "shm/control.h"
 
@@ -29,6 +30,9 @@ class ShardGate {
   virtual void withdraw(uint32_t port, const std::string& service) = 0;
 };
 
+class TakeoverWriter;
+class TakeoverReader;
+
 class AttachServer {
  public:
   AttachServer(const Config& config, Registrar& registrar, ShardGate& shards, EventQueue& events);
@@ -44,8 +48,15 @@ class AttachServer {
 
   // Any thread. Attachments that are up, in the order of their ids.
   std::vector<std::shared_ptr<Attachment>> attachments() const;
-  // What of it survives the process.
-  void export_state(TakeoverState& into);
+
+  // ---- hot restart (takeover/attach_takeover.cpp) ----
+  void park();    // the thread stands still between two rounds
+  void unpark();
+  void abandon();  // while parked: the thread ends and touches nothing any more
+  bool settle();  // while parked: does what others have posted; true when there was something
+  void export_state(TakeoverWriter& into);  // while parked
+  // Before start(), which then goes on where another process stopped. Touches no socket. Errors: kInvalidArgument, kResourceExhausted.
+  Status import_state(TakeoverReader& from);
   // Null when nobody on this daemon offers it.
   std::shared_ptr<const message::Schema> schema_of(const std::string& service) const;
 
@@ -55,6 +66,8 @@ class AttachServer {
     bool offered = false;
     std::string service, app;
     std::shared_ptr<const message::Schema> schema;
+    uint32_t shard = 0;      // of a binding
+    bool withdrawn = false;  // an offer that stands no more
   };
   struct Connection {
     Fd socket, pidfd;
@@ -69,10 +82,15 @@ class AttachServer {
     uint64_t schema_bytes = 0;
   };
 
+  Status bind_listener();
+  Status open_loop();
+  Status import_connection(TakeoverReader& from, const TakeoverAttachment& saved);
+  Status import_service(TakeoverReader& from, const TakeoverService& saved);
   void run();
   void accept_all();
   void pause_accepting();
   void resume_accepting();
+  void watch_connection(uint32_t id, const Connection& connection);
   void read_packets(uint32_t id);
   Status on_message(uint32_t id, Connection& connection, shm::ControlMessage&& message);
   Status on_hello(uint32_t id, Connection& connection, const shm::ControlMessage& message);
@@ -100,6 +118,7 @@ class AttachServer {
   Fd listener_, epoll_, wake_;
   std::thread thread_;
   std::atomic<bool> stopping_{false};
+  Park park_;
   uint32_t next_id_ = 1, next_handle_ = 1, next_schema_ = 1;
   std::unordered_map<uint32_t, Connection> connections_;
   bool told_full_ = false;

@@ -90,6 +90,37 @@ std::vector<int> Attachment::welcome_fds() const {
   return fds;
 }
 
+std::vector<int> Attachment::takeover_fds() const {
+  std::vector<int> fds = {app_rings_fd_.get(), daemon_rings_fd_.get(), wake_fd_.get(), send_fd_.get(), receive_fd_.get()};
+  for (const Fd& doorbell : doorbells_) fds.push_back(doorbell.get());
+  return fds;
+}
+
+Result<std::shared_ptr<Attachment>> Attachment::adopt(uint32_t id, abi::Role role, Identity identity, const Config& config,
+                                                      uint64_t send_heap_bytes, uint64_t receive_heap_bytes, std::vector<Fd> fds) {
+  constexpr size_t kFixed = 5;
+  if (fds.size() != kFixed + config.shards) return invalid_argument("an attachment with a wrong number of descriptors");
+  const size_t ring_bytes = abi::ring_region_bytes(config.shards, config.ring_slots);
+  const std::pair<int, uint64_t> regions[] = {{0, ring_bytes}, {1, ring_bytes}, {3, send_heap_bytes}, {4, receive_heap_bytes}};
+  for (const auto& [index, bytes] : regions)
+    if (Status sealed = shm::check_region(fds[index].get(), bytes); !sealed) return invalid_argument("an attachment's memory is not what it was");
+  std::shared_ptr<Attachment> made(new Attachment(id, role, std::move(identity)));
+  using shm::Access, shm::Mapping;
+  Status mapped = store(Mapping::map(fds[0].get(), ring_bytes, Access::kReadOnly), made->app_rings_);
+  if (mapped) mapped = store(Mapping::map(fds[1].get(), ring_bytes, Access::kReadWrite), made->daemon_rings_);
+  if (mapped) mapped = store(Mapping::map(fds[3].get(), send_heap_bytes, Access::kReadOnly), made->send_);
+  if (mapped) mapped = store(Mapping::map(fds[4].get(), receive_heap_bytes, Access::kReadWrite), made->receive_);
+  if (!mapped) return mapped.error();
+  made->rings = {made->app_rings_.data(), made->daemon_rings_.data(), config.shards, config.ring_slots};
+  made->app_rings_fd_ = std::move(fds[0]);
+  made->daemon_rings_fd_ = std::move(fds[1]);
+  made->wake_fd_ = std::move(fds[2]);
+  made->send_fd_ = std::move(fds[3]);
+  made->receive_fd_ = std::move(fds[4]);
+  std::move(fds.begin() + kFixed, fds.end(), std::back_inserter(made->doorbells_));
+  return made;
+}
+
 std::vector<abi::RegionRecord> Attachment::region_records() const {
   const auto record = [](uint32_t region, abi::RegionKind kind, uint64_t bytes) {
     return abi::RegionRecord{region, 1, bytes, abi::kPage, -1, static_cast<uint32_t>(kind), 0};

@@ -33,6 +33,12 @@ class Attachment {
   // Makes every region, ring and doorbell. Errors: kResourceExhausted.
   static Result<std::shared_ptr<Attachment>> create(uint32_t id, abi::Role role, Identity identity, const Config& config);
 
+  // Made by another process: `fds` as takeover_fds() gave them. Maps them and writes nothing. Errors: kInvalidArgument, kResourceExhausted.
+  static Result<std::shared_ptr<Attachment>> adopt(uint32_t id, abi::Role role, Identity identity, const Config& config,
+                                                   uint64_t send_heap_bytes, uint64_t receive_heap_bytes, std::vector<Fd> fds);
+  // For a successor: rings of both directions, wake pipe, both heaps, a doorbell a shard. The application has those of its own.
+  std::vector<int> takeover_fds() const;
+
   // Descriptors for kWelcome, in the order of abi::WelcomeFd. Valid while the attachment lives.
   std::vector<int> welcome_fds() const;
   std::vector<abi::RegionRecord> region_records() const;

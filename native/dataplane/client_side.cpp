@@ -371,14 +371,10 @@ std::optional<std::shared_ptr<void>> ClientSide::charge_pinned(const ClientCall&
   if (message && !call.endpoint->remote())
     for (const transport::Blob& blob : message->blobs) bytes += blob.length;
   if (bytes == 0) return nullptr;
-  auto& pinned = call.port->pinned_bytes;
-  uint64_t& held = pinned[call.endpoint->id];
+  const auto known = call.port->pinned_bytes.find(call.endpoint->id);
+  const uint64_t held = known == call.port->pinned_bytes.end() ? 0 : known->second;
   if (held > 0 && held + bytes > core_.config.send_quota_bytes / (call.port->stuck() ? kPinnedShareStuck : kPinnedShare)) return std::nullopt;
-  held += bytes;
-  return std::shared_ptr<void>(nullptr, [&pinned, bytes, server = call.endpoint->id](void*) {
-    const auto at = pinned.find(server);
-    if ((at->second -= bytes) == 0) pinned.erase(at);
-  });
+  return call.port->pin(call.endpoint->id, bytes);
 }
 
 void ClientSide::deliver_checked(uint64_t id, ClientCall& call, Reply&& reply) {

@@ -15,16 +15,6 @@ double measure_cycles_per_ns() {
   return static_cast<double>(__rdtsc() - start) / static_cast<double>(monotonic_ns() - start_ns);
 }
 
-// A configuration value with its type in front: b, n, s, or l with a NUL before each item.
-std::string config_text(const ConfigValue& value) {
-  if (const bool* flag = std::get_if<bool>(&value)) return *flag ? "b1" : "b0";
-  if (const double* number = std::get_if<double>(&value)) return "n" + std::to_string(*number);
-  if (const auto* text = std::get_if<std::string>(&value)) return "s" + *text;
-  std::string list = "l";
-  for (const std::string& item : std::get<std::vector<std::string>>(value)) list += '\0' + item;
-  return list;
-}
-
 }  // namespace
 
 Dataplane::Dataplane(Config config) : config_(std::move(config)), attach_server_(config_, registrar_, *this, events_) {
@@ -44,9 +34,12 @@ Dataplane::~Dataplane() {
 
 Status Dataplane::start() {
   cycles_per_ns_ = measure_cycles_per_ns();
-  started_ns_ = monotonic_ns();
+  if (!taken_over_) started_ns_ = monotonic_ns();
   if (Status bound = attach_server_.start(); !bound) return bound;
-  for (auto& thread : shards_) thread->start();
+  for (auto& thread : shards_) {
+    if (taken_over_) thread->shard().begin();
+    thread->start();
+  }
   running_ = true;
   return ok_status();
 }
@@ -176,24 +169,6 @@ void Dataplane::collect(ShardThread& thread, Snapshot& into) {
       into.endpoints.push_back(std::move(seen));
     }
   }
-}
-
-TakeoverState Dataplane::export_state() {
-  const std::lock_guard lock(operator_mutex_);
-  TakeoverState state;
-  state.node = config_.node;
-  state.shards = config_.shards;
-  state.epoch = chains_->epoch;
-  for (const ChainSpec& chain : chains_->chains) {
-    TakeoverChain& out = state.chains.emplace_back(TakeoverChain{chain.name, chain.client, chain.service, chain.method, {}});
-    for (const PolicySpec& policy : chain.policies) {
-      TakeoverPolicy& made = out.policies.emplace_back(TakeoverPolicy{policy.name, policy.use, {}});
-      for (const auto& [key, value] : policy.config) made.config.emplace_back(key, config_text(value));
-    }
-  }
-  attach_server_.export_state(state);
-  for (auto& thread : shards_) thread->run_and_wait([&] { thread->shard().export_state(state); });
-  return state;
 }
 
 std::shared_ptr<const message::Schema> Dataplane::schema(const std::string& service) {

@@ -59,6 +59,13 @@ struct Snapshot {
   std::vector<ShardView> shards;
 };
 
+// What a frozen data plane hands over. The descriptors are borrowed, and good while it is frozen and this lives.
+struct FrozenState {
+  std::vector<std::byte> bytes;
+  std::vector<int> fds;
+  std::shared_ptr<void> keep;
+};
+
 class Dataplane final : public ShardObserver, public ShardGate {
  public:
   explicit Dataplane(Config config);
@@ -77,8 +84,17 @@ class Dataplane final : public ShardObserver, public ShardGate {
   Result<uint64_t> add_peer(const std::string& address);
   void remove_peer(uint64_t id);
   Snapshot snapshot();
-  // What a successor process would need to go on. Calls may still move while it is taken.
-  TakeoverState export_state();
+
+  // ---- hot restart (takeover/dataplane_takeover.cpp opens with who calls what) ----
+  // Errors: kUnavailable when what is under way does not end within `bound_ns`; everything goes on then.
+  Status freeze(uint64_t bound_ns);
+  Result<FrozenState> frozen(uint32_t version);
+  void thaw();
+  void abandon();
+  // Before start(), after apply_chains(). Errors: a state that cannot be, or not be served with this configuration; this object is of no
+  // use then.
+  Status take_over(std::span<const std::byte> bytes, std::vector<Fd> fds);
+
   std::shared_ptr<const message::Schema> schema(const std::string& service);
   // Of each service on offer each schema once, by name and fingerprint.
   std::vector<std::shared_ptr<const ServiceVariant>> schemas();
@@ -113,6 +129,8 @@ class Dataplane final : public ShardObserver, public ShardGate {
   uint64_t started_ns_ = 0;
   double cycles_per_ns_ = 1;
   bool running_ = false;
+  bool taken_over_ = false;  // what it serves came from another process
+  std::unique_lock<std::mutex> frozen_;
 };
 
 }  // namespace mrpc::dataplane

@@ -15,7 +15,6 @@ struct QosRank {
   std::string group;
   uint64_t deadline_ns = 0;  // 0: none
 };
-
 struct Delivery {
   abi::Slot slot{};  // offset, length and region are filled in when the block has its place
   std::optional<Message> message = std::nullopt;

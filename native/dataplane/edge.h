@@ -36,4 +36,20 @@ struct Route {
   }
 };
 
+// Private memory that waits for a receiver is charged to the edge that sent it; this is what dropping the charge gives back.
+struct ParkingCharge {
+  Route* route = nullptr;
+  uint64_t bytes = 0;
+  void operator()(void*) const {
+    route->parked_calls -= 1;
+    route->parked_bytes -= bytes;
+  }
+};
+
+inline std::shared_ptr<void> charge(Route& route, uint64_t bytes) {
+  route.parked_calls += 1;
+  route.parked_bytes += bytes;
+  return {nullptr, ParkingCharge{&route, bytes}};
+}
+
 }  // namespace mrpc::dataplane

@@ -1,9 +1,11 @@
 // Latencies in log-linear buckets: four to each power of two, from 1 µs up, so a quantile is off by at most 12 %.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <vector>
 
 namespace mrpc::dataplane {
 
@@ -18,6 +20,13 @@ class Histogram {
   }
   const std::array<uint64_t, kBuckets>& counts() const { return counts_; }
   uint64_t sum_ns() const { return sum_ns_; }
+  // As another process counted. False: it had other buckets.
+  bool restore(const std::vector<uint64_t>& counts, uint64_t sum_ns) {
+    if (counts.size() != counts_.size()) return false;
+    std::copy(counts.begin(), counts.end(), counts_.begin());
+    sum_ns_ = sum_ns;
+    return true;
+  }
 
   // The first value that no longer falls into bucket i.
   static uint64_t bound_ns(uint32_t i) {

@@ -229,6 +229,36 @@ std::vector<uint64_t> Port::blocks_out() const {
   return offsets;
 }
 
+bool Port::restore_heap(const shm::Heap::Saved& saved) {
+  if (!receive_heap_.restore(saved)) return false;
+  attachment_->receive_bytes_in_use.store(receive_heap_.bytes_in_use(), std::memory_order_relaxed);
+  return true;
+}
+
+bool Port::restore(Delivery&& delivery) {
+  if (!restorable(delivery)) return false;
+  park(std::move(delivery));
+  return true;
+}
+
+// Whether place() and copy_some() can have left it so.
+bool Port::restorable(const Delivery& delivery) const {
+  if (!delivery.message) return !delivery.allocated;
+  const Message& message = *delivery.message;
+  uint64_t cursor = abi::align_up(message.header.inline_bytes, abi::kBlobAlign);
+  bool stands = delivery.blob == message.blobs.size() || !delivery.allocated;
+  for (size_t i = 0; i < message.blobs.size(); ++i) {
+    const uint64_t length = message.blobs[i].length;
+    if (i == delivery.blob) stands |= delivery.image_cursor == cursor && delivery.blob_offset <= length;
+    if (length > message.header.image_bytes || cursor > message.header.image_bytes - length) return false;
+    cursor = abi::align_up(cursor + length, abi::kBlobAlign);
+  }
+  if (!delivery.allocated) return true;
+  const auto block = delivery.block_at < receive_base_ ? std::nullopt : receive_heap_.size_of(delivery.block_at - receive_base_);
+  return stands && delivery.inline_copied <= message.header.inline_bytes && block && delivery.layout().end == delivery.block_bytes &&
+         *block >= delivery.block_bytes;
+}
+
 bool Port::publish() {
   submit.publish();
   if (!complete.unpublished()) return false;

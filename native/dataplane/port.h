@@ -15,6 +15,16 @@ namespace mrpc::dataplane {
 
 struct BoundMethod;
 
+// What dropping the charge for a reply that waits gives back.
+struct PinnedCharge {
+  std::unordered_map<uint64_t, uint64_t>* pinned = nullptr;
+  uint64_t server = 0, bytes = 0;
+  void operator()(void*) const {
+    const auto at = pinned->find(server);
+    if ((at->second -= bytes) == 0) pinned->erase(at);
+  }
+};
+
 class Port {
  public:
   Port(std::shared_ptr<Attachment> attachment, uint32_t shard, const Config& config);
@@ -39,6 +49,11 @@ class Port {
   bool drop_waiting(uint64_t call_id);
   // Goes on with what waits, at most about `budget_bytes` of copying. True when it got somewhere.
   bool pump(uint64_t& budget_bytes);
+  // Charges what waits here for the memory that it holds in a server's send heap.
+  std::shared_ptr<void> pin(uint64_t server, uint64_t bytes) {
+    pinned_bytes[server] += bytes;
+    return {nullptr, PinnedCharge{&pinned_bytes, server, bytes}};
+  }
   bool has_deliveries() const { return parked() > 0 || !urgent_.empty(); }
   size_t parked() const { return queue_.size() + ranked_.size(); }
   size_t untaken() const { return parked() + urgent_.size(); }
@@ -63,6 +78,21 @@ class Port {
   uint64_t trim_when_idle();
   static constexpr uint64_t kIdleNs = 2'000'000'000;
 
+  // ---- for a successor process ----
+  template <typename Fn>
+  void for_each_waiting(Fn&& fn) const {
+    for (const Delivery& delivery : queue_) fn(delivery);
+    ranked_.for_each(fn);
+  }
+  const std::deque<uint32_t>& shown() const { return shown_; }
+  const std::deque<abi::Slot>& waiting_urgent() const { return urgent_; }
+  shm::Heap::Saved save_heap() const { return receive_heap_.save(); }
+  // Into a port that was never used, whose memory another process has served until now. False: a state that cannot be.
+  bool restore_heap(const shm::Heap::Saved& saved);
+  bool restore(Delivery&& delivery);
+  void restore_urgent(const abi::Slot& slot) { urgent_.push_back(slot); }
+  void restore_shown(uint32_t index) { shown_.push_back(index); }
+
   // Publishes both rings' indexes; true when the application has something new to see.
   bool publish();
 
@@ -81,6 +111,7 @@ class Port {
   bool broken = false;      // its completion ring's index cannot be
 
  private:
+  bool restorable(const Delivery& delivery) const;
   bool has_room(uint32_t reserved = 0);
   bool place(Delivery& delivery);
   bool copy_some(Delivery& delivery, uint64_t& budget_bytes);

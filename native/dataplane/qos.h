@@ -76,6 +76,14 @@ class FairQueue {
     forget_idle_groups(level);
   }
 
+  // Every item, of one group in the order in which it is served; for looking only.
+  template <typename Fn>
+  void for_each(Fn&& fn) const {
+    for (const Level& level : levels_)
+      for (const auto& [name, group] : level.groups)
+        for (const auto& [rank, waiting] : group.waiting) fn(waiting.item);
+  }
+
   // `matches` may take from an item what it wants before it goes.
   template <typename Matches>
   size_t erase_if(Matches&& matches) {

@@ -160,7 +160,7 @@ void ServerSide::offer_call(Opened&& opened, ServerCall&& call) {
   Delivery delivery{slot, std::move(opened.message)};
   delivery.caller = caller_metadata(opened.client, tenant_of(*delivery.message).empty());
   delivery.rank = std::move(rank);
-  if (parked_by != nullptr) charge_parking(delivery, *parked_by);
+  if (parked_by != nullptr) delivery.charge = charge(*parked_by, delivery.message->private_bytes());
   port.deliver(std::move(delivery));
   core_.touch(port);
 }
@@ -188,17 +188,6 @@ std::optional<QosRank> ServerSide::rank_of(const Opened& opened, const ServerCal
   const std::string_view tenant = tenant_of(opened.message);
   const bool by_tenant = chain->qos()->group == QosGroup::kTenant && !tenant.empty();
   return QosRank{*chain->qos(), by_tenant ? std::string(tenant) : opened.client, deadline_ns};
-}
-
-// Private memory that waits for a receiver is charged to the edge that sent it.
-void ServerSide::charge_parking(Delivery& delivery, Route& route) {
-  const uint64_t bytes = delivery.message->private_bytes();
-  route.parked_calls += 1;
-  route.parked_bytes += bytes;
-  delivery.charge = std::shared_ptr<void>(nullptr, [&route, bytes](void*) {
-    route.parked_calls -= 1;
-    route.parked_bytes -= bytes;
-  });
 }
 
 void ServerSide::on_more(uint64_t id, ServerCall& call, transport::Frame&& frame, bool remote) {
@@ -358,6 +347,12 @@ void ServerSide::end(uint64_t id, ServerCall& call, StatusCode code) {
   by_link_.erase({call.link, call.link_call});
   call.port->server_calls.erase(id);
   calls_.erase(id);
+}
+
+bool ServerSide::restore(uint64_t id, ServerCall&& call) {
+  if (!by_link_.emplace(LinkCall{call.link, call.link_call}, id).second) return false;
+  call.port->server_calls.insert(id);
+  return calls_.restore(id, std::move(call));
 }
 
 void ServerSide::on_deadline(uint64_t id) {

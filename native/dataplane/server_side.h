@@ -32,6 +32,9 @@ class ServerSide {
   void on_port_gone(Port& port, const std::string& reason);
   void on_link_down(transport::LinkId link);
 
+  // A call that another process has begun. False: its names are taken.
+  bool restore(uint64_t id, ServerCall&& call);
+
   size_t open_calls() const { return calls_.size(); }
   Slab<ServerCall>& calls() { return calls_; }
 
@@ -63,7 +66,6 @@ class ServerSide {
   void offer_call(Opened&& opened, ServerCall&& call);
   std::shared_ptr<const std::vector<std::byte>> caller_metadata(const std::string& client, bool own_tenant);
   std::optional<QosRank> rank_of(const Opened& opened, const ServerCall& call, uint64_t deadline_ns);
-  void charge_parking(Delivery& delivery, Route& route);
   void on_more(uint64_t id, ServerCall& call, transport::Frame&& frame, bool remote);
   void on_more_message(uint64_t id, ServerCall& call, transport::Frame&& frame, bool remote);
   void deliver_more(uint64_t id, ServerCall& call, More&& more);

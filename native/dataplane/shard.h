@@ -31,6 +31,9 @@ struct PeerView {
   std::vector<std::string> services;
 };
 
+class TakeoverWriter;
+class TakeoverReader;
+
 class Shard final : public ShardCore {
  public:
   Shard(uint32_t index, const Config& config, World& world, const EngineCatalog& catalog, ShardObserver& observer);
@@ -68,7 +71,16 @@ class Shard final : public ShardCore {
   std::vector<PeerView> peers() const;
   const std::unordered_map<uint32_t, std::unique_ptr<Port>>& ports() const { return ports_; }
   const transport::TcpStats* tcp_stats() const { return tcp_ ? &tcp_->stats() : nullptr; }
-  void export_state(TakeoverState& into);
+  // ---- hot restart (takeover/): while the shard's thread is parked, by the one that parked it ----
+  // Ends what is under way inside the shard, as far as that goes without looking at applications and peers; `pump`: also what waits
+  // for room. True when something moved. Nothing but parked deliveries, outboxes and sessions is left when it says false.
+  bool settle(bool pump);
+  bool works_long() const { return long_running_ > 0; }  // elsewhere
+  void export_state(TakeoverWriter& into);
+  // Into a shard that was never stepped. Touches no shared memory and no socket. Errors: kInvalidArgument, a state that cannot be.
+  Status import_state(TakeoverReader& from);
+  // Owns from now on what it imported.
+  void begin();
   // Schemas learnt from peers, for callers that have none.
   std::shared_ptr<const message::Schema> schema_of(const std::string& service);
 
@@ -77,6 +89,9 @@ class Shard final : public ShardCore {
   void on_frame(transport::LinkId link, transport::Frame&& frame) override;
 
  private:
+  friend class ShardExport;
+  friend class ShardImport;
+
   bool run_commands();
   bool take_in();
   bool take_in_by_level();

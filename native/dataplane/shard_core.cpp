@@ -50,11 +50,7 @@ std::shared_ptr<Chain> ShardCore::chain_for(Route& route, const ServiceVariant& 
 Result<Message> ShardCore::take_block(Port& port, const abi::Slot& slot, size_t prefix_bytes) {
   const bool held = (slot.flags & abi::kHold) != 0;
   std::shared_ptr<void> hold;
-  if (held) {
-    const Released block{port.id(), slot.offset};
-    // The sender's memory stays mapped, too: its process may die while the message waits.
-    hold = std::shared_ptr<void>(nullptr, [released = released_, block, keep = port.shared_attachment()](void*) { released->push_back(block); });
-  }
+  if (held) hold = hold_block(port, slot.offset);
   const std::byte* at = port.send_bytes(slot.offset, slot.length);
   if (at == nullptr || slot.region != abi::kSendRegion) return breach("a descriptor points outside the send heap");
   if (slot.offset % abi::kBlobAlign != 0 || slot.length < sizeof(abi::BlockHeader)) return breach("a descriptor names no block");
@@ -132,10 +128,14 @@ bool ShardCore::pump_outboxes() {
 void ShardCore::run_long(std::function<void()> work, std::function<void()> done) {
   struct Job { std::function<void()> work, done; };
   counters.long_jobs += 1;
+  long_running_ += 1;
   // The job moves on with the command: the last hold of a message must not be dropped on the other thread.
   world.run_long([this, job = std::make_shared<Job>(Job{std::move(work), std::move(done)})]() mutable {
     job->work();
-    post([job = std::move(job)] { job->done(); });
+    post([this, job = std::move(job)] {
+      long_running_ -= 1;
+      job->done();
+    });
   });
 }
 

@@ -40,6 +40,16 @@ struct LinkCallHash {
   size_t operator()(const LinkCall& key) const { return key.link * 0x9e3779b97f4a7c15ull ^ key.call * 0xff51afd7ed558ccdull; }
 };
 
+struct Released { uint32_t port; uint64_t offset; };
+
+// What dropping a held send block does. The block's memory stays mapped, too: its sender may die while the message waits.
+struct ReturnBlock {
+  std::shared_ptr<std::vector<Released>> released;  // shared with the shard, which may be no more
+  Released block{};
+  std::shared_ptr<Attachment> keep;
+  void operator()(void*) const { released->push_back(block); }
+};
+
 class ShardCore {
  public:
   ShardCore(uint32_t index_, const Config& config_, World& world_, const EngineCatalog& catalog_);
@@ -65,6 +75,11 @@ class ShardCore {
   // Takes a slot's block out of a port's send heap. Errors with code kInternal are breaches of the ABI: the attachment must
   // end. Other codes end only the call. Reclaim of a held block is arranged either way.
   Result<Message> take_block(Port& port, const abi::Slot& slot, size_t prefix_bytes);
+
+  // Whoever has it keeps a block of the port's send heap; when the last one lets go, its sender is told.
+  std::shared_ptr<void> hold_block(Port& port, uint64_t offset) {
+    return {nullptr, ReturnBlock{released_, {port.id(), offset}, port.shared_attachment()}};
+  }
 
   uint64_t block_bytes_max() const { return config.message_bytes_max + abi::kDetailsBytesMax; }
 
@@ -132,8 +147,7 @@ class ShardCore {
   };
   std::unordered_map<LinkCall, Checking, LinkCallHash> checking_;
   uint64_t checking_bytes_ = 0, checking_ticket_ = 0;
-  struct Released { uint32_t port; uint64_t offset; };
-  // Shared with the holds themselves, which may be dropped when the shard is no more.
+  uint32_t long_running_ = 0;  // jobs whose `done` has yet to run
   std::shared_ptr<std::vector<Released>> released_ = std::make_shared<std::vector<Released>>();
 };
 

@@ -41,6 +41,17 @@ void ShardThread::stop() {
   thread_.join();
 }
 
+void ShardThread::unpark() {
+  park_.open();
+  wake();
+}
+
+void ShardThread::abandon() {
+  stopping_.store(true);
+  park_.open();
+  thread_.join();
+}
+
 void ShardThread::wake() {
   const uint64_t one = 1;
   (void)!::write(wake_.get(), &one, sizeof one);
@@ -74,7 +85,9 @@ void ShardThread::follow_priorities() {
 }
 
 void ShardThread::run() {
-  while (!stopping_.load(std::memory_order_relaxed)) {
+  for (;;) {
+    park_.pass();
+    if (stopping_.load(std::memory_order_relaxed)) return;
     follow_priorities();
     if (shard_.turn() || (config_.spin_ns > 0 && spin())) listen_when_due();
     else if (shard_.prepare_sleep()) sleep();

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "dataplane/shard.h"
+#include "dataplane/takeover/park.h"
 
 namespace mrpc::dataplane {
 
@@ -20,6 +21,11 @@ class ShardThread {
   void start();
   void stop();
   Shard& shard() { return shard_; }
+
+  // Has the thread stand still between two turns; then unpark(), or abandon(), after which it touches nothing any more and ends.
+  void park() { park_.close([this] { wake(); }); }
+  void unpark();
+  void abandon();
 
   void wake();  // any thread
   void watch(uint32_t port, int doorbell, bool added);  // this shard's thread
@@ -42,6 +48,7 @@ class ShardThread {
   uint64_t listened_ns_ = 0;
   bool goes_first_ = false;  // before applications that want the same core
   std::atomic<bool> stopping_{false};
+  Park park_;
   std::thread thread_;
 };
 

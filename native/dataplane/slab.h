@@ -43,6 +43,32 @@ class Slab {
   }
   size_t size() const { return live_; }
 
+  // For a successor process: names that are out stay good there, and names that were good once find nothing.
+  std::vector<uint32_t> generations() const {
+    std::vector<uint32_t> all;
+    for (const Entry& entry : entries_) all.push_back(entry.generation);
+    return all;
+  }
+  // Into a table that was never used: first this, then restore() of each id that is live, then finish_restore().
+  bool restore_generations(const std::vector<uint32_t>& generations) {
+    if (!entries_.empty()) return false;
+    for (const uint32_t generation : generations) entries_.emplace_back().generation = generation;
+    return true;
+  }
+  // False when `id` was not live when the generations were taken.
+  bool restore(uint64_t id, T value) {
+    const auto index = static_cast<uint32_t>(id);
+    if (index >= entries_.size() || entries_[index].live || entries_[index].generation != id >> 32) return false;
+    entries_[index].value = std::move(value);
+    entries_[index].live = true;
+    ++live_;
+    return true;
+  }
+  void finish_restore() {
+    for (uint32_t i = 0; i < entries_.size(); ++i)
+      if (!entries_[i].live) free_.push_back(i);
+  }
+
   template <typename Fn>
   void for_each(Fn&& fn) {
     for (uint32_t i = 0; i < entries_.size(); ++i)

@@ -36,6 +36,14 @@ class ControlAssembler {
   // Takes one packet; returns the message that it completes, if it does. Errors are final for the socket.
   Result<std::optional<ControlMessage>> feed(std::span<const std::byte> packet, std::vector<Fd> fds);
 
+  // What has come of a message so far; `open()`: more is to come.
+  const ControlMessage& partial() const { return partial_; }
+  bool open() const { return open_; }
+  void restore(ControlMessage partial) {
+    partial_ = std::move(partial);
+    open_ = true;
+  }
+
  private:
   ControlMessage partial_;
   bool open_ = false;

@@ -123,7 +123,10 @@ uint32_t Heap::new_span(uint32_t pages) {
   if (!fits() && !(drop_spares() && fits())) return kNone;
   auto first = take_pages(pages);
   if (!first && drop_spares()) first = take_pages(pages);
-  if (!first) return kNone;
+  return first ? place_span(*first, pages) : kNone;
+}
+
+uint32_t Heap::place_span(uint32_t first, uint32_t pages) {
   uint32_t id;
   if (free_span_ids_.empty()) {
     id = static_cast<uint32_t>(spans_.size());
@@ -132,9 +135,9 @@ uint32_t Heap::new_span(uint32_t pages) {
     id = free_span_ids_.back();
     free_span_ids_.pop_back();
   }
-  spans_[id].first_page = *first;
+  spans_[id].first_page = first;
   spans_[id].pages = pages;
-  for (uint32_t page = *first; page < *first + pages; ++page) page_span_[page] = id;
+  for (uint32_t page = first; page < first + pages; ++page) page_span_[page] = id;
   bytes_reserved_ += pages * kPage;
   return id;
 }
@@ -250,6 +253,81 @@ std::vector<uint64_t> Heap::live_offsets() const {
     page += span.pages;
   }
   return offsets;
+}
+
+bool Heap::Runs::take_at(uint32_t first, uint32_t pages) {
+  auto run = by_place.upper_bound({first, UINT32_MAX});
+  if (run == by_place.begin() || pages == 0) return false;
+  const auto [run_first, run_pages] = *std::prev(run);
+  if (first - run_first >= run_pages || pages > run_pages - (first - run_first)) return false;
+  erase(run_first, run_pages);
+  if (first > run_first) insert(run_first, first - run_first);
+  const uint32_t behind = run_pages - (first - run_first) - pages;
+  if (behind > 0) insert(first + pages, behind);
+  return true;
+}
+
+Heap::Saved Heap::save() const {
+  Saved saved;
+  for (uint32_t page = 0; page < page_count_;) {
+    if (page_span_[page] == kNone) {
+      ++page;
+      continue;
+    }
+    const Span& span = spans_[page_span_[page]];
+    SavedSpan& out = saved.spans.emplace_back(SavedSpan{span.first_page, span.pages, span.object_bytes, {}});
+    if (span.object_bytes != 0) out.free_bits.assign(span.free_bits.begin(), span.free_bits.begin() + (span.objects + 63) / 64);
+    page += span.pages;
+  }
+  for (const auto& [first, pages] : warm_.by_place) saved.warm.push_back({first, pages});
+  return saved;
+}
+
+bool Heap::restore(const Saved& saved) {
+  MRPC_ASSERT(spans_.size() == 1 && warm_.by_size.empty());
+  for (const SavedSpan& span : saved.spans)
+    if (!restore_span(span)) return false;
+  for (const SavedRun& run : saved.warm) {
+    if (!cold_.take_at(run.first_page, run.pages)) return false;
+    warm_.insert(run.first_page, run.pages);
+    warm_free_ += run.pages * kPage;
+  }
+  return true;
+}
+
+bool Heap::restore_span(const SavedSpan& saved) {
+  if (!cold_.take_at(saved.first_page, saved.pages)) return false;
+  const uint32_t id = place_span(saved.first_page, saved.pages);
+  Span& span = spans_[id];
+  span.object_bytes = saved.object_bytes;
+  if (saved.object_bytes == 0) {
+    bytes_in_use_ += span.pages * kPage;
+    return true;
+  }
+  if (saved.object_bytes > kSmallMax || class_bytes(class_of(saved.object_bytes)) != saved.object_bytes ||
+      span.pages != span_pages(saved.object_bytes))
+    return false;
+  span.size_class = static_cast<uint8_t>(class_of(saved.object_bytes));
+  span.objects = static_cast<uint16_t>(span.pages * kPage / span.object_bytes);
+  if (saved.free_bits.size() != (span.objects + 63u) / 64) return false;
+  span.free_bits.fill(0);
+  span.first_word = 0;
+  uint32_t free_objects = 0;
+  for (uint32_t i = 0; i < saved.free_bits.size(); ++i) {
+    const uint32_t left = span.objects - i * 64;
+    const uint64_t real = left >= 64 ? ~0ull : (1ull << left) - 1;
+    span.free_bits[i] = saved.free_bits[i] & real;
+    free_objects += static_cast<uint32_t>(std::popcount(span.free_bits[i]));
+  }
+  span.used = static_cast<uint16_t>(span.objects - free_objects);
+  if (free_objects > 0) link(id);
+  if (span.used == 0) {
+    uint32_t& spare = spare_[span.size_class];
+    if (spare != kNone) return false;  // a heap keeps one empty span of each class
+    spare = id;
+  }
+  bytes_in_use_ += uint64_t{span.used} * span.object_bytes;
+  return true;
 }
 
 void Heap::trim(uint64_t keep_bytes, uint64_t bytes_max) {

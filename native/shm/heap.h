@@ -53,6 +53,22 @@ class Heap {
   // Where every live allocation starts; walks the whole region's page table.
   std::vector<uint64_t> live_offsets() const;
 
+  // What is allocated and what is warm, for a successor process; restore() only into a heap that was never used. False: a state
+  // that cannot be; the heap is then of no use.
+  struct SavedSpan {
+    uint32_t first_page = 0, pages = 0, object_bytes = 0;  // object_bytes 0: one large allocation
+    std::vector<uint64_t> free_bits{};                     // of objects
+  };
+  struct SavedRun {
+    uint32_t first_page = 0, pages = 0;
+  };
+  struct Saved {
+    std::vector<SavedSpan> spans{};
+    std::vector<SavedRun> warm{};
+  };
+  Saved save() const;
+  bool restore(const Saved& saved);
+
   uint64_t quota_bytes() const { return quota_bytes_; }
   void set_quota_bytes(uint64_t bytes) { quota_bytes_ = bytes; }
   uint64_t bytes_in_use() const { return bytes_in_use_; }                   // of live allocations, as rounded
@@ -87,6 +103,7 @@ class Heap {
     void insert(uint32_t first, uint32_t pages);
     void erase(uint32_t first, uint32_t pages);
     std::optional<uint32_t> take(uint32_t pages);  // best fit
+    bool take_at(uint32_t first, uint32_t pages);  // exactly these; false: they are not all free
   };
 
   struct Located {
@@ -98,7 +115,9 @@ class Heap {
 
   std::optional<uint64_t> allocate_small(uint32_t size_class);
   std::optional<uint64_t> allocate_large(uint64_t bytes);
+  bool restore_span(const SavedSpan& saved);
   uint32_t new_span(uint32_t pages);  // kNone when there is no room
+  uint32_t place_span(uint32_t first, uint32_t pages);
   void drop_span(uint32_t id);
   bool drop_spares();  // false: there were none
   std::optional<uint32_t> take_pages(uint32_t pages);

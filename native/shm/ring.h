@@ -16,7 +16,7 @@ class RingProducer {
   RingProducer() = default;
   // `tail` is written here; `head` is the consumer's. `slots` is a power of two long.
   RingProducer(abi::Slot* slots, uint32_t count, abi::Index* tail, const abi::Index* head)
-      : slots_(slots), count_(count), tail_word_(tail), head_word_(head), tail_(tail->load(std::memory_order_relaxed)) {
+      : slots_(slots), count_(count), tail_word_(tail), head_word_(head), tail_(tail->load(std::memory_order_relaxed)), head_(tail_ == 0 ? 0 : tail_ - count) {
     MRPC_ASSERT(count_ != 0 && (count_ & (count_ - 1)) == 0);
   }
 
@@ -47,7 +47,7 @@ class RingProducer {
   abi::Index* tail_word_ = nullptr;
   const abi::Index* head_word_ = nullptr;
   uint32_t tail_ = 0;
-  uint32_t head_ = 0;  // last seen
+  uint32_t head_ = 0;  // last seen; of a ring taken over at first as if it were full, so that it is looked at before it is written
 };
 
 class RingConsumer {

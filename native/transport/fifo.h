@@ -17,6 +17,7 @@ class Fifo {
   T& front() { MRPC_ASSERT(count_ > 0); return slots_[head_]; }
   // The i-th from the front.
   T& at(size_t i) { MRPC_ASSERT(i < count_); return slots_[(head_ + i) & (slots_.size() - 1)]; }
+  const T& at(size_t i) const { return const_cast<Fifo*>(this)->at(i); }
 
   void push(T&& value) {
     if (count_ == slots_.size()) grow();

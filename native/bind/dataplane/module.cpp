@@ -303,6 +303,29 @@ class PyDataplane {
     out["transport"] = from_transport(taken);
     return out;
   }
+  void freeze(double bound_s) {
+    if (auto s = unlocked([&] { return plane_->freeze(static_cast<uint64_t>(std::max(0.0, bound_s) * 1e9)); }); !s) raise(s.error());
+  }
+  nb::tuple frozen(uint32_t version) {
+    auto frozen = unlocked([&] { return plane_->frozen(version); });
+    if (!frozen) raise(frozen.error());
+    kept_ = frozen->keep;
+    return nb::make_tuple(nb::bytes(frozen->bytes.data(), frozen->bytes.size()), frozen->fds);
+  }
+  void thaw() {
+    unlocked([&] { plane_->thaw(); });
+    kept_.reset();
+  }
+  void abandon() {
+    unlocked([&] { plane_->abandon(); });
+    kept_.reset();
+  }
+  void take_over(const nb::bytes& state, const std::vector<int>& fds) {
+    std::vector<mrpc::Fd> owned;
+    for (const int fd : fds) owned.emplace_back(fd);
+    const auto bytes = std::as_bytes(std::span(state.c_str(), state.size()));
+    if (auto s = unlocked([&] { return plane_->take_over(bytes, std::move(owned)); }); !s) raise(s.error());
+  }
   nb::bytes schema(const std::string& service) {
     const auto found = unlocked([&] { return plane_->schema(service); });
     if (!found) throw nb::key_error(service.c_str());
@@ -326,6 +349,7 @@ class PyDataplane {
  private:
   std::string node_;
   std::unique_ptr<Dataplane> plane_;
+  std::shared_ptr<void> kept_;  // of what frozen() gave
 };
 
 }  // namespace
@@ -361,6 +385,12 @@ NB_MODULE(_dataplane, module) {
       .def("remove_peer", &PyDataplane::remove_peer, "peer_id"_a)
       .def("snapshot", &PyDataplane::snapshot)
       .def("schema", &PyDataplane::schema, "service"_a)
-      .def("schemas", &PyDataplane::schemas);
+      .def("schemas", &PyDataplane::schemas)
+      .def("freeze", &PyDataplane::freeze, "bound_s"_a)
+      .def("frozen", &PyDataplane::frozen, "version"_a)
+      .def("thaw", &PyDataplane::thaw)
+      .def("abandon", &PyDataplane::abandon)
+      .def("take_over", &PyDataplane::take_over, "state"_a, "fds"_a);
   module.def("message_layout", &mrpc::bind::message_layout, "schema"_a, "message"_a);
+  module.attr("TAKEOVER_VERSIONS") = nb::make_tuple(kTakeoverOldest, kTakeoverVersion);
 }

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "transport/session/frame.h"
+#include "transport/session/session_state.h"
 
 namespace mrpc::transport {
 
@@ -45,6 +46,10 @@ class Assembler {
 
   // The shard has taken a frame, or dropped it.
   void release(const Frame& frame);
+
+  // For a successor process, and in it, into one that was never used. Errors: kInvalidArgument, a state that cannot be.
+  ReceiveState save() const;
+  Status restore(ReceiveState&& state);
 
   uint64_t receive_next() const { return receive_next_; }
   uint64_t consumed() const { return consumed_bytes_; }

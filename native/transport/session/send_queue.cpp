@@ -5,22 +5,6 @@
 namespace mrpc::transport {
 namespace {
 
-std::shared_ptr<OutMessage> make_message(Frame&& frame, uint32_t id) {
-  auto message = std::make_shared<OutMessage>();
-  message->id = id;
-  message->header = {.kind = static_cast<uint8_t>(frame.kind), .flags = frame.flags, .code = frame.code,
-                     .sequence = frame.sequence, .call_id = frame.call_id, .aux = frame.aux,
-                     .head_bytes = frame.head.size(), .blob_count = static_cast<uint32_t>(frame.blobs.size())};
-  message->total_bytes = sizeof(MessageHeader) + frame.blobs.size() * sizeof(uint64_t) + frame.head.size();
-  message->blob_bytes.reserve(frame.blobs.size());
-  for (const Blob& blob : frame.blobs) {
-    message->blob_bytes.push_back(blob.length);
-    message->total_bytes += blob.length;
-  }
-  message->frame = std::move(frame);
-  return message;
-}
-
 // Appends the parts of [begin, end) of the message as it travels that lie in `data`, which stands at `at` in it.
 void append_piece(std::vector<iovec>& pieces, uint64_t begin, uint64_t end, uint64_t& at, const void* data, uint64_t bytes) {
   const uint64_t from = std::max(begin, at), to = std::min(end, at + bytes);
@@ -39,6 +23,22 @@ void append_pieces(const OutSegment& segment, std::vector<iovec>& pieces) {
 }
 
 }  // namespace
+
+std::shared_ptr<OutMessage> make_message(Frame&& frame, uint32_t id) {
+  auto message = std::make_shared<OutMessage>();
+  message->id = id;
+  message->header = {.kind = static_cast<uint8_t>(frame.kind), .flags = frame.flags, .code = frame.code,
+                     .sequence = frame.sequence, .call_id = frame.call_id, .aux = frame.aux,
+                     .head_bytes = frame.head.size(), .blob_count = static_cast<uint32_t>(frame.blobs.size())};
+  message->total_bytes = sizeof(MessageHeader) + frame.blobs.size() * sizeof(uint64_t) + frame.head.size();
+  message->blob_bytes.reserve(frame.blobs.size());
+  for (const Blob& blob : frame.blobs) {
+    message->blob_bytes.push_back(blob.length);
+    message->total_bytes += blob.length;
+  }
+  message->frame = std::move(frame);
+  return message;
+}
 
 SendResult SendQueue::push(Frame&& frame) {
   MRPC_ASSERT(frame.blobs.size() <= abi::kSegmentsMax);

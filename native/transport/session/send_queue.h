@@ -14,6 +14,7 @@
 
 #include "transport/fifo.h"
 #include "transport/session/frame.h"
+#include "transport/session/session_state.h"
 
 namespace mrpc::transport {
 
@@ -38,6 +39,8 @@ struct OutSegment {
   uint32_t bytes = 0;
 };
 
+std::shared_ptr<OutMessage> make_message(Frame&& frame, uint32_t id);
+
 class SendQueue {
  public:
   SendQueue(SendLimits limits, uint64_t peer_window_bytes, uint64_t peer_message_bytes_max)
@@ -59,6 +62,10 @@ class SendQueue {
   [[nodiscard]] bool acknowledge(uint64_t ack, uint64_t consumed);
   // Forgets what the peer has and gives the rest again through next(). Only while nothing is being written. False as above.
   [[nodiscard]] bool rewind(uint64_t receive_next, uint64_t consumed);
+
+  // For a successor process, and in it, into a queue that was never used. Errors: kInvalidArgument, a state that cannot be.
+  SendState save() const;
+  Status restore(SendState&& state);
 
   uint64_t acknowledged() const { return first_; }
   uint64_t in_flight_segments() const { return next_ - first_; }

@@ -10,6 +10,13 @@ void StreamReader::attach(Session* session) {
   session_ = session;
 }
 
+bool StreamReader::restore(std::span<const std::byte> unread) {
+  if (unread.size() > buffer_.size()) return false;
+  std::copy(unread.begin(), unread.end(), buffer_.begin());
+  end_ = unread.size();
+  return true;
+}
+
 int StreamReader::room(iovec parts[2]) {
   int count = 0;
   direct_bytes_ = 0;

@@ -23,6 +23,10 @@ class StreamReader {
   void attach(Session* session);
   // Where the next bytes of the stream go; the number of parts.
   int room(iovec parts[2]);
+  // What was read and is not yet taken: the start of a wire frame. A successor's reader goes on behind it.
+  std::span<const std::byte> unread() const { return std::span(buffer_).subspan(begin_, end_ - begin_); }
+  // Into a reader that was never used. False: more than a buffer.
+  bool restore(std::span<const std::byte> unread);
   // `bytes` were written there. Errors: kInvalidArgument, kResourceExhausted: the peer broke the protocol.
   Status advance(size_t bytes);
 
@@ -33,7 +37,6 @@ class StreamReader {
   Result<Step> step();
   Result<Step> begin_data(const WireHeader& header);
   void copy_body();
-  std::span<const std::byte> unread() const { return std::span(buffer_).subspan(begin_, end_ - begin_); }
 
   StreamHandler& handler_;
   Session* session_ = nullptr;

@@ -13,6 +13,7 @@
 #include "transport/fifo.h"
 #include "transport/tcp/tcp_datapath.h"
 #include "transport/tcp/tcp_setup.h"
+#include "transport/tcp/tcp_takeover.h"
 
 namespace mrpc::transport {
 
@@ -66,6 +67,14 @@ class TcpTransport final : public Transport {
   void adopt(int fd, std::vector<std::byte> received);
   const TcpStats& stats() const { return stats_; }
 
+  // tcp_takeover.cpp. Hands over what has come already, without reading more. True when there was something.
+  bool deliver_all(const std::function<void(Event&&)>& sink);
+  // Only after deliver_all(). Changes nothing: this transport may go on.
+  TcpState save() const;
+  // Into a transport that was never used; it owns the descriptors from here, also when this fails. Reads and writes nothing yet.
+  // Errors: kInvalidArgument, a state that cannot be.
+  Status restore(TcpState&& state);
+
  private:
   struct Connection;
   struct Link;
@@ -75,6 +84,10 @@ class TcpTransport final : public Transport {
   };
 
   TcpTransport(TcpOptions options, Fd epoll);
+
+  TcpConnectionState save(const Connection* connection) const;
+  Status restore(TcpLinkState&& state);
+  Status listen_on(Fd fd);
 
   // tcp_links.cpp: connections and links come and go.
   void dial(Link& link);

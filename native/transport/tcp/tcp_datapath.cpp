@@ -65,6 +65,15 @@ Io OutBatch::write(int fd, uint64_t& written_bytes, const WriteFault& fault) {
   return Io::kDone;
 }
 
+std::vector<std::byte> OutBatch::unwritten() const {
+  std::vector<std::byte> bytes;
+  for (size_t i = first_; i < pieces_.size(); ++i) {
+    const auto* from = static_cast<const std::byte*>(pieces_[i].iov_base);
+    bytes.insert(bytes.end(), from, from + pieces_[i].iov_len);
+  }
+  return bytes;
+}
+
 void OutBatch::clear() {
   headers_.clear();
   controls_.clear();

@@ -28,6 +28,8 @@ class OutBatch {
   // kDone: all is written and the batch is empty. Adds what was written to `written_bytes`.
   Io write(int fd, uint64_t& written_bytes, const WriteFault& fault);
   void clear();
+  // What has yet to be written, copied together.
+  std::vector<std::byte> unwritten() const;
 
  private:
   static constexpr size_t kHeadersMax = 128;

@@ -110,13 +110,18 @@ Result<std::string> TcpTransport::listen(const std::string& address) {
   if (!fd) return fd.error();
   const auto bound = local_address(fd->get());
   if (!bound) return bound.error();
+  if (Status watched = listen_on(std::move(*fd)); !watched) return watched.error();
+  return bound->text();
+}
+
+Status TcpTransport::listen_on(Fd fd) {
   const uint64_t id = next_id_++;
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.u64 = id;
-  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd->get(), &event) != 0) return resource_exhausted("epoll takes no more descriptors");
-  listeners_.emplace(id, std::move(*fd));
-  return bound->text();
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd.get(), &event) != 0) return resource_exhausted("epoll takes no more descriptors");
+  listeners_.emplace(id, std::move(fd));
+  return ok_status();
 }
 
 void TcpTransport::watch_listener(uint64_t id, int listener, bool watched) {

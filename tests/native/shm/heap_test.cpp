@@ -77,6 +77,53 @@ TEST_CASE("random operations against a model") {
   }
 }
 
+TEST_CASE("a heap goes on where another one stopped") {
+  std::mt19937_64 random(5);
+  Model model;
+  uint64_t punched = 0;
+  const auto punch = [&](std::span<const Heap::Range> ranges) {
+    for (const auto& range : ranges) {
+      REQUIRE(Model(model).add(range.offset, range.bytes));
+      punched += range.bytes;
+    }
+  };
+  auto heap = std::make_unique<Heap>(256 * kMiB, 192 * kMiB, punch);
+  for (int step = 0; step < 5'000; ++step) {
+    if (step % 500 == 499) {
+      auto next = std::make_unique<Heap>(256 * kMiB, 192 * kMiB, punch);
+      REQUIRE(next->restore(heap->save()));
+      REQUIRE(next->live_offsets() == heap->live_offsets());
+      REQUIRE(next->bytes_in_use() == heap->bytes_in_use());
+      REQUIRE(next->bytes_reserved() == heap->bytes_reserved());
+      REQUIRE(next->warm_bytes() == heap->warm_bytes());
+      heap = std::move(next);
+    }
+    if (model.live().empty() || random() % 100 < 52) {
+      const auto offset = heap->allocate(random_size(random));
+      if (offset) REQUIRE(model.add(*offset, *heap->size_of(*offset)));
+    } else {
+      REQUIRE(heap->free(model.take(random)));
+    }
+  }
+  while (!model.live().empty()) REQUIRE(heap->free(model.take(random)));
+  CHECK(heap->bytes_in_use() == 0);
+  CHECK(heap->allocate(180 * kMiB));
+}
+
+TEST_CASE("a heap's state that cannot be is refused") {
+  const auto restored = [](const Heap::Saved& saved) { return Heap(kMiB, kMiB, {}).restore(saved); };
+  CHECK(restored({{{1, 16, 64, std::vector<uint64_t>(16, ~0ull)}}, {{20, 5}}}));
+  CHECK_FALSE(restored({{{0, 16, 64, std::vector<uint64_t>(16)}}, {}}));                                           // page 0
+  CHECK_FALSE(restored({{{250, 16, 64, std::vector<uint64_t>(16)}}, {}}));                                         // past the end
+  CHECK_FALSE(restored({{{1, 16, 65, std::vector<uint64_t>(16)}}, {}}));                                           // no class
+  CHECK_FALSE(restored({{{1, 15, 64, std::vector<uint64_t>(16)}}, {}}));                                           // not its pages
+  CHECK_FALSE(restored({{{1, 16, 64, std::vector<uint64_t>(15)}}, {}}));                                           // bits missing
+  CHECK_FALSE(restored({{{1, 16, 64, std::vector<uint64_t>(16)}, {16, 16, 64, std::vector<uint64_t>(16)}}, {}}));  // overlap
+  CHECK_FALSE(restored({{{1, 4, 0, {}}}, {{3, 4}}}));                                                              // warm and live
+  CHECK_FALSE(restored({{{1, 0, 0, {}}}, {}}));
+  CHECK_FALSE(restored({{{1, UINT32_MAX, 0, {}}}, {}}));
+}
+
 TEST_CASE("hostile offsets are refused, and change nothing") {
   Heap heap(64 * kMiB, 64 * kMiB, {});
   const uint64_t small = *heap.allocate(100), large = *heap.allocate(kMiB);
