@@ -21,7 +21,7 @@ class AdaptiveConcurrency(Policy):
 
     def on_request(self, call, request):
         if call.first:
-            if self.running >= self.limit:
+            if self.running >= min(self.limit, self.most):
                 return deny(RESOURCE_EXHAUSTED, "the server is as busy as it can be without slowing down; retry later")
             self.running += 1
 

@@ -21,7 +21,8 @@ from bench.rpc.systems import Kit as RpcKit
 RESULTS = Path(__file__).with_name("results.json")
 TABLE_COLUMNS = 150  # where the output is no terminal
 NOTES = (
-    "in the datapath: by the daemon's cycle counters around each policy's hooks, with calls of 64 B from a Python stub, one in flight.",
+    f"in the datapath: by the daemon's cycle counters around each policy's hooks, with calls of 64 B from a Python stub, {costs.IN_FLIGHT} in "
+    "flight; or one at a time, between which the shard sleeps and finds its caches cold.",
     "envoy, p50, on minus off: through one Envoy with the filter and one without, in turn; coarse, as a filter's cost is small beside the call's.",
     "interpreted: the same program as a Python class, on a Python message, without a call around it.",
     "swaps: every second one at the server's daemon, the others at the callers' daemon behind TCP; each a program that was never seen before.",
@@ -30,7 +31,7 @@ NOTES = (
 )
 PARTS: dict[str, tuple[Callable, ...]] = {
     "costs": (costs.policies, costs.on_minus_off, interpreted.evaluations, filters.added),
-    "swaps": (swaps.under_load, swaps.cold_compiles, swaps.twenty_policies),
+    "swaps": (swaps.under_load, swaps.cold_compiles, swaps.memory_left, swaps.twenty_policies),
     "limits": (limits.three_daemons,),
     "qos": (qos.tails,),
 }
@@ -56,7 +57,7 @@ def main() -> int:
 
 
 def run(found: reports.Report, chosen: scale.Scale, progress: Progress, parts: list[str]) -> None:
-    total = len(costs.SIMPLE) + len(costs.OTHERS) + 12 + chosen.swaps // 25 + chosen.cold_compiles + len(qos.OWN) + 1
+    total = len(costs.SIMPLE) + len(costs.OTHERS) + 12 + 2 * (chosen.swaps // 25) + chosen.cold_compiles + len(qos.OWN) + 1
     task = progress.add_task("starting", total=total)
 
     def step(text: str) -> None:

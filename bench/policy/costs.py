@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from bench.common.statistics import percentile
 from bench.policy.mesh import OFF, Daemon, Kit, chain
 from bench.policy.scale import Bench
@@ -31,6 +34,7 @@ OTHERS = {
 TEN = ["size_limit", "rate_limit", "quota", "concurrency_limit", "access_control", "fault", "header_mutation", "global_rate_limit",
        "request_log", "sticky_key"]
 CHAIN = "chain of ten"
+IN_FLIGHT = 16
 
 
 def policies(bench: Bench, kit: Kit) -> None:
@@ -44,31 +48,38 @@ def policies(bench: Bench, kit: Kit) -> None:
         for work, chosen in works.items():
             bench.step(work)
             try:
-                bench.report.add(work, "mrpc", "in the datapath", "ns/call", measure(bench, daemon, client, chosen))
+                measure(bench, daemon, client, work, chosen)
             except (RuntimeError, ControlError) as error:  # costs its own row only
                 bench.report.fail(work, "mrpc", error)
                 daemon.apply(OFF)
                 client = mesh.client(daemon)
 
 
-def measure(bench: Bench, daemon: Daemon, client: Client, chosen: dict[str, dict]) -> list[float]:
-    """ns per call of all of `chosen` together, once a repeat."""
+def measure(bench: Bench, daemon: Daemon, client: Client, work: str, chosen: dict[str, dict]) -> None:
+    """Rows of what all of `chosen` together take: with calls one behind the other, and with one at a time, before which the shard has slept."""
     uses = [{"name": name.replace("_", "-"), "use": name, "config": config} for name, config in chosen.items()]
     daemon.apply(chain(uses))
     client.do("until_passed")
-    client.do("latency", size=64, calls=50)
-    found = []
-    for _ in range(bench.scale.repeats):
-        before = daemon.policies()
-        client.do("latency", size=64, calls=bench.scale.calls)
-        spent = 0
-        for name, (evaluations, ns) in daemon.policies().items():
-            was = before.get(name, (0, 0))
-            if not evaluations - was[0]:
-                raise RuntimeError(f"{name} judged nothing")
-            spent += ns - was[1]
-        found.append(spent / bench.scale.calls)
-    return found
+    loads = {"in the datapath": partial(client.do, "pipelined", in_flight=IN_FLIGHT),
+             "in the datapath, one call at a time": partial(client.do, "latency")}
+    for metric, load in loads.items():
+        load(size=64, calls=50)
+        bench.report.add(work, "mrpc", metric, "ns/call",
+                         [_spent(daemon, lambda load=load: load(size=64, calls=bench.scale.calls)) / bench.scale.calls
+                          for _ in range(bench.scale.repeats)])
+
+
+def _spent(daemon: Daemon, load: Callable[[], object]) -> int:
+    """Nanoseconds that policies took meanwhile. Raises RuntimeError when one judged nothing."""
+    before = daemon.policies()
+    load()
+    spent = 0
+    for name, (evaluations, ns) in daemon.policies().items():
+        was = before.get(name, (0, 0))
+        if evaluations == was[0]:
+            raise RuntimeError(f"{name} judged nothing")
+        spent += ns - was[1]
+    return spent
 
 
 def on_minus_off(bench: Bench, kit: Kit) -> None:

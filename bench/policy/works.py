@@ -41,6 +41,17 @@ class Works:
                 times.append(clock() - began)
         return times
 
+    def pipelined(self, size: int, calls: int, in_flight: int) -> None:
+        """`calls` calls from one thread, so many at once."""
+        data = bytes(size)
+        open_calls: deque[Any] = deque()
+        for _ in range(calls):
+            if len(open_calls) == in_flight:
+                open_calls.popleft().result()
+            open_calls.append(self._first.future(self._payload(data=data, tag="t"), timeout=CALL_SECONDS))
+        for each in open_calls:
+            each.result()
+
     def open_loop(self, size: int, rate: float, seconds: float) -> list[int]:
         """Calls at a constant rate, dealt in turn to a few threads; each latency counts from when the call was due."""
         calls = max(1, int(rate * seconds))
