@@ -67,6 +67,11 @@ def greet(mrpcd: Mrpcd, name: str = "ann") -> str:
     return done.stderr if done.returncode else ""
 
 
+def wait_compiled(mrpcd: Mrpcd) -> None:
+    """A service is offered to callers once the programs in force have been compiled for it."""
+    eventually(lambda: '"compiled"' in mrpcd.cli("policy", "explain", GREET, "-o", "json").stdout)
+
+
 def test_a_program_judges_by_a_field_and_keeps_its_state_over_config_and_swap(mrpcd: Mrpcd, tmp_path: Path, limit: Path) -> None:
     with greeter(mrpcd):
         mrpcd.cli_json("policy", "apply", str(limit))
@@ -96,6 +101,7 @@ def test_the_programs_of_a_chain_come_back_after_a_restart_and_fit_what_is_offer
     first.stop(9)
     again = start_mrpcd()
     with greeter(again):
+        wait_compiled(again)
         assert [greet(again), greet(again)] == ["", ""]
         assert "more than 2 calls" in greet(again)
         (found,) = again.cli_json("policy", "explain", GREET)["policies"]
@@ -167,12 +173,14 @@ def test_a_program_of_the_library_is_used_by_name_and_one_of_a_folder_comes_firs
     write(limit, document("size_limit", "{most: 0}"))
     own.cli_json("policy", "apply", str(limit))
     with greeter(own):
+        wait_compiled(own)
         assert "more than 0 calls" in greet(own, "x")
 
 
 def test_programs_of_configuration_files_are_read_beside_them(start_mrpcd: Start, limit: Path) -> None:
     mrpcd = start_mrpcd("--config", str(limit))
     with greeter(mrpcd):
+        wait_compiled(mrpcd)
         assert [greet(mrpcd), greet(mrpcd)] == ["", ""] and "more than 2" in greet(mrpcd)
         write(limit.parent / "limit.py", LIMIT.replace("more than", "beyond"))
         mrpcd.cli_json("reload")
