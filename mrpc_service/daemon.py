@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -120,11 +121,12 @@ async def take_over(
     plane.push_identities()  # the predecessor may have learnt of some meanwhile
     plane.push_owners()
     plane.dataplane.start()
+    pause_ms = (time.monotonic_ns() - inherited.frozen_ns) / 1e6
     plane.chains.schemas = plane.dataplane.schemas
     runtime_dir.sign(inherited.lock_fd)
     stack.callback(os.close, inherited.lock_fd)
     stack.callback(runtime_dir.remove_sockets, plane.runtime)
-    log.info("took over from pid %d", successor.predecessor_pid)
+    log.info("took over from pid %d; all stood still for %.1f ms", successor.predecessor_pid, pause_ms)
     return Held(inherited.lock_fd, inherited.control, inherited.metrics)
 
 

@@ -96,7 +96,7 @@ class Predecessor:
 
     def _give_away(self, channel: Channel, version: int) -> None:
         """Steps 4 to 6, on the main thread: the control plane stands still, too. Returns by TakeoverError, or not at all."""
-        begun = time.monotonic()
+        begun_ns = time.monotonic_ns()
         dataplane = self._plane.dataplane
         try:
             dataplane.freeze(FREEZE_MAX_S)
@@ -105,21 +105,23 @@ class Predecessor:
         try:
             self._plane.take_events()  # the store knows of every offer before the successor reads it
             state, fds = dataplane.frozen(version)
-            self._send(channel, state, fds)
+            self._send(channel, state, fds, begun_ns)
             channel.expect("taken", FROZEN_MAX_S)
         except (TakeoverError, RuntimeError, ValueError, OSError) as error:
             last = channel.last_word()
             if last is None or last.kind != "taken":
                 dataplane.thaw()
-                pause_ms = (time.monotonic() - begun) * 1e3
+                pause_ms = (time.monotonic_ns() - begun_ns) / 1e6
                 raise TakeoverError(f"{error} (applications waited for {pause_ms:.0f} ms)") from None
         self._end(channel)
 
-    def _send(self, channel: Channel, state: bytes, fds: list[int]) -> None:
+    def _send(self, channel: Channel, state: bytes, fds: list[int], begun_ns: int) -> None:
         held = self._held
         own = [held.lock_fd, held.control.fileno(), *([held.metrics.fileno()] if held.metrics else [])]
         packed = pack("mrpc-takeover-state", state)
-        channel.send("state", [packed, *own], count=len(fds), listening=self._plane.listening, joined=held.joined())
+        channel.send(
+            "state", [packed, *own], count=len(fds), listening=self._plane.listening, joined=held.joined(), frozen_ns=begun_ns
+        )
         os.close(packed)
         for first in range(0, len(fds), FDS_OF_PACKET):
             channel.send("fds", fds[first : first + FDS_OF_PACKET])

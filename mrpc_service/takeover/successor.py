@@ -27,6 +27,7 @@ class Inherited:
     metrics: socket.socket | None = None
     listening: str = ""
     joined: dict[str, Any] = field(default_factory=dict)  # of the registry of daemons: node -> [address, peer id]
+    frozen_ns: int = 0  # CLOCK_MONOTONIC, when the predecessor stood still
 
 
 class Successor:
@@ -55,7 +56,7 @@ class Successor:
             fds += self._channel.expect("fds", STATE_MAX_S).fds
         metrics = socket.socket(fileno=metrics_fd[0]) if metrics_fd else None
         inherited = Inherited(
-            lock_fd, socket.socket(fileno=control_fd), metrics, state.body["listening"], state.body["joined"]
+            lock_fd, socket.socket(fileno=control_fd), metrics, state.body["listening"], state.body["joined"], state.body["frozen_ns"]
         )  # fmt: skip
         return unpack(state_fd), fds, inherited
 
