@@ -3,6 +3,7 @@
 #include <x86intrin.h>
 
 #include "dataplane/engines/engine_config.h"
+#include "dataplane/policy/message_edit.h"
 
 namespace mrpc::dataplane {
 namespace {
@@ -47,73 +48,180 @@ bool ChainSet::orders_calls() const {
   return false;
 }
 
+bool is_setting(std::string_view use) { return use == "metrics" || use == "load_balancing" || use == "qos"; }
+
 bool ChainSpec::selects(std::string_view client_app, std::string_view service_name, std::string_view method_name) const {
   return matches(client, client_app) && matches(service, service_name) && matches(method, method_name);
 }
 
-Result<std::shared_ptr<Chain>> Chain::compile(const ChainSet& set, const EngineCatalog& catalog, const CallInfo& route,
-                                              std::shared_ptr<const message::MessageLayout> request) {
-  auto chain = std::make_shared<Chain>();
-  chain->epoch_ = set.epoch;
-  for (const ChainSpec& spec : set.chains) {
-    if (!spec.selects(route.client, route.service, route.method)) continue;
-    for (const PolicySpec& policy : spec.policies) {
-      if (policy.use == "metrics") continue;  // always on, and not a judge
-      if (policy.use == "load_balancing") {
-        const auto balancing = balancing_of(policy.config);
-        if (!balancing) return at(spec, policy, balancing.error());
-        chain->balancing_ = *balancing;
-        continue;
+std::string ChainSet::lacking(const message::ServiceLayout& service, Place place) const {
+  for (const ChainSpec& chain : chains) {
+    if (!chain.judges_at(place)) continue;
+    for (const message::MethodLayout& method : service.methods) {
+      if (!chain.selects(chain.client, service.full_name, method.name)) continue;
+      for (const PolicySpec& policy : chain.policies) {
+        const auto instance = instances.find({chain.name, policy.name});
+        if (instance == instances.end() || instance->second->program(service.full_name, method.name, service.fingerprint)) continue;
+        return "chain '" + chain.name + "', policy '" + policy.name + "' has no program for " + service.full_name + "/" + method.name;
       }
-      if (policy.use == "qos") {
-        const auto qos = qos_of(policy.config);
-        if (!qos) return at(spec, policy, qos.error());
-        chain->qos_ = *qos;
-        continue;
-      }
-      const auto factory = catalog.find(policy.use);
-      if (factory == catalog.end()) return at(spec, policy, invalid_argument("no such policy"));
-      auto engine = factory->second(policy.config, *request);
-      if (!engine) return at(spec, policy, engine.error());
-      chain->reads_bytes_ |= (*engine)->reads_bytes();
-      chain->stages_.push_back({spec.name, policy.name, policy.use, std::move(*engine)});
     }
   }
-  chain->request_ = std::move(request);
+  return {};
+}
+
+Result<std::shared_ptr<Chain>> Chain::compile(const ChainSet& set, const EngineCatalog& catalog, const RouteInfo& route, Place place,
+                                              RouteSchema schema, uint32_t shard) {
+  auto chain = std::make_shared<Chain>();
+  chain->epoch_ = set.epoch;
+  chain->revision_ = set.revision;
+  chain->schema_ = std::move(schema);
+  for (const ChainSpec& spec : set.chains) {
+    if (!spec.judges_at(place) || !spec.selects(route.client, route.service, route.method)) continue;
+    if (Status added = chain->add_stages(set, catalog, spec, route, shard); !added) return added.error();
+  }
+  chain->place_state();
   return chain;
 }
 
-std::shared_ptr<Chain> Chain::refusing(uint64_t epoch, Error error) {
+Status Chain::add_stages(const ChainSet& set, const EngineCatalog& catalog, const ChainSpec& spec, const RouteInfo& route, uint32_t shard) {
+  for (const PolicySpec& policy : spec.policies) {
+    if (policy.use == "metrics") continue;  // always on, and not a judge
+    if (policy.use == "load_balancing") {
+      const auto balancing = balancing_of(policy.config);
+      if (!balancing) return at(spec, policy, balancing.error());
+      balancing_ = *balancing;
+      continue;
+    }
+    if (policy.use == "qos") {
+      const auto qos = qos_of(policy.config);
+      if (!qos) return at(spec, policy, qos.error());
+      qos_ = *qos;
+      continue;
+    }
+    std::shared_ptr<const PolicyInstance> instance;
+    auto engine = make_engine(set, catalog, spec, policy, route, shard, instance);
+    if (!engine) return at(spec, policy, engine.error());
+    stages_.push_back({spec.name, policy.name, policy.use, std::move(*engine), std::move(instance)});
+  }
+  return ok_status();
+}
+
+Result<std::unique_ptr<Engine>> Chain::make_engine(const ChainSet& set, const EngineCatalog& catalog, const ChainSpec& spec,
+                                                   const PolicySpec& policy, const RouteInfo& route, uint32_t shard,
+                                                   std::shared_ptr<const PolicyInstance>& instance) {
+  if (const auto known = set.instances.find({spec.name, policy.name}); known != set.instances.end()) {
+    auto program = known->second->program(route.service, route.method, schema_.fingerprint);
+    if (!program) {
+      const auto why = set.given_up.find({std::string(route.service), schema_.fingerprint});
+      return Error{StatusCode::kFailedPrecondition, why != set.given_up.end() ? why->second : "no program has been compiled for this method's messages"};
+    }
+    instance = known->second;
+    return ProgramEngine::make(known->second, std::move(program), route, *schema_.method, shard);
+  }
+  const auto factory = catalog.find(policy.use);
+  if (factory == catalog.end()) return invalid_argument("no such policy");
+  return factory->second(policy.config, *schema_.method->request);
+}
+
+// Each engine its part of what a call keeps.
+void Chain::place_state() {
+  for (Stage& stage : stages_) {
+    stage.engine->place(rows_, cells_);
+    rows_ += stage.engine->rows_kept();
+    cells_ += stage.engine->cells_kept();
+    reads_bytes_ |= stage.engine->reads_bytes();
+    judges_replies_ |= stage.engine->judges_replies();
+    wants_end_ |= stage.engine->wants_end();
+    reads_metadata_ |= stage.engine->reads_metadata();
+  }
+}
+
+std::shared_ptr<Chain> Chain::refusing(uint64_t revision, Error error) {
   auto chain = std::make_shared<Chain>();
-  chain->epoch_ = epoch;
+  chain->revision_ = revision;
   chain->refusal_ = std::move(error);
   return chain;
 }
 
-Verdict Chain::judge(const CallInfo& call, const message::MessageView& request) {
-  if (refusal_) return {Error{StatusCode::kFailedPrecondition, "denied: " + refusal_->text}};
+void Chain::prepare(JudgedCall& call) {
+  CallState& state = call.state;
+  if (rows_ != 0) state.rows.resize(rows_);
+  if (cells_ != 0) state.cells = std::make_unique<uint64_t[]>(cells_);
+  if (!reads_metadata_ || (call.facts.last && !judges_replies_ && !wants_end_)) return;
+  const auto metadata = call.message->metadata();
+  state.metadata.assign(metadata.begin(), metadata.end());
+}
+
+// Names who denied, and writes what was changed into the message.
+Action Chain::conclude(JudgedCall& call, Action action) {
+  if (action == Action::kDeny) {
+    Stage& stage = stages_[call.stage];
+    stage.denied += 1;
+    call.verdict.denial->text = "denied by policy '" + stage.policy + "' of chain '" + stage.chain + "': " + call.verdict.denial->text;
+  } else if (!call.metadata_edits.empty()) {
+    edit_metadata(*call.message, call.metadata_edits);
+    call.metadata_edits.clear();
+  }
+  return action;
+}
+
+Action Chain::judge(JudgedCall& call, uint32_t from) {
+  if (refusal_) {
+    call.verdict.denial = Error{StatusCode::kFailedPrecondition, "denied: " + refusal_->text};
+    return Action::kDeny;
+  }
+  const auto count = static_cast<uint32_t>(stages_.size());
+  if (from == 0 && call.facts.first) prepare(call);
   uint64_t before = __rdtsc();
-  for (Stage& stage : stages_) {
-    Verdict verdict = stage.engine->on_request(call, request);
+  for (uint32_t i = from; i < count; ++i) {
+    Stage& stage = stages_[i];
+    call.stage = i;
+    const Action action = stage.engine->on_request(call);
     const uint64_t after = __rdtsc();
     stage.cycles += after - before;
     before = after;
     stage.evaluations += 1;
-    if (verdict.forwards()) continue;
-    stage.denied += 1;
-    verdict.denial->text = "denied by policy '" + stage.policy + "' of chain '" + stage.chain + "': " + verdict.denial->text;
-    return verdict;
+    const bool passes = action == Action::kForward || action == Action::kDelay;
+    if (passes && call.facts.first) call.state.passed = i + 1;
+    if (action != Action::kForward) return conclude(call, action);
   }
-  return {};
+  return call.metadata_edits.empty() ? Action::kForward : conclude(call, Action::kForward);
+}
+
+Action Chain::judge_reply(JudgedCall& call, uint32_t from) {
+  for (uint32_t i = std::min(from, call.state.passed); i-- > 0;) {
+    Stage& stage = stages_[i];
+    if (!stage.engine->judges_replies()) continue;
+    call.stage = i;
+    const uint64_t before = __rdtsc();
+    const Action action = stage.engine->on_reply(call);
+    stage.cycles += __rdtsc() - before;
+    if (action != Action::kForward) return conclude(call, action);
+  }
+  return call.metadata_edits.empty() ? Action::kForward : conclude(call, Action::kForward);
+}
+
+void Chain::end(JudgedCall& call, uint32_t denier) {
+  for (uint32_t i = 0; i < call.state.passed; ++i) {
+    Stage& stage = stages_[i];
+    if (!stage.engine->wants_end()) continue;
+    call.stage = i;
+    call.facts.denied = denier != kNobody && denier > i;
+    const uint64_t before = __rdtsc();
+    stage.engine->on_end(call);
+    stage.cycles += __rdtsc() - before;
+  }
+  call.state.passed = 0;
 }
 
 void Chain::adopt(const Chain& old) {
   for (Stage& stage : stages_) {
     for (const Stage& before : old.stages_) {
       if (before.policy != stage.policy || before.chain != stage.chain || before.use != stage.use) continue;
-      stage.engine->adopt(*before.engine);
+      if ((before.instance == nullptr) == (stage.instance == nullptr)) stage.engine->adopt(*before.engine);
       stage.evaluations = before.evaluations;
       stage.denied = before.denied;
+      stage.faults_before = before.faults();
       stage.cycles = before.cycles;
     }
   }

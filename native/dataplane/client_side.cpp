@@ -117,11 +117,14 @@ std::optional<Error> ClientSide::choose(Port& port, Opening& opening) {
   BoundMethod& method = *opening.method;
   Balancing balancing = Balancing::kRoundRobin;
   if (method.variant != nullptr)
-    if (const auto at = method.route->chains.find(method.variant->fingerprint()); at != method.route->chains.end())
+    if (const auto at = method.route->chains.find({method.variant->fingerprint(), Place::kBothEnds}); at != method.route->chains.end())
       balancing = at->second->balancing();
   opening.endpoint = method.entry->pick(balancing, method.app, false, core_.world.random());
-  if (!opening.endpoint)
+  if (!opening.endpoint) {
+    for (const auto& endpoint : method.entry->endpoints)
+      if (endpoint->hidden) return unavailable("'" + method.service + "' has just come on offer, and its policies are being compiled; call again");
     return nobody_offers(method);
+  }
   resolve(method, port, opening.endpoint->variant);
   if (method.server_layout == nullptr)
     return Error{StatusCode::kUnimplemented, "the server of '" + method.service + "' has no method '" + method.method + "'"};
@@ -151,82 +154,77 @@ void ClientSide::judge_and_send(Port& port, Opening&& opening) {
     };
     return core_.run_long(port, check, [this, shared](Port& still) {
       if (shared->error) return refuse(still, shared->slot, *shared->method, *shared->error);
-      auto chain = core_.chain_for(*shared->method->route, *shared->endpoint->variant, *shared->method->server_layout->request);
+      auto chain = core_.chain_for(*shared->method->route, *shared->endpoint->variant, *shared->method->server_layout, shared->endpoint->place());
       dispatch(still, std::move(*shared), std::move(chain));
     });
   }
   if (auto error = check_and_relay(opening.message, *method.layout, *method.server_layout, method.same_schema)) return refuse(port, opening.slot, method, *error);
-  auto chain = core_.chain_for(*method.route, *opening.endpoint->variant, *method.server_layout->request);
+  auto chain = core_.chain_for(*method.route, *opening.endpoint->variant, *method.server_layout, opening.endpoint->place());
   dispatch(port, std::move(opening), std::move(chain));
 }
 
+// Puts the call into the table, so that it can be cancelled and expire whatever a policy makes it wait for, and judges it.
 void ClientSide::dispatch(Port& port, Opening&& opening, std::shared_ptr<Chain> chain) {
   BoundMethod& method = *opening.method;
-  const Route& route = *method.route;
   if (chain->qos()) port.door.set(*chain->qos());
+  std::string named_tenant;
   if (opening.message.header.metadata_bytes > 0) {
-    const auto tenant = strip_reserved_metadata(opening.message, route.client);
+    auto tenant = strip_reserved_metadata(opening.message, method.route->client);
     if (!tenant) return refuse(port, opening.slot, method, tenant.error());
     if (!tenant->empty() && !port.attachment().identity.may_act_for(*tenant))
-      return refuse(port, opening.slot, method, not_granted(route.client, *tenant), true);
+      return refuse(port, opening.slot, method, not_granted(method.route->client, *tenant), true);
+    named_tenant = std::move(*tenant);
   }
-  Message judged;
-  const bool whole = chain->reads_bytes() && !opening.message.blobs.empty();
-  if (whole) {
-    judged.bytes = opening.message.bytes;
-    judged.block_at = opening.message.block_at;
-    judged.header = opening.message.header;
-    judged.at = opening.message.at;
-    judged.blobs = opening.message.blobs;
-    assemble(judged);
-    // What was judged is what goes on: the sender can no longer change it.
-    Status canonical = relay(judged, *method.server_layout->request, *method.server_layout->request, core_.config.message_limits());
-    if (!canonical) return refuse(port, opening.slot, method, canonical.error());
-    opening.message = std::move(judged);
+  if (chain->reads_bytes() && !opening.message.blobs.empty()) {
+    // What is judged is what goes on: the sender can no longer change it.
+    const Status whole = relay(opening.message, *method.server_layout->request, *method.server_layout->request, core_.config.message_limits());
+    if (!whole) return refuse(port, opening.slot, method, whole.error());
   }
-  const CallInfo info{route.client, route.service, route.method, core_.now_ns};
-  const Verdict verdict = chain->judge(info, message::root_view(*method.server_layout->request, opening.message.inline_image()));
-  if (!verdict.forwards()) return refuse(port, opening.slot, method, *verdict.denial, true);
   const uint64_t deadline_ns = opening.slot.aux;
   if (deadline_ns != 0 && deadline_ns <= core_.now_ns) return refuse(port, opening.slot, method, expired());
   if (core_.link_congested(opening.endpoint->remote() ? opening.endpoint->link : core_.local_client_end))
-    return refuse(port, opening.slot, method, resource_exhausted("too much is waiting for '" + route.service + "'; retry later"));
+    return refuse(port, opening.slot, method, resource_exhausted("too much is waiting for '" + method.route->service + "'; retry later"));
 
   ClientCall call;
   call.port = &port;
   call.app_call = opening.slot.call_id;
-  call.method = opening.method;
+  call.method = std::move(opening.method);
   call.variant = opening.endpoint->variant;
   call.server_layout = method.server_layout;
   call.same_schema = method.same_schema;
-  call.chain = std::move(chain);
-  call.endpoint = opening.endpoint;
-  call.stats = &method.route->edge(opening.endpoint->app);
+  call.policies.chain = std::move(chain);
+  call.policies.tenant = std::move(named_tenant);
+  call.endpoint = std::move(opening.endpoint);
   call.started_ns = core_.now_ns;
   call.deadline_ns = deadline_ns;
   call.half_closed = (opening.slot.flags & abi::kEnd) != 0;
-  call.stats->calls += 1;
-  call.stats->in_flight += 1;
-  call.stats->request_bytes += opening.message.header.image_bytes;
-  call.endpoint->open_calls += 1;
   const uint64_t id = calls_.insert(std::move(call));
   port.client_calls.emplace(opening.slot.call_id, id);
-  core_.counters.calls += 1;
   if (deadline_ns != 0) core_.set_timer(deadline_ns, Side::kClient, id);
+  say(id, *calls_.find(id), {opening.slot, std::move(opening.message)});
+}
 
+void ClientSide::send_open(uint64_t id, ClientCall& call, Said&& said) {
+  call.sent = true;
+  call.stats = &call.method->route->edge(call.endpoint->app);
+  call.stats->calls += 1;
+  call.stats->in_flight += 1;
+  call.stats->request_bytes += said.message.header.image_bytes;
+  call.endpoint->open_calls += 1;
+  core_.counters.calls += 1;
   auto frame = frame_of(transport::FrameKind::kOpen, id);
-  frame.flags = static_cast<uint8_t>((opening.slot.flags & abi::kEnd ? transport::kEnd : 0) | transport::kHasMessage);
-  frame.aux = deadline_ns == 0 ? 0 : deadline_ns - core_.now_ns;
-  const auto link = link_of(*calls_.find(id));
-  frame.flags |= core_.into_payload(link, opening.message, *method.server_layout->request);
-  into_frame(std::move(opening.message), frame);
+  frame.flags = static_cast<uint8_t>((said.slot.flags & abi::kEnd ? transport::kEnd : 0) | transport::kHasMessage);
+  frame.aux = call.deadline_ns == 0 ? 0 : call.deadline_ns - core_.now_ns;
+  frame.flags |= core_.into_payload(link_of(call), said.message, *call.server_layout->request);
+  into_frame(std::move(said.message), frame);
+  const auto& head = call.method->prefix;
   OpenPrefix prefix;
-  std::memcpy(&prefix, method.prefix.data(), sizeof prefix);
-  prefix.fingerprint = opening.endpoint->variant->fingerprint();
-  prefix.endpoint = opening.endpoint->id;
-  std::memcpy(frame.head.data(), method.prefix.data(), method.prefix.size());
+  std::memcpy(&prefix, head.data(), sizeof prefix);
+  prefix.fingerprint = call.variant->fingerprint();
+  prefix.endpoint = call.endpoint->id;
+  std::memcpy(frame.head.data(), head.data(), head.size());
   std::memcpy(frame.head.data(), &prefix, sizeof prefix);
-  if (Status sent = core_.send(link, std::move(frame)); !sent) finish_with_error(id, *calls_.find(id), sent.error());
+  forward(id, call, std::move(frame));
 }
 
 bool ClientSide::on_message(Port& port, const abi::Slot& slot, std::string& why) {
@@ -241,32 +239,27 @@ bool ClientSide::on_message(Port& port, const abi::Slot& slot, std::string& why)
   std::optional<Error> error;
   if (!taken) error = taken.error();
   else if (call.send_credit == 0) error = resource_exhausted("stream overran its credit");
-  if (error) return send_message(id, call, slot, {{}, std::move(error)}), true;
+  if (error) return on_checked_message(id, call, slot, {{}, std::move(error)}), true;
   auto shared = std::make_shared<Checked>(Checked{std::move(*taken), std::nullopt});
   const auto check = [this, shared, method = call.method, variant = call.variant, to = call.server_layout, same = call.same_schema] {
     shared->error = check_and_relay(shared->message, *method->layout, *to, same);
   };
   if (is_long(shared->message, !call.same_schema)) {
     core_.run_long(port, check, [this, id, slot, shared](Port&) {
-      if (ClientCall* still = calls_.find(id)) send_message(id, *still, slot, std::move(*shared));
+      if (ClientCall* still = calls_.find(id)) on_checked_message(id, *still, slot, std::move(*shared));
     });
     return true;
   }
   check();
-  return send_message(id, call, slot, std::move(*shared)), true;
+  return on_checked_message(id, call, slot, std::move(*shared)), true;
 }
 
-void ClientSide::send_message(uint64_t id, ClientCall& call, const abi::Slot& slot, Checked&& checked) {
+void ClientSide::on_checked_message(uint64_t id, ClientCall& call, const abi::Slot& slot, Checked&& checked) {
   if (checked.error) return cancel_downstream(id, call), finish_with_error(id, call, *checked.error);
-  auto frame = frame_of(transport::FrameKind::kMessage, id);
-  frame.sequence = call.request_sequence++;
-  frame.flags = static_cast<uint8_t>((slot.flags & abi::kEnd ? transport::kEnd : 0) | transport::kHasMessage);
+  call.request_sequence += 1;
   call.half_closed = (slot.flags & abi::kEnd) != 0;
   call.send_credit -= 1;
-  call.stats->request_bytes += checked.message.header.image_bytes;
-  frame.flags |= core_.into_payload(link_of(call), checked.message, *call.server_layout->request);
-  into_frame(std::move(checked.message), frame);
-  forward(id, call, std::move(frame));
+  say(id, call, {slot, std::move(checked.message)});
 }
 
 transport::LinkId ClientSide::link_of(const ClientCall& call) const {
@@ -282,8 +275,7 @@ bool ClientSide::on_half_close(Port& port, const abi::Slot& slot) {
   const auto known = port.client_calls.find(slot.call_id);
   if (known == port.client_calls.end()) return true;
   ClientCall& call = *calls_.find(known->second);
-  if (!std::exchange(call.half_closed, true))
-    forward(known->second, call, frame_of(transport::FrameKind::kHalfClose, known->second));
+  if (!std::exchange(call.half_closed, true)) say(known->second, call, {slot, {}});
   return true;
 }
 
@@ -300,16 +292,13 @@ bool ClientSide::on_cancel(Port& port, const abi::Slot& slot) {
 bool ClientSide::on_credit(Port& port, const abi::Slot& slot) {
   const auto known = port.client_calls.find(slot.call_id);
   if (known == port.client_calls.end()) return true;
-  ClientCall& call = *calls_.find(known->second);
-  auto frame = frame_of(transport::FrameKind::kCredit, known->second);
-  frame.aux = slot.aux;
-  return forward(known->second, call, std::move(frame)), true;
+  return say(known->second, *calls_.find(known->second), {slot, {}}), true;
 }
 
 void ClientSide::on_frame(transport::LinkId link, transport::Frame&& frame) {
   ClientCall* call = calls_.find(frame.call_id);
   if (call == nullptr) return;  // it has ended here already
-  if (link_of(*call) != link) return;  // not this peer's call
+  if (!call->sent || link_of(*call) != link) return;  // not this peer's call
   const uint64_t id = frame.call_id;
   switch (frame.kind) {
     case transport::FrameKind::kStatus:
@@ -345,15 +334,19 @@ void ClientSide::deliver_reply(uint64_t id, ClientCall& call, transport::Frame&&
   if (parsed) reply.usable = core_.check_payload(link_of(call), reply.flags);
   else reply.usable = parsed.error();
   if (parsed) reply.message = std::move(*parsed);
-  const bool remote = call.endpoint->remote(), relays = !call.same_schema;
-  if (!reply.usable || (reply.flags & transport::kHasMessage) == 0 || !(remote || relays)) return deliver_checked(id, call, std::move(reply));
+  // A chain that judges replies does so in the server's schema, before they are laid out for the caller.
+  const Chain& chain = *call.policies.chain;
+  const bool remote = call.endpoint->remote(), relays = !call.same_schema && !chain.judges_replies();
+  const bool whole = chain.judges_replies() && chain.reads_bytes() && reply.message && !reply.message->blobs.empty();
+  if (!reply.usable || (reply.flags & transport::kHasMessage) == 0 || !(remote || relays || whole)) return deliver_checked(id, call, std::move(reply));
   auto shared = std::make_shared<Reply>(std::move(reply));
-  const auto check = [shared, remote, relays, limits = core_.config.message_limits(), method = call.method, variant = call.variant,
+  const auto check = [shared, remote, relays, whole, limits = core_.config.message_limits(), method = call.method, variant = call.variant,
                       from = call.server_layout] {
     if (remote) shared->usable = check_arrived(*shared->message, *from->reply, (shared->flags & transport::kProtobuf) != 0, limits);
+    if (whole && shared->usable) shared->usable = relay(*shared->message, *from->reply, *from->reply, limits);
     if (relays && shared->usable) shared->usable = relay(*shared->message, *from->reply, *method->layout->reply, limits);
   };
-  if (!is_long(*shared->message, relays)) return check(), deliver_checked(id, call, std::move(*shared));
+  if (!is_long(*shared->message, relays || whole)) return check(), deliver_checked(id, call, std::move(*shared));
   const uint64_t bytes = shared->message->header.image_bytes;
   call.port->checking_bytes += bytes;
   auto charge = std::shared_ptr<void>(nullptr, [this, bytes, port = call.port->id()](void*) {
@@ -381,6 +374,11 @@ void ClientSide::deliver_checked(uint64_t id, ClientCall& call, Reply&& reply) {
   const bool ends = reply.kind == transport::FrameKind::kStatus;
   std::shared_ptr<void> charge;
   if (reply.usable) {
+    switch (judge_reply(id, call, reply)) {
+      case Progress::kGoes: break;
+      case Progress::kWaits: return wait_with(id, call, std::move(reply));
+      case Progress::kEnded: return;
+    }
     auto charged = charge_pinned(call, reply.message);
     if (charged) charge = std::move(*charged);
     else reply.usable = resource_exhausted("replies are not taken: those that wait for this application hold too much of its server's memory");
@@ -391,7 +389,7 @@ void ClientSide::deliver_checked(uint64_t id, ClientCall& call, Reply&& reply) {
     if (!ends) cancel_downstream(id, call);
     return finish_with_error(id, call, reply.usable.error());
   }
-  if (reply.message) call.stats->reply_bytes += reply.message->header.image_bytes;
+  if (reply.message && call.sent) call.stats->reply_bytes += reply.message->header.image_bytes;
   abi::Slot slot = status_slot(call.app_call, static_cast<StatusCode>(reply.code), reply.flags & transport::kHasMessage);
   Delivery delivery{slot, std::move(reply.message)};
   delivery.charge = std::move(charge);
@@ -403,26 +401,36 @@ void ClientSide::deliver_checked(uint64_t id, ClientCall& call, Reply&& reply) {
   core_.touch(*call.port);
 }
 
-void ClientSide::finish(uint64_t id, ClientCall& call, Delivery&& status) {
+void ClientSide::finish(uint64_t id, ClientCall& call, Delivery&& status, uint32_t denier) {
   const auto code = static_cast<StatusCode>(status.slot.code);
   call.port->deliver(std::move(status));
-  conclude(id, call, code);
+  conclude(id, call, code, denier);
 }
 
-void ClientSide::finish_with_error(uint64_t id, ClientCall& call, const Error& error) {
-  finish(id, call, {status_slot(call.app_call, error.code, 0), make_error_message(error.text)});
+void ClientSide::finish_with_error(uint64_t id, ClientCall& call, const Error& error, uint32_t denier) {
+  finish(id, call, {status_slot(call.app_call, error.code, 0), make_error_message(error.text)}, denier);
 }
 
-void ClientSide::conclude(uint64_t id, ClientCall& call, StatusCode code) {
+void ClientSide::conclude(uint64_t id, ClientCall& call, StatusCode code, uint32_t denier) {
   core_.touch(*call.port);
-  call.stats->codes[static_cast<uint8_t>(code)] += 1;
-  call.stats->latency.record(core_.now_ns - call.started_ns);
-  forget(id, call);
+  if (call.sent) call.stats->latency.record(core_.now_ns - call.started_ns);
+  forget(id, call, code, denier);
 }
 
-void ClientSide::forget(uint64_t id, ClientCall& call) {
-  call.stats->in_flight -= 1;
-  call.endpoint->open_calls -= 1;
+void ClientSide::forget(uint64_t id, ClientCall& call, StatusCode code, uint32_t denier) {
+  EdgeStats& stats = call.sent ? *call.stats : call.method->route->edge("");
+  stats.codes[static_cast<uint8_t>(code)] += 1;
+  if (call.sent) {
+    stats.in_flight -= 1;
+    call.endpoint->open_calls -= 1;
+  } else {
+    stats.calls += 1;
+  }
+  if (call.policies.passed != 0 || !call.policies.claims.empty()) {
+    JudgedCall ended = judged_call(id, call);
+    ended.facts.status = static_cast<int32_t>(code);
+    core_.end_policies(ended, denier);
+  }
   call.port->client_calls.erase(call.app_call);
   calls_.erase(id);
 }
@@ -438,7 +446,7 @@ void ClientSide::refuse(Port& port, const abi::Slot& slot, BoundMethod& method, 
 
 void ClientSide::cancel_downstream(uint64_t id, ClientCall& call) {
   // A link that is gone has told its other end already.
-  (void)core_.send(link_of(call), frame_of(transport::FrameKind::kCancel, id));
+  if (call.sent) (void)core_.send(link_of(call), frame_of(transport::FrameKind::kCancel, id));
 }
 
 void ClientSide::on_deadline(uint64_t id) {
@@ -454,15 +462,14 @@ void ClientSide::on_port_gone(Port& port) {
   for (const auto& [app_call, id] : open) {
     ClientCall& call = *calls_.find(id);
     cancel_downstream(id, call);
-    call.stats->codes[static_cast<uint8_t>(StatusCode::kCancelled)] += 1;
-    forget(id, call);
+    forget(id, call, StatusCode::kCancelled);
   }
 }
 
 void ClientSide::on_link_down(transport::LinkId link, const std::string& reason) {
   std::vector<uint64_t> lost;
   calls_.for_each([&](uint64_t id, ClientCall& call) {
-    if (call.endpoint->remote() && call.endpoint->link == link) lost.push_back(id);
+    if (call.sent && call.endpoint->remote() && call.endpoint->link == link) lost.push_back(id);
   });
   for (const uint64_t id : lost) finish_with_error(id, *calls_.find(id), unavailable("the peer daemon is gone: " + reason));
 }

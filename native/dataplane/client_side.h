@@ -34,13 +34,35 @@ struct ClientCall {
   std::shared_ptr<const ServiceVariant> variant;
   const message::MethodLayout* server_layout = nullptr;
   bool same_schema = false;
-  std::shared_ptr<Chain> chain;  // by which it entered
-  std::shared_ptr<Endpoint> endpoint;
-  EdgeStats* stats = nullptr;
+  CallState policies;
+  std::shared_ptr<Endpoint> endpoint;  // as long as it is not sent, policies may choose another
+  EdgeStats* stats = nullptr;          // once it is sent
   uint64_t started_ns = 0, deadline_ns = 0;
   uint32_t request_sequence = 1, reply_sequence = 0;
   uint32_t send_credit = abi::kStreamWindow;
   bool half_closed = false;
+  bool sent = false;
+
+  // What the application said about the call, or its server answered, while a policy makes an earlier part of it wait. Rare: most calls have none.
+  struct Said {
+    abi::Slot slot{};
+    Message message;
+    uint32_t stage = 0;  // of the chain, to go on with
+  };
+  struct Reply {
+    transport::FrameKind kind{};
+    uint8_t flags = 0, code = 0;
+    std::optional<Message> message;
+    Status usable = ok_status();
+    uint32_t stage = UINT32_MAX;  // of the chain, to go on below
+  };
+  struct Waiting {
+    std::deque<Said> requests;
+    std::deque<Reply> replies;
+    uint64_t bytes = 0;
+    uint64_t request_at_ns = 0, reply_at_ns = 0;  // when to go on; 0: a stored reply is waited for, or nothing waits
+  };
+  std::unique_ptr<Waiting> waiting;
 };
 
 class ClientSide {
@@ -52,6 +74,8 @@ class ClientSide {
   // A frame that came back on a link that this side opened calls on.
   void on_frame(transport::LinkId link, transport::Frame&& frame);
   void on_deadline(uint64_t call);
+  // What a policy made a call wait for has come: its time, or (`again`) the end of the call that fetches its reply.
+  void resume(uint64_t call, bool again);
   void on_port_gone(Port& port);
   void on_link_down(transport::LinkId link, const std::string& reason);
 
@@ -72,17 +96,14 @@ class ClientSide {
     Message message;
     std::optional<Error> error;
   };
-  struct Reply {
-    transport::FrameKind kind{};
-    uint8_t flags = 0, code = 0;
-    std::optional<Message> message;
-    Status usable = ok_status();
-  };
+  using Said = ClientCall::Said;
+  using Reply = ClientCall::Reply;
+  enum class Progress { kGoes, kWaits, kEnded };
 
   bool refuse_unknown(Port& port, const abi::Slot& slot, const BoundMethod& method, std::string& why);
   bool on_open(Port& port, const abi::Slot& slot, std::string& why);
   bool on_message(Port& port, const abi::Slot& slot, std::string& why);
-  void send_message(uint64_t id, ClientCall& call, const abi::Slot& slot, Checked&& checked);
+  void on_checked_message(uint64_t id, ClientCall& call, const abi::Slot& slot, Checked&& checked);
   bool on_half_close(Port& port, const abi::Slot& slot);
   bool on_cancel(Port& port, const abi::Slot& slot);
   bool on_credit(Port& port, const abi::Slot& slot);
@@ -94,18 +115,31 @@ class ClientSide {
   void judge_and_send(Port& port, Opening&& opening);
   void dispatch(Port& port, Opening&& opening, std::shared_ptr<Chain> chain);
 
+  JudgedCall judged_call(uint64_t id, ClientCall& call);
+  void say(uint64_t id, ClientCall& call, Said&& said);
+  Progress judge(uint64_t id, ClientCall& call, Said& said);
+  Progress judge_reply(uint64_t id, ClientCall& call, Reply& reply);
+  bool choose_again(ClientCall& call, const Verdict::Choice& choice);
+  bool find_endpoint_again(ClientCall& call);
+  void deny(uint64_t id, ClientCall& call, const Error& denial, uint32_t denier);
+  void wait_with(uint64_t id, ClientCall& call, Reply&& reply);
+  void resume_requests(uint64_t id);
+  void resume_replies(uint64_t id);
+  void send_on(uint64_t id, ClientCall& call, Said&& said);
+  void send_open(uint64_t id, ClientCall& call, Said&& said);
+
   transport::LinkId link_of(const ClientCall& call) const;
   void forward(uint64_t id, ClientCall& call, transport::Frame&& frame);
   void deliver_reply(uint64_t id, ClientCall& call, transport::Frame&& frame);
   std::optional<std::shared_ptr<void>> charge_pinned(const ClientCall& call, const std::optional<Message>& message);
   void deliver_checked(uint64_t id, ClientCall& call, Reply&& reply);
-  void finish(uint64_t id, ClientCall& call, Delivery&& status);
-  void finish_with_error(uint64_t id, ClientCall& call, const Error& error);
-  void conclude(uint64_t id, ClientCall& call, StatusCode code);
+  void finish(uint64_t id, ClientCall& call, Delivery&& status, uint32_t denier = Chain::kNobody);
+  void finish_with_error(uint64_t id, ClientCall& call, const Error& error, uint32_t denier = Chain::kNobody);
+  void conclude(uint64_t id, ClientCall& call, StatusCode code, uint32_t denier = Chain::kNobody);
   // Ends a call that never reached the table.
   void refuse(Port& port, const abi::Slot& slot, BoundMethod& method, const Error& error, bool denied = false);
   void cancel_downstream(uint64_t id, ClientCall& call);
-  void forget(uint64_t id, ClientCall& call);
+  void forget(uint64_t id, ClientCall& call, StatusCode code, uint32_t denier = Chain::kNobody);
 
   ShardCore& core_;
   Slab<ClientCall> calls_;

@@ -45,6 +45,7 @@ class World {
  public:
   virtual ~World() = default;
   virtual uint64_t now_ns() = 0;
+  virtual uint64_t unix_ns() { return realtime_ns(); }  // wall clock, for what other machines dated
   virtual uint64_t random() = 0;
   // Something was published for `attachment`: ring its doorbell if it sleeps.
   virtual void wake(Attachment& attachment) = 0;

@@ -25,6 +25,11 @@ Dataplane::Dataplane(Config config) : config_(std::move(config)), attach_server_
       Shard& to = shards_[shard % shards_.size()]->shard();
       to.post([&to, fd, received = std::move(received)]() mutable { to.adopt(fd, std::move(received)); });
     });
+  for (auto& from : shards_)
+    from->shard().set_try_again([this](ReplyStore::CallKey key) {
+      Shard& to = shards_[(key.first & ~kServerCall) % shards_.size()]->shard();
+      to.post([&to, key] { to.resume(key); });
+    });
 }
 
 Dataplane::~Dataplane() {
@@ -64,44 +69,6 @@ void Dataplane::wait_idle(uint64_t grace_ns) {
   }
 }
 
-Status Dataplane::try_compile(const ChainSet& set) {
-  Status status = ok_status();
-  const auto attempt = [&](const CallInfo& route, std::shared_ptr<const message::MessageLayout> request) {
-    auto compiled = Chain::compile(set, catalog_, route, std::move(request));
-    if (status && !compiled) status = compiled.error();
-  };
-  // A chain that selects nothing yet still has to make sense, as far as that can be told without a schema.
-  for (const ChainSpec& chain : set.chains)
-    for (const PolicySpec& policy : chain.policies)
-      if (policy.use != "metrics" && policy.use != "load_balancing" && policy.use != "qos" && catalog_.count(policy.use) == 0)
-        return invalid_argument("chain '" + chain.name + "', policy '" + policy.name + "': there is no policy '" + policy.use + "'");
-  for (auto& thread : shards_) {
-    thread->run_and_wait([&] {
-      Shard& shard = thread->shard();
-      for (const auto& [name, entry] : shard.directory.entries())
-        for (const auto& endpoint : entry->endpoints)
-          for (const auto& method : endpoint->variant->layout->methods)
-            for (const ChainSpec& chain : set.chains)
-              if (chain.selects(chain.client, name, method.name))
-                attempt({chain.client, name, method.name}, {endpoint->variant->schema, method.request});
-    });
-  }
-  return status;
-}
-
-Result<AppliedChains> Dataplane::apply_chains(std::vector<ChainSpec> chains) {
-  const std::lock_guard lock(operator_mutex_);
-  auto set = std::make_shared<ChainSet>();
-  set->epoch = chains_->epoch + 1;
-  set->chains = std::move(chains);
-  if (Status compiles = try_compile(*set); !compiles) return compiles.error();
-  AppliedChains applied{set->epoch, 0};
-  for (auto& thread : shards_)
-    thread->run_and_wait([&] { applied.pause_ns_max = std::max(applied.pause_ns_max, thread->shard().apply_chains(set)); });
-  chains_ = std::move(set);
-  return applied;
-}
-
 Result<std::string> Dataplane::listen(const std::string& address) {
   const std::lock_guard lock(operator_mutex_);
   Result<std::string> bound = internal_error("no shard");
@@ -138,6 +105,8 @@ Snapshot Dataplane::snapshot() {
   for (auto& attachment : attach_server_.attachments()) all.attachments.push_back({std::move(attachment), 0});
   const std::lock_guard lock(operator_mutex_);
   all.epoch = chains_->epoch;
+  all.pauses = pauses_;
+  std::erase_if(retired_, [](const auto& instance) { return instance.use_count() == 1; });
   for (auto& thread : shards_) thread->run_and_wait([&] { collect(*thread, all); });
   return all;
 }
@@ -153,7 +122,8 @@ void Dataplane::collect(ShardThread& thread, Snapshot& into) {
     if (!route->chains.empty())
       for (const Stage& stage : route->chains.rbegin()->second->stages())
         policies.push_back({stage.chain, stage.policy, stage.use, stage.evaluations, stage.denied,
-                            static_cast<uint64_t>(static_cast<double>(stage.cycles) / cycles_per_ns_)});
+                            static_cast<uint64_t>(static_cast<double>(stage.cycles) / cycles_per_ns_), stage.faults(),
+                            stage.instance ? stage.instance->rows() : 0, stage.instance ? stage.instance->evicted() : 0});
     for (const auto& [server, stats] : route->servers)
       into.edges.push_back({route->client, server, route->service, route->method, *stats, policies});
   }

@@ -15,14 +15,27 @@
 
 namespace mrpc::dataplane {
 
+struct ShardApplied {
+  uint32_t index = 0;
+  uint64_t pause_ns = 0;         // how long it took to switch
+  uint64_t calls_in_flight = 0;  // open on it at that moment; each ends by the chain that it entered by
+  uint64_t rows_carried = 0;     // of state, from policies of the same name
+};
 struct AppliedChains {
   uint64_t epoch = 0;
-  uint64_t pause_ns_max = 0;  // the longest that any shard took to switch
+  uint64_t pause_ns_max = 0;
+  std::vector<ShardApplied> shards;
+};
+
+struct LeaseView {
+  std::string chain, policy, lease;
+  double rate_per_s = 0, burst = 0, share = 0;  // as configured
+  LeaseAccount::Use use;
 };
 
 struct PolicyView {
   std::string chain, policy, use;
-  uint64_t evaluations = 0, denied = 0, ns_total = 0;
+  uint64_t evaluations = 0, denied = 0, ns_total = 0, faults = 0, rows = 0, evicted = 0;
 };
 
 struct EdgeView {
@@ -52,6 +65,7 @@ struct ShardView {
 
 struct Snapshot {
   uint64_t uptime_ns = 0, epoch = 0;
+  Histogram pauses;  // of shards, for switching chains
   std::vector<AttachmentView> attachments;
   std::vector<EndpointView> endpoints;
   std::vector<EdgeView> edges;
@@ -79,7 +93,15 @@ class Dataplane final : public ShardObserver, public ShardGate {
   EventQueue& events() { return events_; }
 
   // All or nothing. Errors: what does not compile on any route or offered service that a chain selects.
-  Result<AppliedChains> apply_chains(std::vector<ChainSpec> chains);
+  Result<AppliedChains> apply_chains(std::vector<ChainSpec> chains, std::vector<Binding> bindings = {});
+  // Programs for methods that came on offer since. Offers that waited for them become visible to callers.
+  Status add_bindings(std::vector<Binding> bindings);
+  // No program can be made for this schema: its offers become visible, and chains that want one refuse their calls with `reason`.
+  Status give_up_bindings(const std::string& service, uint64_t fingerprint, const std::string& reason);
+  // Budgets that policies take from. What they took counts from the last call of this.
+  std::vector<LeaseView> leases();
+  // Adds to what may be taken. A policy that is no longer in force has nothing to add to.
+  void grant_lease(const std::string& chain, const std::string& policy, const std::string& lease, double tokens, bool shared);
   Result<std::string> listen(const std::string& address);
   Result<uint64_t> add_peer(const std::string& address);
   void remove_peer(uint64_t id);
@@ -112,7 +134,16 @@ class Dataplane final : public ShardObserver, public ShardGate {
   void offer(uint32_t port, uint32_t handle_base, std::shared_ptr<const ServiceVariant> variant) override;
   void withdraw(uint32_t port, const std::string& service) override;
 
+  void on_log(std::string_view policy, std::string_view client, std::string_view service, std::string_view text) override;
+  void on_program_needed(const std::string& service, uint64_t fingerprint) override;
+
+  // `set`'s instances from its chains and bindings, with the state of `before`'s.
+  Status build_instances(ChainSet& set, const ChainSet& before);
+  Result<std::shared_ptr<const Program>> load(const Binding& binding);
   Status try_compile(const ChainSet& set);
+  AppliedChains switch_to(std::shared_ptr<const ChainSet> set);
+  Status replace(std::shared_ptr<ChainSet> set);
+  void retire(const ChainSet& set);
   void collect(ShardThread& thread, Snapshot& into);
   void wait_idle(uint64_t grace_ns);
 
@@ -125,6 +156,10 @@ class Dataplane final : public ShardObserver, public ShardGate {
   AttachServer attach_server_;
   std::mutex operator_mutex_;  // one operator's change at a time
   std::shared_ptr<const ChainSet> chains_ = std::make_shared<ChainSet>();
+  // Of policies that are no longer in force: kept until no shard holds them, so that none has to unload a program or free its rows.
+  std::vector<std::shared_ptr<const PolicyInstance>> retired_;
+  std::map<std::string, std::weak_ptr<const Program>> programs_;  // by the object's path
+  Histogram pauses_;
   std::map<uint64_t, std::vector<uint64_t>> peers_;  // id -> link of each shard
   uint64_t started_ns_ = 0;
   double cycles_per_ns_ = 1;

@@ -12,7 +12,7 @@ int ServiceVariant::method_index(std::string_view name) const {
 
 std::shared_ptr<Endpoint> ServiceEntry::pick(Balancing balancing, std::string_view app, bool local_only, uint64_t random) {
   const auto eligible = [&](const Endpoint& endpoint) {
-    return (app.empty() || endpoint.app == app) && !(local_only && endpoint.remote());
+    return !endpoint.hidden && (app.empty() || endpoint.app == app) && !(local_only && endpoint.remote());
   };
   std::shared_ptr<Endpoint> best;
   const size_t count = endpoints.size();

@@ -33,8 +33,11 @@ struct Endpoint {
   uint32_t handle_base = 0;     // local: handle of method i is handle_base + i
   uint32_t open_calls = 0;
   std::shared_ptr<const ServiceVariant> variant;
+  bool hidden = false;  // no call may choose it yet: policies in force have no program for its schema
 
   bool remote() const { return port == nullptr; }
+  // Of calls that begin on this daemon.
+  Place place() const { return remote() ? Place::kCaller : Place::kBothEnds; }
 };
 
 struct ServiceEntry {

@@ -24,7 +24,8 @@ struct EdgeStats {
 // All calls of one client app to one method, whichever server app takes them. Policies judge before a server is chosen.
 struct Route {
   std::string client, service, method, path;
-  std::map<uint64_t, std::shared_ptr<Chain>> chains;  // for new calls, by fingerprint of the server's schema
+  // For new calls, by fingerprint of the server's schema and where this daemon stands.
+  std::map<std::pair<uint64_t, Place>, std::shared_ptr<Chain>> chains;
   uint64_t parked_bytes = 0;     // private memory held by requests that wait for a receiver
   uint32_t parked_calls = 0;
   std::map<std::string, std::unique_ptr<EdgeStats>> servers;  // by server app; "" for calls that reached none

@@ -14,10 +14,11 @@
 namespace mrpc::dataplane {
 
 struct ControlEvent {
-  std::string kind;  // attached, detached, offered, withdrawn, refused, peer_up, peer_down
+  std::string kind;  // attached, detached, offered, withdrawn, refused, peer_up, peer_down, log, program_needed
   std::string app, principal, label, role, service, peer, text;
   uint32_t attachment = 0;
   int64_t uid = -1, pid = 0;
+  uint64_t fingerprint = 0;  // of program_needed
 };
 
 class EventQueue {

@@ -26,6 +26,7 @@ void ServerSide::on_frame(transport::LinkId link, const std::string& peer, trans
   if (known == by_link_.end()) return;  // it has ended here already
   ServerCall& call = *calls_.find(known->second);
   if (frame.kind == transport::FrameKind::kCancel) return cancel(known->second, call);
+  if (queue_behind(known->second, call, frame)) return;
   on_more(known->second, call, std::move(frame), !peer.empty());
 }
 
@@ -70,7 +71,10 @@ void ServerSide::on_open(transport::LinkId link, const std::string& peer, transp
   const int index = call.variant->method_index(path.method);
   if (index < 0) return answer(link, link_call, {StatusCode::kUnimplemented, "no method '" + opened->path + "'"});
   call.layout = &call.variant->layout->methods[static_cast<size_t>(index)];
-  if (peer.empty()) return offer_call(std::move(*opened), std::move(call));
+  if (peer.empty()) {
+    const uint64_t id = enter(std::move(call));
+    return offer_call(id, *calls_.find(id), std::move(*opened));
+  }
   check_remote({std::move(*opened), std::move(call), peer});
 }
 
@@ -96,38 +100,45 @@ void ServerSide::check_remote(Arriving&& arriving) {
 void ServerSide::admit(Arriving&& arriving) {
   ServerCall& call = arriving.call;
   if (arriving.usable && core_.find_port(call.endpoint->id) != call.port) arriving.usable = unavailable("the server has just gone; call again");
-  if (arriving.usable) arriving.usable = judge_remote(arriving.opened, arriving.peer, call);
+  if (arriving.usable) arriving.usable = find_chain(arriving.opened, arriving.peer, call);
   if (!arriving.usable) return answer(call.link, call.link_call, arriving.usable.error());
-  offer_call(std::move(arriving.opened), std::move(call));
+  const uint64_t id = enter(std::move(call));
+  judge_open(id, *calls_.find(id), std::move(arriving.opened), 0);
 }
 
-Status ServerSide::judge_remote(Opened& opened, const std::string& peer, ServerCall& call) {
+Status ServerSide::find_chain(Opened& opened, const std::string& peer, ServerCall& call) {
   if (opened.message.header.metadata_bytes > 0) {
-    const auto tenant = strip_reserved_metadata(opened.message, {});
+    auto tenant = strip_reserved_metadata(opened.message, {});
     if (!tenant) return tenant.error();
     if (!tenant->empty() && !is_tenant_name(*tenant)) return invalid_argument("the peer daemon names a tenant that is no name");
+    call.policies.tenant = std::move(*tenant);
   }
   const SplitPath path = split_path(opened.path);
   // A peer may name any client; beyond a bound they share one route.
   opened.client += "@" + peer;
   if (core_.routes.size() >= core_.config.routes_max && core_.routes.count({opened.client, opened.path}) == 0) opened.client = "other";
   Route& route = core_.route(opened.client, std::string(path.service), std::string(path.method));
-  call.chain = core_.chain_for(route, *call.variant, *call.layout->request);
+  call.policies.chain = core_.chain_for(route, *call.variant, *call.layout, Place::kEndpoint);
+  call.route = &route;
   call.stats = &route.edge(call.endpoint->app);
-  if (call.chain->reads_bytes() && !opened.message.blobs.empty()) {
-    const Status whole = relay(opened.message, *call.layout->request, *call.layout->request, core_.config.message_limits());
-    if (!whole) return whole;
-  }
-  const CallInfo info{route.client, route.service, route.method, core_.now_ns};
-  Verdict verdict = call.chain->judge(info, message::root_view(*call.layout->request, opened.message.inline_image()));
-  if (verdict.forwards()) return ok_status();
-  call.stats->calls += 1;
-  call.stats->denied += 1;
-  call.stats->codes[static_cast<uint8_t>(verdict.denial->code)] += 1;
-  return *verdict.denial;
+  call.deadline_ns = opened.deadline_ns;
+  if (!call.policies.chain->reads_bytes() || opened.message.blobs.empty()) return ok_status();
+  return relay(opened.message, *call.layout->request, *call.layout->request, core_.config.message_limits());
 }
 
-void ServerSide::offer_call(Opened&& opened, ServerCall&& call) {
+// Puts a call into the table. A local call's deadline is kept by its client half.
+uint64_t ServerSide::enter(ServerCall&& call) {
+  const LinkCall key{call.link, call.link_call};
+  const uint64_t deadline_ns = call.deadline_ns;
+  Port& port = *call.port;
+  const uint64_t id = calls_.insert(std::move(call));
+  by_link_.emplace(key, id);
+  port.server_calls.insert(id);
+  if (deadline_ns != 0) core_.set_timer(deadline_ns, Side::kServer, id);
+  return id;
+}
+
+void ServerSide::offer_call(uint64_t id, ServerCall& call, Opened&& opened) {
   Port& port = *call.port;
   const auto method = static_cast<uint32_t>(call.layout - call.variant->layout->methods.data());
   Route* parked_by = nullptr;
@@ -135,14 +146,17 @@ void ServerSide::offer_call(Opened&& opened, ServerCall&& call) {
     const SplitPath path = split_path(opened.path);
     parked_by = &core_.route(opened.client, std::string(path.service), std::string(path.method));
     if (parked_by->parked_calls >= core_.config.parked_calls_max ||
-        parked_by->parked_bytes + opened.message.private_bytes() > core_.config.parked_bytes_max)
-      return answer(call.link, call.link_call,
-                    resource_exhausted("'" + call.endpoint->app + "' takes no more calls at present and too many wait; retry later"));
+        parked_by->parked_bytes + opened.message.private_bytes() > core_.config.parked_bytes_max) {
+      answer(call.link, call.link_call,
+             resource_exhausted("'" + call.endpoint->app + "' takes no more calls at present and too many wait; retry later"));
+      return end(id, call, StatusCode::kResourceExhausted);
+    }
   }
-  abi::Slot slot = slot_of(abi::SlotKind::kOpen, 0);
+  abi::Slot slot = slot_of(abi::SlotKind::kOpen, id);
   slot.flags = static_cast<uint8_t>((opened.flags & transport::kEnd ? abi::kEnd : 0) | abi::kHasMessage);
   slot.handle = call.endpoint->handle_base + method;
   slot.aux = opened.deadline_ns;
+  call.offered = true;
   if (call.stats != nullptr) {
     call.stats->calls += 1;
     call.stats->in_flight += 1;
@@ -150,13 +164,6 @@ void ServerSide::offer_call(Opened&& opened, ServerCall&& call) {
     call.endpoint->open_calls += 1;
   }
   std::optional<QosRank> rank = core_.orders_calls ? rank_of(opened, call, slot.aux) : std::nullopt;
-  const LinkCall key{call.link, call.link_call};
-  const bool timed = call.stats != nullptr && slot.aux != 0;  // a local call's deadline is kept by its client half
-  const uint64_t id = calls_.insert(std::move(call));
-  slot.call_id = id;
-  by_link_.emplace(key, id);
-  port.server_calls.insert(id);
-  if (timed) core_.set_timer(slot.aux, Side::kServer, id);
   Delivery delivery{slot, std::move(opened.message)};
   delivery.caller = caller_metadata(opened.client, tenant_of(*delivery.message).empty());
   delivery.rank = std::move(rank);
@@ -177,11 +184,11 @@ std::shared_ptr<const std::vector<std::byte>> ServerSide::caller_metadata(const 
 
 // By the chain that judged the call: here, or in its client half on this shard.
 std::optional<QosRank> ServerSide::rank_of(const Opened& opened, const ServerCall& call, uint64_t deadline_ns) {
-  const Chain* chain = call.chain.get();
+  const Chain* chain = call.policies.chain.get();
   if (chain == nullptr) {
     const SplitPath path = split_path(opened.path);
     const Route& route = core_.route(opened.client, std::string(path.service), std::string(path.method));
-    const auto judged = route.chains.find(call.variant->fingerprint());
+    const auto judged = route.chains.find({call.variant->fingerprint(), Place::kBothEnds});
     if (judged != route.chains.end()) chain = judged->second.get();
   }
   if (chain == nullptr || !chain->qos()) return std::nullopt;
@@ -231,14 +238,16 @@ void ServerSide::deliver_more(uint64_t id, ServerCall& call, More&& more) {
     answer(call.link, call.link_call, more.usable.error());
     return cancel(id, call);
   }
-  call.port->deliver({more.slot, std::move(more.message)});
+  judge_more(id, call, std::move(more), 0);
+}
+
+void ServerSide::tell_cancelled(uint64_t id, ServerCall& call) {
+  if (!call.port->drop_waiting(id)) call.port->deliver_urgent(slot_of(abi::SlotKind::kCancel, id));
   core_.touch(*call.port);
 }
 
 void ServerSide::cancel(uint64_t id, ServerCall& call) {
-  Port& port = *call.port;
-  if (!port.drop_waiting(id)) port.deliver_urgent(slot_of(abi::SlotKind::kCancel, id));
-  core_.touch(port);
+  if (call.offered) tell_cancelled(id, call);
   end(id, call, StatusCode::kCancelled);
 }
 
@@ -307,25 +316,32 @@ void ServerSide::pass_on(Port& port, const abi::Slot& slot, Message&& message, s
     core_.touch(port);
     return end(slot.call_id, *call, error->code);
   }
+  Answer said{slot, std::move(message)};
+  if (judge_answer(slot.call_id, *call, said)) send_answer(slot.call_id, *call, std::move(said));
+}
+
+void ServerSide::send_answer(uint64_t id, ServerCall& call, Answer&& said) {
+  const abi::Slot& slot = said.slot;
+  const bool ends = slot.kind == static_cast<uint8_t>(abi::SlotKind::kStatus);
   transport::Frame frame;
   frame.kind = static_cast<transport::FrameKind>(slot.kind);  // the two enumerations share their numbers
   frame.code = std::min(slot.code, kStatusCodeMax);
   frame.flags = slot.flags & abi::kHasMessage ? transport::kHasMessage : 0;
   frame.aux = slot.aux;
-  frame.call_id = call->link_call;
-  if (streams) {
-    call->send_credit -= 1;
-    frame.sequence = call->reply_sequence++;
+  frame.call_id = call.link_call;
+  if (slot.kind == static_cast<uint8_t>(abi::SlotKind::kMessage)) {
+    call.send_credit -= std::min(call.send_credit, 1u);
+    frame.sequence = call.reply_sequence++;
   }
-  if (call->stats != nullptr) call->stats->reply_bytes += message.header.image_bytes;
-  if ((slot.flags & abi::kHasMessage) != 0) frame.flags |= core_.into_payload(call->link, message, *call->layout->reply);
-  if (slot.length != 0) into_frame(std::move(message), frame);
-  const Status sent = core_.send(call->link, std::move(frame));
+  if (call.stats != nullptr) call.stats->reply_bytes += said.message.header.image_bytes;
+  if ((slot.flags & abi::kHasMessage) != 0) frame.flags |= core_.into_payload(call.link, said.message, *call.layout->reply);
+  if (!said.message.bytes.empty()) into_frame(std::move(said.message), frame);
+  const Status sent = core_.send(call.link, std::move(frame));
   if (!sent && sent.error().code == StatusCode::kResourceExhausted) {  // over the peer's limit: the caller still hears why
-    answer(call->link, call->link_call, sent.error());
-    return end(slot.call_id, *call, sent.error().code);
+    answer(call.link, call.link_call, sent.error());
+    return end(id, call, sent.error().code);
   }
-  if (ends) end(slot.call_id, *call, static_cast<StatusCode>(std::min(slot.code, kStatusCodeMax)));
+  if (ends) end(id, call, static_cast<StatusCode>(std::min(slot.code, kStatusCodeMax)));
 }
 
 void ServerSide::answer(transport::LinkId link, uint64_t link_call, const Error& error) {
@@ -337,12 +353,21 @@ void ServerSide::answer(transport::LinkId link, uint64_t link_call, const Error&
   (void)core_.send(link, std::move(frame));  // a link that is gone has ended the call at its other end
 }
 
-void ServerSide::end(uint64_t id, ServerCall& call, StatusCode code) {
+void ServerSide::end(uint64_t id, ServerCall& call, StatusCode code, uint32_t denier) {
   if (call.stats != nullptr) {
-    call.stats->in_flight -= 1;
     call.stats->codes[static_cast<uint8_t>(code)] += 1;
-    call.stats->latency.record(core_.now_ns - call.started_ns);
-    call.endpoint->open_calls -= 1;
+    if (call.offered) {
+      call.stats->in_flight -= 1;
+      call.stats->latency.record(core_.now_ns - call.started_ns);
+      call.endpoint->open_calls -= 1;
+    } else {
+      call.stats->calls += 1;
+    }
+  }
+  if (call.policies.passed != 0 || !call.policies.claims.empty()) {
+    JudgedCall ended = judged_call(id, call);
+    ended.facts.status = static_cast<int32_t>(code);
+    core_.end_policies(ended, denier);
   }
   by_link_.erase({call.link, call.link_call});
   call.port->server_calls.erase(id);

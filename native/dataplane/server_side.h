@@ -14,10 +14,41 @@ struct ServerCall {
   const message::MethodLayout* layout = nullptr;
   std::shared_ptr<Endpoint> endpoint;
   EdgeStats* stats = nullptr;      // of calls from other hosts; local ones are counted by their client half
-  std::shared_ptr<Chain> chain;    // likewise
-  uint64_t started_ns = 0;
+  Route* route = nullptr;          // likewise
+  CallState policies;              // likewise
+  uint64_t started_ns = 0, deadline_ns = 0;
   uint32_t request_sequence = 1, reply_sequence = 0;
   uint32_t send_credit = abi::kStreamWindow;
+  bool offered = false;  // its application has been told of it
+
+  struct Opened {  // a kOpen frame, taken apart
+    std::string path, client;
+    OpenPrefix prefix{};
+    uint8_t flags = 0;         // the frame's
+    uint64_t deadline_ns = 0;  // 0: none
+    Message message;
+  };
+  struct More {  // one more message of a stream
+    abi::Slot slot{};
+    std::optional<Message> message = std::nullopt;
+    Status usable = ok_status();
+  };
+  struct Answer {
+    abi::Slot slot{};
+    Message message;
+    uint32_t stage = UINT32_MAX;  // of the chain, to go on below
+  };
+  // A message that a policy makes wait, and what came behind it (as in client_policies.cpp).
+  struct Waiting {
+    std::optional<Opened> opened;
+    std::optional<More> more;
+    uint32_t stage = 0;  // of the chain, to go on with
+    std::deque<transport::Frame> later;
+    std::deque<Answer> answers;
+    uint64_t bytes = 0, request_at_ns = 0, answer_at_ns = 0;
+    bool requests() const { return opened || more; }
+  };
+  std::unique_ptr<Waiting> waiting;
 };
 
 class ServerSide {
@@ -29,6 +60,8 @@ class ServerSide {
   // A frame that came on a link whose other end opens calls. `peer` is that daemon's node name, empty for the local link.
   void on_frame(transport::LinkId link, const std::string& peer, transport::Frame&& frame);
   void on_deadline(uint64_t call);
+  // What a policy made a call wait for has come: its time, or (`again`) the end of the call that fetches its reply.
+  void resume(uint64_t call, bool again);
   void on_port_gone(Port& port, const std::string& reason);
   void on_link_down(transport::LinkId link);
 
@@ -39,22 +72,13 @@ class ServerSide {
   Slab<ServerCall>& calls() { return calls_; }
 
  private:
-  struct Opened {  // a kOpen frame, taken apart
-    std::string path, client;
-    OpenPrefix prefix{};
-    uint8_t flags = 0;         // the frame's
-    uint64_t deadline_ns = 0;  // 0: none
-    Message message;
-  };
+  using Opened = ServerCall::Opened;
+  using More = ServerCall::More;
+  using Answer = ServerCall::Answer;
   struct Arriving {  // from another daemon, being checked
     Opened opened;
     ServerCall call;
     std::string peer;
-    Status usable = ok_status();
-  };
-  struct More {  // one more message of a stream
-    abi::Slot slot{};
-    std::optional<Message> message = std::nullopt;
     Status usable = ok_status();
   };
 
@@ -62,8 +86,21 @@ class ServerSide {
   Result<Opened> take_apart(transport::Frame&& frame);
   void check_remote(Arriving&& arriving);
   void admit(Arriving&& arriving);
-  Status judge_remote(Opened& opened, const std::string& peer, ServerCall& call);
-  void offer_call(Opened&& opened, ServerCall&& call);
+  Status find_chain(Opened& opened, const std::string& peer, ServerCall& call);
+  uint64_t enter(ServerCall&& call);
+  void offer_call(uint64_t id, ServerCall& call, Opened&& opened);
+  JudgedCall judged_call(uint64_t id, ServerCall& call);
+  void judge_open(uint64_t id, ServerCall& call, Opened&& opened, uint32_t from);
+  void judge_more(uint64_t id, ServerCall& call, More&& more, uint32_t from);
+  // True when the reply may go on; else it waits, or the call has ended.
+  bool judge_answer(uint64_t id, ServerCall& call, Answer& answer);
+  void wait_for(uint64_t id, ServerCall& call, const JudgedCall& judged, Action action);
+  bool queue_behind(uint64_t id, ServerCall& call, transport::Frame& frame);
+  void resume_request(uint64_t id);
+  void resume_answers(uint64_t id);
+  void deny(uint64_t id, ServerCall& call, const Error& denial, uint32_t denier, bool ended = false);
+  void tell_cancelled(uint64_t id, ServerCall& call);
+  void send_answer(uint64_t id, ServerCall& call, Answer&& answer);
   std::shared_ptr<const std::vector<std::byte>> caller_metadata(const std::string& client, bool own_tenant);
   std::optional<QosRank> rank_of(const Opened& opened, const ServerCall& call, uint64_t deadline_ns);
   void on_more(uint64_t id, ServerCall& call, transport::Frame&& frame, bool remote);
@@ -76,7 +113,7 @@ class ServerSide {
   void check_elsewhere(Port& port, const abi::Slot& slot, const ServerCall& call, Message&& message);
   void pass_on(Port& port, const abi::Slot& slot, Message&& message, std::optional<Error> error);
   void answer(transport::LinkId link, uint64_t link_call, const Error& error);
-  void end(uint64_t id, ServerCall& call, StatusCode code);
+  void end(uint64_t id, ServerCall& call, StatusCode code, uint32_t denier = Chain::kNobody);
 
   ShardCore& core_;
   Slab<ServerCall> calls_;

@@ -36,6 +36,7 @@ bool Shard::turn() {
   worked |= drain_local();
   if (tcp_) worked |= drain_tcp();
   worked |= expire_timers();
+  worked |= refresh_routes();
   worked |= drain_local();
   worked |= pump_outboxes();
   worked |= pump_ports();
@@ -195,8 +196,12 @@ bool Shard::expire_timers() {
   while (!timers_.empty() && timers_.top().at_ns <= now_ns) {
     const Timer timer = timers_.top();
     timers_.pop();
-    if (timer.side == Side::kClient) clients_.on_deadline(timer.call);
-    else servers_.on_deadline(timer.call);
+    switch (timer.side) {
+      case Side::kClient: clients_.on_deadline(timer.call); break;
+      case Side::kServer: servers_.on_deadline(timer.call); break;
+      case Side::kClientWaiting: clients_.resume(timer.call, false); break;
+      case Side::kServerWaiting: servers_.resume(timer.call, false); break;
+    }
     worked = true;
   }
   return worked;
@@ -267,7 +272,8 @@ void Shard::offer(uint32_t port_id, uint32_t handle_base, std::shared_ptr<const 
   endpoint->node = config.node;
   endpoint->handle_base = handle_base;
   endpoint->variant = variant_of(entry, variant->schema);
-  announce_everywhere(true, *endpoint);
+  hide_uncovered(*endpoint);
+  if (!endpoint->hidden) announce_everywhere(true, *endpoint);
   entry.endpoints.push_back(std::move(endpoint));
 }
 
@@ -292,17 +298,70 @@ std::shared_ptr<const ServiceVariant> Shard::variant_of(ServiceEntry& entry, std
 
 uint64_t Shard::apply_chains(std::shared_ptr<const ChainSet> set) {
   const uint64_t before = world.now_ns();
-  chains = std::move(set);
+  chains.swap(set);
   orders_calls = chains->orders_calls();
-  for (auto& [key, route] : routes) {
-    ServiceEntry* entry = directory.find(route->service);
-    if (entry == nullptr) continue;
-    for (const auto& endpoint : entry->endpoints) {
-      const int method = endpoint->variant->method_index(route->method);
-      if (method >= 0) chain_for(*route, *endpoint->variant, *endpoint->variant->layout->methods[static_cast<size_t>(method)].request);
+  refresh_.clear();
+  for (auto& [key, route] : routes) refresh_.push_back(route.get());
+  refresh_at_ = 0;
+  show_covered();
+  return world.now_ns() - before;
+}
+
+// Gives routes that see no calls their new chains too, a few in each turn: the old ones hold programs, and snapshots show what is in force.
+bool Shard::refresh_routes() {
+  constexpr size_t kRoutesPerTurn = 8;
+  for (size_t i = 0; i < kRoutesPerTurn && refreshing(); ++i) {
+    Route& route = *refresh_[refresh_at_++];
+    const ServiceEntry* entry = directory.find(route.service);
+    std::erase_if(route.chains, [&](const auto& known) {
+      for (const auto& endpoint : entry == nullptr ? std::vector<std::shared_ptr<Endpoint>>{} : entry->endpoints)
+        if (endpoint->variant->fingerprint() == known.first.first) return false;
+      return true;
+    });
+    for (auto& [key, chain] : std::map(route.chains)) {
+      for (const auto& endpoint : entry->endpoints) {
+        if (endpoint->variant->fingerprint() != key.first) continue;
+        const int method = endpoint->variant->method_index(route.method);
+        if (method >= 0) chain_for(route, *endpoint->variant, endpoint->variant->layout->methods[static_cast<size_t>(method)], key.second);
+        break;
+      }
     }
   }
-  return world.now_ns() - before;
+  return refreshing();
+}
+
+// No call may choose an endpoint whose schema the policies in force have no programs for.
+void Shard::hide_uncovered(Endpoint& endpoint) {
+  endpoint.hidden = !chains->covers(*endpoint.variant->layout, endpoint.place()) ||
+                    (!endpoint.remote() && !chains->covers(*endpoint.variant->layout, Place::kEndpoint));
+  // Every shard hears of every offer; one of them tells.
+  if (endpoint.hidden && index == 0) observer_.on_program_needed(endpoint.variant->layout->full_name, endpoint.variant->fingerprint());
+}
+
+void Shard::show_covered() {
+  for (const auto& [name, entry] : directory.entries()) {
+    for (const auto& endpoint : entry->endpoints) {
+      const bool was_hidden = endpoint->hidden;
+      hide_uncovered(*endpoint);
+      if (endpoint->hidden != was_hidden && !endpoint->remote()) announce_everywhere(was_hidden, *endpoint);
+    }
+  }
+}
+
+void Shard::log(std::string_view policy, const mrpc_call& call, std::string_view text) {
+  observer_.on_log(policy, to_view(call.client), to_view(call.service), text);
+}
+
+void Shard::try_again(const std::vector<ReplyStore::CallKey>& calls) {
+  for (const auto& key : calls) {
+    if ((key.first & ~kServerCall) == index) post([this, key] { resume(key); });
+    else if (try_again_) try_again_(key);
+  }
+}
+
+void Shard::resume(ReplyStore::CallKey call) {
+  if ((call.first & kServerCall) != 0) servers_.resume(call.second, true);
+  else clients_.resume(call.second, true);
 }
 
 void Shard::ring(uint32_t id) {

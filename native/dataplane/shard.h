@@ -22,6 +22,12 @@ class ShardObserver {
   // A port's doorbell is to be watched from now on, or no longer.
   virtual void on_port(uint32_t shard, uint32_t attachment, int doorbell, bool added) = 0;
   virtual void on_posted(uint32_t shard) = 0;  // any thread: wake the shard
+  // A policy ("chain/policy") says something of a call.
+  virtual void on_log(std::string_view policy, std::string_view client, std::string_view service, std::string_view text) {
+    (void)policy, (void)client, (void)service, (void)text;
+  }
+  // A schema came on offer for which the policies in force lack programs.
+  virtual void on_program_needed(const std::string& service, uint64_t fingerprint) { (void)service, (void)fingerprint; }
 };
 
 struct PeerView {
@@ -50,8 +56,15 @@ class Shard final : public ShardCore {
   void bind(uint32_t port, uint32_t handle_base, std::vector<std::shared_ptr<BoundMethod>> methods);
   void offer(uint32_t port, uint32_t handle_base, std::shared_ptr<const ServiceVariant> variant);
   void withdraw(uint32_t port, const std::string& service);
-  // Switches to `set` between two turns; returns how long that took. Routes that exist are compiled at once.
+  // Switches to `set` between two turns; returns how long that took. Each route gets its chain at its next call, or, when it has none, in one
+  // of the next turns.
   uint64_t apply_chains(std::shared_ptr<const ChainSet> set);
+  // Whether some route is still without a chain of the set in force.
+  bool refreshing() const { return refresh_at_ != refresh_.size(); }
+  void set_try_again(std::function<void(ReplyStore::CallKey)> try_again) { try_again_ = std::move(try_again); }
+  void log(std::string_view policy, const mrpc_call& call, std::string_view text) override;
+  void try_again(const std::vector<ReplyStore::CallKey>& calls) override;
+  void resume(ReplyStore::CallKey call);  // that waited for a stored reply
 
   Result<std::string> listen(const std::string& address);
   Result<uint64_t> connect_peer(const std::string& address);  // the peer's id
@@ -104,6 +117,9 @@ class Shard final : public ShardCore {
   void pause_when_slow(Port& port);
   bool expire_timers();
   void trim_idle_ports();
+  bool refresh_routes();
+  void hide_uncovered(Endpoint& endpoint);
+  void show_covered();
   void flush();
 
   Status ensure_tcp();
@@ -129,6 +145,9 @@ class Shard final : public ShardCore {
   std::unique_ptr<transport::TcpTransport> tcp_;
   std::map<transport::LinkId, Peer> peers_;
   std::function<void(uint32_t, int, std::vector<std::byte>)> hand_over_;
+  std::function<void(ReplyStore::CallKey)> try_again_;  // to other shards
+  std::vector<Route*> refresh_;    // routes to get a chain of the set in force, from refresh_at_ on; routes are never forgotten
+  size_t refresh_at_ = 0;
   std::vector<uint32_t> active_;   // ports that are polled
   uint64_t urgent_at_ns_ = 0;      // when an urgent call last came
   uint64_t trim_at_ns_ = UINT64_MAX;  // when to look for receive memory that nobody uses any more

@@ -35,16 +35,34 @@ Route& ShardCore::route(const std::string& client, const std::string& service, c
   return *slot;
 }
 
-std::shared_ptr<Chain> ShardCore::chain_for(Route& route, const ServiceVariant& variant, const message::MessageLayout& request) {
-  auto& chain = route.chains[variant.fingerprint()];
-  if (chain && chain->epoch() == chains->epoch) return chain;
-  const CallInfo info{route.client, route.service, route.method, now_ns};
-  auto compiled = Chain::compile(*chains, catalog, info, {variant.schema, &request});
+std::shared_ptr<Chain> ShardCore::chain_for(Route& route, const ServiceVariant& variant, const message::MethodLayout& method, Place place) {
+  auto& chain = route.chains[{variant.fingerprint(), place}];
+  if (chain && chain->revision() == chains->revision) return chain;
+  const RouteInfo info{route.client, route.service, route.method};
+  auto compiled = Chain::compile(*chains, catalog, info, place, {variant.schema, &method, variant.fingerprint()}, index);
   // What does not fit a schema that came after the policy was applied fails closed.
-  auto made = compiled ? *compiled : Chain::refusing(chains->epoch, compiled.error());
+  auto made = compiled ? *compiled : Chain::refusing(chains->revision, compiled.error());
   if (chain) made->adopt(*chain);
   chain = made;
   return chain;
+}
+
+void ShardCore::end_policies(JudgedCall& ended, uint32_t denier) {
+  CallState& state = ended.state;
+  for (const ReplyClaim& claim : state.claims) {
+    if (claim.leads) try_again(claim.store->abandon(claim.key, ended.key));
+    else claim.store->stop_waiting(claim.key, ended.key);
+  }
+  state.claims.clear();
+  if (state.passed != 0 && state.chain->wants_end()) state.chain->end(ended, denier);
+}
+
+uint64_t ShardCore::unix_ns() {
+  if (unix_at_ns_ != now_ns || unix_ns_ == 0) {
+    unix_ns_ = world.unix_ns();
+    unix_at_ns_ = now_ns;
+  }
+  return unix_ns_;
 }
 
 Result<Message> ShardCore::take_block(Port& port, const abi::Slot& slot, size_t prefix_bytes) {

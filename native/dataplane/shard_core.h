@@ -28,7 +28,10 @@ struct ShardCounters {
   uint64_t turns = 0, slots = 0, calls = 0, frames = 0, sleeps = 0, violations = 0, long_jobs = 0;
 };
 
-enum class Side : uint8_t { kClient, kServer };
+// Whose call a timer is for, and whether it is its deadline or the time that a policy made it wait for.
+enum class Side : uint8_t { kClient, kServer, kClientWaiting, kServerWaiting };
+// In ReplyStore::CallKey::first, beside the shard's index: the call is in the server table.
+constexpr uint32_t kServerCall = 1u << 31;
 
 // A call as a link knows it.
 struct LinkCall {
@@ -50,10 +53,10 @@ struct ReturnBlock {
   void operator()(void*) const { released->push_back(block); }
 };
 
-class ShardCore {
+class ShardCore : public EngineHost {
  public:
   ShardCore(uint32_t index_, const Config& config_, World& world_, const EngineCatalog& catalog_);
-  virtual ~ShardCore() = default;
+  ~ShardCore() override = default;
 
   const uint32_t index;
   const Config& config;
@@ -69,8 +72,13 @@ class ShardCore {
 
   Port* find_port(uint32_t id);
   Route& route(const std::string& client, const std::string& service, const std::string& method);
-  // The chain of `route` for requests of `request`; compiled at its first use. Never null.
-  std::shared_ptr<Chain> chain_for(Route& route, const ServiceVariant& variant, const message::MessageLayout& request);
+  // The chain of `route` for calls of `method`; compiled at its first use. Never null.
+  std::shared_ptr<Chain> chain_for(Route& route, const ServiceVariant& variant, const message::MethodLayout& method, Place place);
+  // Tells the policies that let a call pass that it has ended, and those who wait for its reply.
+  void end_policies(JudgedCall& ended, uint32_t denier);
+  uint64_t unix_ns();  // read once a turn, when it is asked for
+
+  uint64_t random() override { return world.random(); }
 
   // Takes a slot's block out of a port's send heap. Errors with code kInternal are breaches of the ABI: the attachment must
   // end. Other codes end only the call. Reclaim of a held block is arranged either way.
@@ -118,6 +126,9 @@ class ShardCore {
   Status check_payload(transport::LinkId link, uint8_t frame_flags) const;
 
   transport::LinkId local_client_end = 0, local_server_end = 0;
+
+ private:
+  uint64_t unix_ns_ = 0, unix_at_ns_ = 0;
 
  protected:
   struct Timer {

@@ -116,7 +116,7 @@ void Shard::on_link_up(transport::LinkId link, const transport::Event& event) {
   if (!peer.accepted) return;
   for (const auto& [name, entry] : directory.entries())
     for (const auto& endpoint : entry->endpoints)
-      if (!endpoint->remote()) announce(link, true, endpoint->app, *endpoint->variant->layout, *endpoint->variant->schema);
+      if (!endpoint->remote() && !endpoint->hidden) announce(link, true, endpoint->app, *endpoint->variant->layout, *endpoint->variant->schema);
 }
 
 void Shard::on_link_down(transport::LinkId link, const std::string& reason) {
@@ -151,7 +151,7 @@ void Shard::announce(transport::LinkId link, bool offered, const std::string& ap
 void Shard::announce_everywhere(bool offered, const Endpoint& endpoint) {
   // Peers know apps, not attachments: a service is gone when the last process of its app is.
   const auto& siblings = directory.entry(endpoint.variant->layout->full_name).endpoints;
-  const auto same_app = [&](const auto& other) { return other.get() != &endpoint && !other->remote() && other->app == endpoint.app; };
+  const auto same_app = [&](const auto& other) { return other.get() != &endpoint && !other->remote() && !other->hidden && other->app == endpoint.app; };
   if (!offered && std::any_of(siblings.begin(), siblings.end(), same_app)) return;
   for (const auto& [link, peer] : peers_)
     if (peer.up && peer.accepted) announce(link, offered, endpoint.app, *endpoint.variant->layout, *endpoint.variant->schema);
@@ -182,6 +182,7 @@ void Shard::on_announcement(transport::LinkId link, std::span<const std::byte> b
   endpoint->node = peer.node;
   ServiceEntry& entry = directory.entry(service);
   endpoint->variant = variant_of(entry, *schema);
+  hide_uncovered(*endpoint);
   entry.endpoints.push_back(std::move(endpoint));
   peer.services.push_back(service);
 }

@@ -10,6 +10,7 @@
 
 #include "bind/dataplane/layout.h"
 #include "dataplane/dataplane.h"
+#include "program_spec.h"
 
 namespace nb = nanobind;
 using namespace mrpc::dataplane;
@@ -41,7 +42,12 @@ std::vector<AppRecord> to_apps(const nb::list& list) {
 
 ConfigValue to_config_value(nb::handle value) {
   if (nb::isinstance<nb::bool_>(value)) return nb::cast<bool>(value);
-  if (nb::isinstance<nb::int_>(value) || nb::isinstance<nb::float_>(value)) return nb::cast<double>(nb::float_(value));
+  if (nb::isinstance<nb::int_>(value)) {
+    int64_t integer = 0;
+    if (!nb::try_cast(value, integer)) throw nb::value_error("an integer of the configuration is over 64 bits");
+    return integer;
+  }
+  if (nb::isinstance<nb::float_>(value)) return nb::cast<double>(value);
   if (nb::isinstance<nb::str>(value)) return nb::cast<std::string>(value);
   std::vector<std::string> texts;
   for (nb::handle item : nb::cast<nb::list>(nb::list(value))) texts.push_back(nb::cast<std::string>(nb::str(item)));
@@ -53,13 +59,19 @@ std::string text_or(const nb::dict& from, const char* key, const char* otherwise
   return nb::cast<std::string>(from[key]);
 }
 
+ChainSide to_side(const std::string& side) {
+  if (side == "any") return ChainSide::kAny;
+  if (side == "client") return ChainSide::kClient;
+  if (side == "server") return ChainSide::kServer;
+  throw nb::value_error("a chain's side must be client, server or any");
+}
+
 std::vector<ChainSpec> to_chains(const nb::list& list) {
   std::vector<ChainSpec> chains;
   for (nb::handle item : list) {
     const auto document = nb::cast<nb::dict>(item);
-    const auto selector = document.contains("selector") ? nb::cast<nb::dict>(document["selector"]) : nb::dict();
-    ChainSpec chain{nb::cast<std::string>(document["name"]), text_or(selector, "client", "*"), text_or(selector, "service", "*"),
-                    text_or(selector, "method", "*"), {}};
+    ChainSpec chain{nb::cast<std::string>(document["name"]), text_or(document, "client", "*"), text_or(document, "service", "*"),
+                    text_or(document, "method", "*"), {}, to_side(text_or(document, "side", "any"))};
     for (nb::handle entry : nb::cast<nb::list>(document["policies"])) {
       const auto policy = nb::cast<nb::dict>(entry);
       PolicySpec spec{nb::cast<std::string>(policy["name"]), nb::cast<std::string>(policy["use"]), {}};
@@ -84,6 +96,7 @@ nb::dict from_event(const ControlEvent& event) {
   out["peer"] = event.peer;
   out["text"] = event.text;
   out["attachment"] = event.attachment;
+  out["fingerprint"] = event.fingerprint;
   out["uid"] = event.uid;
   out["pid"] = event.pid;
   return out;
@@ -156,6 +169,9 @@ nb::list from_edges(const Snapshot& snapshot) {
       view["evaluations"] = policy.evaluations;
       view["denied"] = policy.denied;
       view["ns_total"] = policy.ns_total;
+      view["faults"] = policy.faults;
+      view["rows"] = policy.rows;
+      view["evicted"] = policy.evicted;
       policies.append(view);
     }
     item["client"] = edge.client;
@@ -267,14 +283,52 @@ class PyDataplane {
     for (const ControlEvent& event : plane_->events().drain()) out.append(from_event(event));
     return out;
   }
-  nb::dict apply_chains(const nb::list& documents) {
+  nb::dict apply_chains(const nb::list& documents, const nb::list& programs) {
     auto chains = to_chains(documents);
-    auto applied = unlocked([&] { return plane_->apply_chains(std::move(chains)); });
+    auto bindings = to_bindings(programs);
+    auto applied = unlocked([&] { return plane_->apply_chains(std::move(chains), std::move(bindings)); });
     if (!applied) raise(applied.error());
     nb::dict out;
+    nb::list shards;
+    for (const ShardApplied& shard : applied->shards) {
+      nb::dict item;
+      item["index"] = shard.index;
+      item["pause_ns"] = shard.pause_ns;
+      item["calls_in_flight"] = shard.calls_in_flight;
+      item["rows_carried"] = shard.rows_carried;
+      shards.append(item);
+    }
+    out["shards"] = shards;
     out["epoch"] = applied->epoch;
     out["pause_ns_max"] = applied->pause_ns_max;
     return out;
+  }
+  void add_bindings(const nb::list& programs) {
+    auto bindings = to_bindings(programs);
+    if (auto added = unlocked([&] { return plane_->add_bindings(std::move(bindings)); }); !added) raise(added.error());
+  }
+  void give_up_bindings(const std::string& service, uint64_t fingerprint, const std::string& reason) {
+    if (auto done = unlocked([&] { return plane_->give_up_bindings(service, fingerprint, reason); }); !done) raise(done.error());
+  }
+  nb::list leases() {
+    nb::list out;
+    for (const LeaseView& lease : unlocked([&] { return plane_->leases(); })) {
+      nb::dict item;
+      item["chain"] = lease.chain;
+      item["policy"] = lease.policy;
+      item["lease"] = lease.lease;
+      item["rate_per_s"] = lease.rate_per_s;
+      item["burst"] = lease.burst;
+      item["share"] = lease.share;
+      item["taken"] = lease.use.taken;
+      item["refused"] = lease.use.refused;
+      item["left"] = lease.use.left;
+      out.append(item);
+    }
+    return out;
+  }
+  void grant_lease(const std::string& chain, const std::string& policy, const std::string& lease, double tokens, bool shared) {
+    unlocked([&] { plane_->grant_lease(chain, policy, lease, tokens, shared); });
   }
   std::string listen(const std::string& address) {
     auto bound = unlocked([&] { return plane_->listen(address); });
@@ -295,6 +349,7 @@ class PyDataplane {
     out["node"] = node_;
     out["uptime_ns"] = taken.uptime_ns;
     out["epoch"] = taken.epoch;
+    out["chain_pauses"] = from_latency(taken.pauses);
     out["attachments"] = from_attachments(taken);
     out["services"] = from_services(taken);
     out["edges"] = from_edges(taken);
@@ -379,7 +434,11 @@ NB_MODULE(_dataplane, module) {
       .def("set_service_owners", &PyDataplane::set_service_owners, "owners"_a)
       .def("events_fd", &PyDataplane::events_fd)
       .def("drain_events", &PyDataplane::drain_events)
-      .def("apply_chains", &PyDataplane::apply_chains, "chains"_a)
+      .def("apply_chains", &PyDataplane::apply_chains, "chains"_a, "bindings"_a = nb::list())
+      .def("add_bindings", &PyDataplane::add_bindings, "bindings"_a)
+      .def("give_up_bindings", &PyDataplane::give_up_bindings, "service"_a, "fingerprint"_a, "reason"_a)
+      .def("leases", &PyDataplane::leases)
+      .def("grant_lease", &PyDataplane::grant_lease, "chain"_a, "policy"_a, "lease"_a, "tokens"_a, "shared"_a)
       .def("listen", &PyDataplane::listen, "address"_a)
       .def("add_peer", &PyDataplane::add_peer, "address"_a)
       .def("remove_peer", &PyDataplane::remove_peer, "peer_id"_a)

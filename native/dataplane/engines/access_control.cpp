@@ -21,12 +21,13 @@ class AccessControl final : public Engine {
   AccessControl(message::FieldPath path, std::string field, TextSet values, bool denies)
       : path_(std::move(path)), field_(std::move(field)), values_(std::move(values)), denies_(denies) {}
 
-  Verdict on_request(const CallInfo&, const message::MessageView& request) override {
-    const auto value = message::read_path(request, path_);
+  Action on_request(JudgedCall& call) override {
+    const auto value = message::read_path(message::root_view(*call.layout, call.image()), path_);
     char digits[24];
     const std::string_view text = value ? as_text(*value, digits) : std::string_view{};
-    if ((values_.find(text) != values_.end()) != denies_) return {};
-    return {Error{StatusCode::kPermissionDenied, "field '" + field_ + "' has a value that is not allowed"}};
+    if ((values_.find(text) != values_.end()) != denies_) return Action::kForward;
+    call.verdict.denial = Error{StatusCode::kPermissionDenied, "field '" + field_ + "' has a value that is not allowed"};
+    return Action::kDeny;
   }
 
   bool reads_bytes() const override { return path_.leaf().type == message::FieldType::kBytes; }

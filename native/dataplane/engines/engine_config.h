@@ -22,6 +22,10 @@ class ConfigReader {
     return nullptr;
   }
   double number(const std::string& key, double otherwise) {
+    if (const auto at = config_.find(key); at != config_.end() && std::holds_alternative<int64_t>(at->second)) {
+      known_.insert(key);
+      return static_cast<double>(std::get<int64_t>(at->second));
+    }
     const double* value = find<double>(key, "a number");
     return value == nullptr ? otherwise : *value;
   }

@@ -12,11 +12,12 @@ class RateLimit final : public Engine {
  public:
   RateLimit(double per_second, double burst) : per_ns_(per_second / 1e9), burst_(burst), tokens_(burst) {}
 
-  Verdict on_request(const CallInfo& call, const message::MessageView&) override {
-    refill(call.now_ns);
-    if (tokens_ < 1) return {resource_exhausted("rate limit exceeded; retry after a pause")};
+  Action on_request(JudgedCall& call) override {
+    if (!call.facts.first) return Action::kForward;
+    refill(call.facts.now_ns);
+    if (tokens_ < 1) return call.verdict.denial = resource_exhausted("rate limit exceeded; retry after a pause"), Action::kDeny;
     tokens_ -= 1;
-    return {};
+    return Action::kForward;
   }
 
   void adopt(const Engine& old) override {

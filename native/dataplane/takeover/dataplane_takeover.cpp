@@ -19,10 +19,11 @@ namespace {
 constexpr uint64_t kPumpNs = 5'000'000;  // for what waits for room with its receiver; the rest is handed over as it waits
 constexpr auto kPause = std::chrono::microseconds(20);
 
-// A configuration value with its type in front: b, n, s, or l with a NUL before each item.
+// A configuration value with its type in front: b, n, i, s, or l with a NUL before each item.
 std::string config_text(const ConfigValue& value) {
   if (const bool* flag = std::get_if<bool>(&value)) return *flag ? "b1" : "b0";
   if (const double* number = std::get_if<double>(&value)) return "n" + std::to_string(*number);
+  if (const int64_t* integer = std::get_if<int64_t>(&value)) return "i" + std::to_string(*integer);
   if (const auto* text = std::get_if<std::string>(&value)) return "s" + *text;
   std::string list = "l";
   for (const std::string& item : std::get<std::vector<std::string>>(value)) list += '\0' + item;

@@ -46,8 +46,8 @@ class ShardExport {
       saved.edges.push_back({server, stats->calls, stats->in_flight, stats->denied, stats->request_bytes, stats->reply_bytes, stats->latency.sum_ns(),
                              {stats->codes.begin(), stats->codes.end()}, {stats->latency.counts().begin(), stats->latency.counts().end()}});
     }
-    for (const auto& [fingerprint, chain] : route.chains) {
-      const auto schema = schema_of(route, fingerprint);
+    for (const auto& [key, chain] : route.chains) {
+      const auto schema = schema_of(route, key.first);
       if (!schema) continue;  // of a server that is long gone
       saved.chain_schemas.push_back(*schema);
       for (const Stage& stage : chain->stages())
@@ -170,7 +170,7 @@ class ShardExport {
     saved.link = call.endpoint->link;
     saved.link_call = id;
     saved.deadline_ns = call.deadline_ns;
-    saved.chain_epoch = call.chain->epoch();
+    saved.chain_epoch = call.policies.chain->epoch();
     saved.path = call.method->route->path;
     for (const auto& [handle, method] : call.port->methods)
       if (method == call.method) saved.handle = handle;
@@ -185,7 +185,7 @@ class ShardExport {
     saved.link = call.link;
     saved.link_call = call.link_call;
     saved.deadline_ns = deadline_ns;
-    saved.chain_epoch = call.chain ? call.chain->epoch() : shard_.chains->epoch;
+    saved.chain_epoch = call.policies.chain ? call.policies.chain->epoch() : shard_.chains->epoch;
     saved.path = call.layout->path;
     saved.local_link = call.link == shard_.local_server_end;
     if (call.stats != nullptr) saved.counted_client = counted_.at(call.stats)->client;

@@ -115,12 +115,20 @@ class ShardImport {
     for (const uint32_t schema : saved.chain_schemas) (void)chain(route, schema);
   }
 
+  // Callers of other daemons have an '@' in their names; a local one's endpoint is here, if one of that schema is.
+  Place place_of(const Route& route, const ServiceVariant& variant) const {
+    if (route.client.find('@') != std::string::npos) return Place::kEndpoint;
+    for (const auto& endpoint : shard_.directory.entry(route.service).endpoints)
+      if (endpoint->variant.get() == &variant && !endpoint->remote()) return Place::kBothEnds;
+    return Place::kCaller;
+  }
+
   // The chain of a route for one server's schema; null when that has no such method.
   std::shared_ptr<Chain> chain(Route& route, uint32_t schema) {
     const auto variant = variant_of(schema, route.service);
     const int index = variant ? variant->method_index(route.method) : -1;
     if (index < 0) return from_.fail("a route to no method"), nullptr;
-    return shard_.chain_for(route, *variant, *variant->layout->methods[static_cast<size_t>(index)].request);
+    return shard_.chain_for(route, *variant, variant->layout->methods[static_cast<size_t>(index)], place_of(route, *variant));
   }
 
   // As the endpoints of that schema have it.
@@ -180,7 +188,8 @@ class ShardImport {
     call.variant = variant;
     call.server_layout = &variant->layout->methods[static_cast<size_t>(index)];
     call.same_schema = variant->fingerprint() == bound.fingerprint;
-    call.chain = shard_.chain_for(*bound.route, *variant, *call.server_layout->request);
+    call.policies.chain = std::make_shared<Chain>();  // it was judged when it entered, by rows that the predecessor had
+    call.sent = true;
     call.endpoint = endpoint_of(saved, variant);
     call.stats = &bound.route->edge(saved.server_app);
     call.started_ns = saved.started_ns;
@@ -209,13 +218,15 @@ class ShardImport {
     call.layout = &variant->layout->methods[static_cast<size_t>(index)];
     call.endpoint = endpoint_of(saved, variant);
     call.started_ns = saved.started_ns;
+    call.offered = true;
     call.request_sequence = saved.request_sequence;
     call.reply_sequence = saved.reply_sequence;
     call.send_credit = saved.send_credit;
     if (!saved.counted_client.empty()) {
       Route& route = shard_.route(saved.counted_client, std::string(path.service), std::string(path.method));
       call.stats = &route.edge(saved.server_app);
-      call.chain = shard_.chain_for(route, *variant, *call.layout->request);
+      call.route = &route;
+      call.policies.chain = std::make_shared<Chain>();
       call.endpoint->open_calls += 1;
     }
     if (!shard_.servers_.restore(saved.app_call, std::move(call))) return from_.fail("two calls of one name");

@@ -104,9 +104,10 @@ TEST_CASE("a server that dies with calls waiting answers each of them") {
 TEST_CASE("settings that make no sense are refused") {
   Rig rig;
   const auto compile = [&](EngineConfig config) {
-    const ChainSet set{1, {{"c", "*", "*", "*", {{"order", "qos", std::move(config)}}}}};
-    const auto request = std::shared_ptr<const message::MessageLayout>(rig.schema, rig.schema->message("test.Payload"));
-    return Chain::compile(set, rig.catalog, {"app", "test.Echo", "Call"}, request).ok();
+    ChainSet set;
+    set.chains.push_back({"c", "*", "*", "*", {{"order", "qos", std::move(config)}}});
+    const RouteSchema schema{rig.schema, &rig.schema->service("test.Echo")->methods[0], 1};
+    return Chain::compile(set, rig.catalog, {"app", "test.Echo", "Echo"}, Place::kBothEnds, schema, 0).ok();
   };
   CHECK(compile({{"level", std::string("urgent")}, {"weight", 2.0}, {"per", std::string("tenant")}}));
   CHECK_FALSE(compile({{"level", std::string("asap")}}));

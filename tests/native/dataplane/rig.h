@@ -36,6 +36,8 @@ struct Observed final : ShardObserver {
   void on_event(const std::string& kind, const std::string&, const std::string&, const std::string&) override { events.push_back(kind); }
   void on_port(uint32_t, uint32_t, int, bool) override {}
   void on_posted(uint32_t) override {}
+  void on_log(std::string_view, std::string_view, std::string_view, std::string_view) override { events.push_back("log"); }
+  void on_program_needed(const std::string& service, uint64_t) override { events.push_back("needs " + service); }
   std::map<uint32_t, std::string> violations;
   std::vector<std::string> events;
 };
@@ -207,7 +209,7 @@ class Rig {
   }
   void apply(std::vector<PolicySpec> policies) {
     auto set = std::make_shared<ChainSet>();
-    set->epoch = ++epoch_;
+    set->epoch = set->revision = ++epoch_;
     set->chains.push_back({"test-chain", "*", "*", "*", std::move(policies)});
     shard.apply_chains(set);
   }

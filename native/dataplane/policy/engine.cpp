@@ -1,0 +1,254 @@
+#include "dataplane/policy/engine.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "dataplane/policy/host.h"
+#include "dataplane/policy/message_edit.h"
+
+namespace mrpc::dataplane {
+namespace {
+
+constexpr double kLogsPerSecond = 20, kLogBurst = 100;  // of one policy on one route
+constexpr size_t kLogBytesMax = 1024;
+
+std::string_view text_of(const ScopePart& part, const JudgedCall& call) {
+  switch (part.kind) {
+    case ScopeKind::kClient: return to_view(call.facts.client);
+    case ScopeKind::kServer: return to_view(call.facts.server);
+    case ScopeKind::kService: return to_view(call.facts.service);
+    case ScopeKind::kTenant: return to_view(call.facts.tenant);
+    case ScopeKind::kMetadata: {
+      for (const auto& [key, value] : call.metadata_edits)
+        if (key == part.key) return value;
+      shm::MetadataReader reader(call.message == nullptr ? std::span<const std::byte>{} : call.message->metadata());
+      for (shm::MetadataPair pair; reader.next(pair);)
+        if (pair.key == part.key) return pair.value;
+      return {};
+    }
+    default: return {};
+  }
+}
+
+void append_part(std::string& key, std::string_view text) {
+  const auto bytes = static_cast<uint32_t>(text.size());
+  key.append(reinterpret_cast<const char*>(&bytes), sizeof bytes).append(text);
+}
+
+const char* fault_text(int32_t code) {
+  switch (code) {
+    case MRPC_FAULT_DIVISION: return "division by zero";
+    case MRPC_FAULT_OVERFLOW: return "a number out of range";
+    case MRPC_FAULT_INDEX: return "an index out of range";
+    case MRPC_FAULT_FUEL: return "more than 100,000 steps of loops";
+    case MRPC_FAULT_BOUNDS: return "a field outside of the message";
+    case MRPC_FAULT_TEXT: return "a text that is too long";
+    case MRPC_FAULT_HOST: return "metadata or a field that cannot be set to this value";
+    default: return "a verdict that there is not";
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> ProgramEngine::make(std::shared_ptr<const PolicyInstance> instance, std::shared_ptr<const Program> program,
+                                                    const RouteInfo& route, const message::MethodLayout& method, uint32_t shard) {
+  std::unique_ptr<ProgramEngine> engine(new ProgramEngine(std::move(instance), std::move(program), shard));
+  if (Status resolved = engine->resolve_writes(method); !resolved) return resolved.error();
+  const ProgramSpec& spec = engine->program_->spec();
+  engine->whole_ = spec.reads_bytes || !spec.writes.empty() || !spec.stores.empty();
+  engine->find_constant_rows(route);
+  return std::unique_ptr<Engine>(std::move(engine));
+}
+
+Status ProgramEngine::resolve_writes(const message::MethodLayout& method) {
+  for (const WriteSpec& write : program_->spec().writes) {
+    const bool of_reply = write.field.starts_with("reply.");
+    const size_t dot = write.field.find('.');
+    if (dot == std::string::npos) return Error{StatusCode::kFailedPrecondition, "'" + write.field + "' is no field that can be written"};
+    auto path = message::resolve_path(of_reply ? *method.reply : *method.request, std::string_view(write.field).substr(dot + 1));
+    if (!path) return Error{StatusCode::kFailedPrecondition, path.error().text};
+    const message::FieldLayout& leaf = path->leaf();
+    const bool holds_text = leaf.type == message::FieldType::kString || leaf.type == message::FieldType::kBytes;
+    if (leaf.cardinality != message::Cardinality::kSingular || leaf.type == message::FieldType::kMessage || leaf.oneof >= 0 || holds_text != write.text)
+      return Error{StatusCode::kFailedPrecondition, "field '" + write.field + "' cannot be written, or is of another type"};
+    writes_.push_back({std::move(*path), of_reply, write.text});
+  }
+  return ok_status();
+}
+
+void ProgramEngine::append_key(const Scope& scope, const JudgedCall& call, std::string& key) {
+  for (const ScopePart& part : scope) {
+    if (part.kind == ScopeKind::kMethod) append_part(key, to_view(call.facts.service));
+    append_part(key, part.kind == ScopeKind::kMethod ? to_view(call.facts.method) : text_of(part, call));
+  }
+}
+
+void ProgramEngine::find_constant_rows(const RouteInfo& route) {
+  for (size_t i = 0; i < instance_->scopes().size(); ++i) {
+    const InstanceScope& scope = instance_->scopes()[i];
+    if (!scope.table) continue;
+    if (!is_route_constant(scope.table->scope())) {
+      ++rows_kept_;
+      continue;
+    }
+    std::string key;
+    for (const ScopePart& part : scope.table->scope()) {
+      if (part.kind == ScopeKind::kClient) append_part(key, route.client);
+      if (part.kind == ScopeKind::kService || part.kind == ScopeKind::kMethod) append_part(key, route.service);
+      if (part.kind == ScopeKind::kMethod) append_part(key, route.method);
+      if (part.kind == ScopeKind::kGlobal) append_part(key, {});
+    }
+    constant_rows_[i] = RowPin(*scope.table, key);
+  }
+}
+
+// Finds, at the call's first message, the rows and cells that are its own.
+void ProgramEngine::prepare(JudgedCall& call) {
+  for (uint32_t i = 0; i < instance_->call_cells(); ++i) call.state.cells[first_cell_ + i] = instance_->call_initial(i);
+  uint32_t kept = first_row_;
+  for (size_t i = 0; i < instance_->scopes().size(); ++i) {
+    const InstanceScope& scope = instance_->scopes()[i];
+    if (!scope.table || constant_rows_[i].get() != nullptr) continue;
+    thread_local std::string key;  // its memory is used again
+    key.clear();
+    append_key(scope.table->scope(), call, key);
+    call.state.rows[kept++] = RowPin(*scope.table, key);
+  }
+}
+
+Action ProgramEngine::on_request(JudgedCall& call) {
+  if (call.facts.first && (rows_kept_ != 0 || instance_->call_cells() != 0)) prepare(call);
+  return program_->on_request == nullptr ? Action::kForward : run(program_->on_request, call, false);
+}
+
+Action ProgramEngine::on_reply(JudgedCall& call) { return run(program_->on_reply, call, true); }
+
+void ProgramEngine::on_end(JudgedCall& call) {
+  run(program_->on_end, call, false);
+  call.verdict.denial.reset();
+}
+
+Action ProgramEngine::run(mrpc_hook hook, JudgedCall& call, bool replying) {
+  const auto& scopes = instance_->scopes();
+  uint8_t* rows[kScopesMax];
+  StateTable::Row* held[kScopesMax] = {};
+  uint32_t kept = first_row_;
+  for (size_t i = 0; i < scopes.size(); ++i) {
+    if (!scopes[i].table) {
+      rows[i] = reinterpret_cast<uint8_t*>(call.state.cells.get() + first_cell_);
+      continue;
+    }
+    held[i] = constant_rows_[i].get() != nullptr ? constant_rows_[i].get() : call.state.rows[kept++].get();
+    rows[i] = reinterpret_cast<uint8_t*>(held[i]->cells.data());
+  }
+  bool stale = false;
+  for (const uint8_t i : instance_->take_order()) {
+    scopes[i].table->take(*held[i]);
+    stale |= held[i]->version < scopes[i].map->version;
+  }
+  mrpc_verdict verdict;
+  verdict.code = verdict.line = 0;
+  verdict.value = 0;
+  verdict.text_size = 0;
+  HookCall self{call, *this, replying, nullptr};
+  const auto image = call.image();
+  mrpc_frame frame{&call.facts, reinterpret_cast<const uint8_t*>(image.data()), image.size(), instance_->config().data(), rows,
+                   instance_->cells().data(), instance_->old_cells().data(), &policy_host(), &self, &verdict};
+  if (stale) bring_up(frame, held);
+  const int32_t kind = hook(&frame);
+  for (const uint8_t i : instance_->take_order()) scopes[i].table->release(*held[i]);
+  return conclude(kind, verdict, call, self, replying);
+}
+
+void ProgramEngine::init_row(StateTable::Row& row, const CellMap& map) const {
+  for (const CellMap::Field& field : map.fields)
+    if (field.since > row.version) row.cells[field.cell] = field.initial;
+}
+
+// Rows that are new, or that another version touched last. mrpc_upgrade sees one row at a time, and no other.
+void ProgramEngine::bring_up(mrpc_frame& frame, StateTable::Row** held) {
+  for (const uint8_t i : instance_->take_order()) {
+    StateTable::Row& row = *held[i];
+    const CellMap& map = *instance_->scopes()[i].map;
+    if (row.version >= map.version) continue;
+    init_row(row, map);
+    if (row.version != 0 && program_->upgrade != nullptr) {
+      uint8_t* rows[kScopesMax] = {};
+      rows[i] = frame.rows[i];
+      mrpc_frame upgrade = frame;
+      upgrade.rows = rows;
+      upgrade.image = nullptr;
+      upgrade.image_bytes = 0;
+      if (program_->upgrade(&upgrade) == MRPC_FAULT) ++faults_;
+      row.cells[StateTable::kZeroCell] = 0;
+    }
+    row.version = map.version;
+  }
+}
+
+Action ProgramEngine::conclude(int32_t kind, const mrpc_verdict& verdict, JudgedCall& call, HookCall& self, bool replying) {
+  const std::string_view text(verdict.text, std::min<uint32_t>(verdict.text_size, MRPC_TEXT_MAX));
+  switch (kind) {
+    case MRPC_FORWARD: return call.edits.empty() ? Action::kForward : apply_edits(verdict, call, Action::kForward);
+    case MRPC_DENY: {
+      const bool is_code = verdict.code > 0 && verdict.code <= kStatusCodeMax;
+      call.verdict.denial = Error{is_code ? static_cast<StatusCode>(verdict.code) : StatusCode::kUnknown, std::string(text)};
+      return Action::kDeny;
+    }
+    case MRPC_REPLY:
+      if (!self.found) break;
+      call.verdict.reply = std::move(self.found);
+      return Action::kReply;
+    case MRPC_DELAY:
+      call.verdict.delay_ns = verdict.value;
+      return apply_edits(verdict, call, verdict.value == 0 ? Action::kForward : Action::kDelay);
+    case MRPC_ROUTE:
+      if (replying) break;
+      call.verdict.choice = Verdict::Choice{std::string(text), verdict.value};
+      return apply_edits(verdict, call, Action::kForward);
+    case MRPC_HOLD:
+      if (!self.waits) break;
+      return Action::kHold;
+    case MRPC_FAULT: return fault(verdict, call);
+    default: break;
+  }
+  mrpc_verdict unknown{};
+  return fault(unknown, call);
+}
+
+Action ProgramEngine::apply_edits(const mrpc_verdict& verdict, JudgedCall& call, Action then) {
+  if (call.edits.empty()) return then;
+  const Status edited = edit_fields(*call.message, *call.layout, call.edits, call.limits);
+  call.edits.clear();
+  call.facts.message_bytes = call.message->header.image_bytes;
+  if (edited) return then;
+  mrpc_verdict refused{};
+  refused.code = MRPC_FAULT_HOST;
+  refused.line = verdict.line;
+  return fault(refused, call);
+}
+
+// What a program cannot compute: the call is denied, or let pass, as the program says; operators hear of it either way.
+Action ProgramEngine::fault(const mrpc_verdict& verdict, JudgedCall& call) {
+  ++faults_;
+  call.edits.clear();
+  const ProgramSpec& spec = program_->spec();
+  const std::string text = spec.source + ":" + std::to_string(verdict.line) + ": " + fault_text(verdict.code);
+  log(call, "fault: " + text);
+  if (spec.fault_open) return Action::kForward;
+  call.verdict.denial = Error{StatusCode::kInternal, text};
+  return Action::kDeny;
+}
+
+void ProgramEngine::log(JudgedCall& call, std::string_view text) {
+  if (call.facts.now_ns > logged_ns_) {
+    const double passed_s = static_cast<double>(call.facts.now_ns - logged_ns_) / 1e9;
+    log_tokens_ = logged_ns_ == 0 ? kLogBurst : std::min(kLogBurst, log_tokens_ + passed_s * kLogsPerSecond);
+    logged_ns_ = call.facts.now_ns;
+  }
+  if (log_tokens_ < 1) return;
+  log_tokens_ -= 1;
+  call.host.log(instance_->chain() + "/" + instance_->policy(), call.facts, text.substr(0, kLogBytesMax));
+}
+
+}  // namespace mrpc::dataplane

@@ -1,0 +1,74 @@
+// A compiled policy program as an engine: one policy on one route of one shard.
+#pragma once
+
+#include "dataplane/engine.h"
+#include "dataplane/policy/instance.h"
+#include "message/field_path.h"
+
+namespace mrpc::dataplane {
+
+// A field that a program may change.
+struct FieldWrite {
+  message::FieldPath path;
+  bool of_reply = false;
+  bool text = false;
+};
+
+// The calls of one client to one method, as chains select them.
+struct RouteInfo {
+  std::string_view client, service, method;
+};
+
+class ProgramEngine final : public Engine {
+ public:
+  // Errors: kFailedPrecondition when a field that the program changes is not in the messages of `method`.
+  static Result<std::unique_ptr<Engine>> make(std::shared_ptr<const PolicyInstance> instance, std::shared_ptr<const Program> program,
+                                              const RouteInfo& route, const message::MethodLayout& method, uint32_t shard);
+
+  Action on_request(JudgedCall& call) override;
+  Action on_reply(JudgedCall& call) override;
+  void on_end(JudgedCall& call) override;
+  bool judges_replies() const override { return program_->on_reply != nullptr; }
+  bool wants_end() const override { return program_->on_end != nullptr; }
+  bool reads_bytes() const override { return whole_; }
+  bool reads_metadata() const override { return program_->spec().reads_metadata; }
+  uint32_t rows_kept() const override { return rows_kept_; }
+  uint32_t cells_kept() const override { return instance_->call_cells(); }
+  void place(uint32_t first_row, uint32_t first_cell) override { first_row_ = first_row, first_cell_ = first_cell; }
+
+  // ---- for the host functions ----
+  const PolicyInstance& instance() const { return *instance_; }
+  const Program& program() const { return *program_; }
+  const FieldWrite* write(uint32_t index) const { return index < writes_.size() ? &writes_[index] : nullptr; }
+  uint32_t shard() const { return shard_; }
+  void log(JudgedCall& call, std::string_view text);
+  // The texts by which rows and stored replies of `scope` are told apart, for this call.
+  static void append_key(const Scope& scope, const JudgedCall& call, std::string& key);
+  uint64_t faults() const override { return faults_; }
+
+ private:
+  ProgramEngine(std::shared_ptr<const PolicyInstance> instance, std::shared_ptr<const Program> program, uint32_t shard)
+      : instance_(std::move(instance)), program_(std::move(program)), shard_(shard) {}
+  Status resolve_writes(const message::MethodLayout& method);
+  void find_constant_rows(const RouteInfo& route);
+  void prepare(JudgedCall& call);
+  Action run(mrpc_hook hook, JudgedCall& call, bool replying);
+  Action conclude(int32_t kind, const mrpc_verdict& verdict, JudgedCall& call, struct HookCall& self, bool replying);
+  Action fault(const mrpc_verdict& verdict, JudgedCall& call);
+  Action apply_edits(const mrpc_verdict& verdict, JudgedCall& call, Action then);
+  void bring_up(mrpc_frame& frame, StateTable::Row** held);
+  void init_row(StateTable::Row& row, const CellMap& map) const;
+
+  std::shared_ptr<const PolicyInstance> instance_;
+  std::shared_ptr<const Program> program_;
+  const uint32_t shard_;
+  std::vector<FieldWrite> writes_;
+  bool whole_ = false;
+  std::array<RowPin, kScopesMax> constant_rows_;
+  uint32_t rows_kept_ = 0, first_row_ = 0, first_cell_ = 0;
+  uint64_t faults_ = 0;
+  double log_tokens_ = 0;
+  uint64_t logged_ns_ = 0;
+};
+
+}  // namespace mrpc::dataplane

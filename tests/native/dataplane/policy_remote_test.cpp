@@ -1,0 +1,149 @@
+// Policies on calls between two daemons: each side judges by its own chains.
+#include "dataplane/peers.h"
+#include "dataplane/policy_rig.h"
+
+namespace mrpc::dataplane::testing {
+namespace {
+
+void use(Peers& peers, Rig& rig, const std::vector<Use>& uses, ChainSide side = ChainSide::kAny) {
+  rig.shard.apply_chains(chain_of(*rig.shard.chains, uses, side));
+  peers.settle();
+}
+int64_t state(Rig& rig, const std::string& field) { return PolicyRig::state_of(*rig.shard.chains, "p", field); }
+
+std::optional<Arrival> arrived(Peers& peers) {
+  peers.settle();
+  while (auto arrival = peers.far.server.take())
+    if (arrival->kind() != SlotKind::kReclaim) return arrival;
+  return std::nullopt;
+}
+Arrival reply(Peers& peers) {
+  peers.settle();
+  while (auto arrival = peers.near.client.take())
+    if (arrival->kind() != SlotKind::kReclaim) return *arrival;
+  FAIL("no completion");
+  return {};
+}
+void open(Peers& peers, uint64_t call) { peers.near.client.open(Rig::kHandles, call, peers.near.payload("x")); }
+void answer(Peers& peers, const Arrival& request) { peers.far.server.say(SlotKind::kStatus, request.slot.call_id, request.image); }
+
+}  // namespace
+
+TEST_CASE("the endpoint's daemon judges what comes from another, its replies, and its end") {
+  Peers peers;
+  use(peers, peers.far, {{"p", probe()}});
+  open(peers, 1);
+  const auto request = arrived(peers);
+  REQUIRE(request.has_value());
+  CHECK(state(peers.far, "in_flight") == 1);
+  answer(peers, *request);
+  CHECK(reply(peers).code() == StatusCode::kOk);
+  CHECK(state(peers.far, "requests") == 1);
+  CHECK(state(peers.far, "replies") == 1);
+  CHECK(state(peers.far, "ends") == 1);
+  use(peers, peers.far, {{"p", probe(), kRefuse}});
+  open(peers, 2);
+  CHECK(reply(peers).code() == StatusCode::kPermissionDenied);
+  use(peers, peers.far, {{"p", probe(), kRefuseReply}});
+  open(peers, 3);
+  answer(peers, *arrived(peers));
+  CHECK(reply(peers).code() == StatusCode::kAborted);
+  CHECK(state(peers.far, "ends") == 2);
+  CHECK(peers.far.shard.servers().open_calls() == 0);
+}
+
+TEST_CASE("a chain's side says which daemon judges") {
+  Peers peers;
+  const auto judged_by = [&](ChainSide side, uint64_t call) {
+    use(peers, peers.near, {{"p", probe()}}, side);
+    use(peers, peers.far, {{"p", probe()}}, side);
+    const int64_t near_before = std::max<int64_t>(0, state(peers.near, "requests")), far_before = std::max<int64_t>(0, state(peers.far, "requests"));
+    open(peers, call);
+    answer(peers, *arrived(peers));
+    CHECK(reply(peers).code() == StatusCode::kOk);
+    return std::pair(std::max<int64_t>(0, state(peers.near, "requests")) - near_before, std::max<int64_t>(0, state(peers.far, "requests")) - far_before);
+  };
+  CHECK(judged_by(ChainSide::kAny, 1) == std::pair<int64_t, int64_t>(1, 1));
+  CHECK(judged_by(ChainSide::kClient, 2) == std::pair<int64_t, int64_t>(1, 0));
+  CHECK(judged_by(ChainSide::kServer, 3) == std::pair<int64_t, int64_t>(0, 1));
+}
+
+TEST_CASE("a remote call that a policy delays can be cancelled, or goes on") {
+  Peers peers;
+  use(peers, peers.far, {{"p", probe(), kPause, 1'000'000'000}});
+  open(peers, 1);
+  CHECK_FALSE(arrived(peers).has_value());
+  peers.near.client.say(SlotKind::kCancel, 1, {});
+  CHECK(reply(peers).code() == StatusCode::kCancelled);
+  peers.settle();
+  CHECK(peers.far.shard.servers().open_calls() == 0);
+  CHECK(state(peers.far, "ends") == 1);
+  open(peers, 2);
+  CHECK_FALSE(arrived(peers).has_value());
+  peers.far.world.now += 1'000'000'000;
+  const auto request = arrived(peers);
+  REQUIRE(request.has_value());
+  answer(peers, *request);
+  CHECK(reply(peers).code() == StatusCode::kOk);
+  CHECK(state(peers.far, "in_flight") == 0);
+}
+
+TEST_CASE("a reply stored at the endpoint's daemon answers remote callers without the server") {
+  Peers peers;
+  use(peers, peers.far, {{"p", probe(), kAnswer, 0, "key"}});
+  open(peers, 1);
+  open(peers, 2);
+  const auto request = arrived(peers);
+  REQUIRE(request.has_value());
+  CHECK_FALSE(arrived(peers).has_value());
+  answer(peers, *request);
+  CHECK(reply(peers).code() == StatusCode::kOk);
+  CHECK(reply(peers).code() == StatusCode::kOk);
+  CHECK(peers.far.shard.servers().open_calls() == 0);
+}
+
+TEST_CASE("a peer that goes away ends its calls for the policies on both sides") {
+  Peers peers;
+  use(peers, peers.near, {{"p", probe()}});
+  use(peers, peers.far, {{"p", probe()}});
+  open(peers, 1);
+  REQUIRE(arrived(peers).has_value());
+  peers.near.shard.remove_peer(peers.link);
+  CHECK(reply(peers).code() == StatusCode::kUnavailable);
+  for (int i = 0; i < 200 && state(peers.far, "ends") != 1; ++i) peers.far.settle();
+  CHECK(state(peers.near, "ends") == 1);
+  CHECK(state(peers.near, "in_flight") == 0);
+}
+
+TEST_CASE("a schema for which policies have no program is hidden until there is one, or it is given up") {
+  Rig rig;
+  auto set = chain_of(*rig.shard.chains, {{"p", probe()}});
+  auto programs = set->instances.at({"c", "p"})->programs();
+  const auto program = programs.begin()->second;
+  const EngineConfig config{{"mode", int64_t{0}}, {"value", int64_t{0}}, {"text", std::string()}};
+  const auto apply = [&](PolicyInstance::Programs with, std::map<std::pair<std::string, uint64_t>, std::string> given_up = {}) {
+    auto next = std::make_shared<ChainSet>(*set);
+    next->revision = rig.shard.chains->revision + 1;
+    next->given_up = std::move(given_up);
+    next->instances[{"c", "p"}] = *PolicyInstance::make("c", "p", config, std::move(with), 1, nullptr);
+    rig.shard.apply_chains(next);
+    rig.settle();
+  };
+  apply({});
+  CHECK(rig.observed.events == std::vector<std::string>{"needs test.Echo"});
+  rig.client.open(Rig::kHandles, 1, rig.payload("x"));
+  CHECK(rig.reply().code() == StatusCode::kUnavailable);
+  const uint64_t fingerprint = rig.schema->service("test.Echo")->fingerprint;
+  apply({{{"test.Echo", "Echo", fingerprint}, program}, {{"test.Echo", "Chat", fingerprint}, program}});
+  rig.client.open(Rig::kHandles, 2, rig.payload("x"));
+  rig.echo();
+  CHECK(rig.reply().code() == StatusCode::kOk);
+  apply({});
+  apply({}, {{{"test.Echo", fingerprint}, "echo.py:3: no field 'tier'"}});
+  rig.client.open(Rig::kHandles, 3, rig.payload("x"));
+  const Arrival refused = rig.reply();
+  CHECK(refused.code() == StatusCode::kFailedPrecondition);
+  CHECK(refused.text.find("no field 'tier'") != std::string::npos);
+}
+
+}  // namespace mrpc::dataplane::testing
