@@ -70,7 +70,7 @@ class Works:
         return time.perf_counter_ns() - due
 
     def bulk(self, size: int, in_flight: int, done: threading.Event) -> dict[str, float]:
-        """As many large calls as go, `in_flight` at once, until told: calls a second."""
+        """As many large calls as go, `in_flight` at once, until told: calls, and calls a second."""
         data, began, count = bytes(size), time.monotonic(), 0
         open_calls: deque[Any] = deque()
         while not done.is_set():
@@ -80,7 +80,7 @@ class Works:
             count += 1
         for each in open_calls:
             each.result()
-        return {"rate": count / (time.monotonic() - began)}
+        return {"calls": count, "rate": count / (time.monotonic() - began)}
 
     def numbered(self, name: str, size: int, in_flight: int, done: threading.Event) -> dict[str, Any]:
         """Numbered calls from one thread, `in_flight` at once, until told: how many were begun, how many failed, and how many replies were
