@@ -77,6 +77,7 @@ test-soak: build
 bench: build  ## every benchmark; renders bench/RESULTS.md
 	@python -m bench $(ARGS)
 	@python tools/readme_numbers.py
+	@python tools/policy_table.py
 
 sanitize: setup-tests build  ## native and Python tests under ASan and UBSan, native ones under TSan
 	@tests/sanitize.sh
