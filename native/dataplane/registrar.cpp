@@ -28,10 +28,12 @@ void Registrar::set_apps(std::vector<AppRecord> apps) {
   apps_ = std::move(apps);
 }
 
-std::shared_ptr<const TenantGrants> Registrar::grants_of(const std::string& app) const {
+std::shared_ptr<const TenantGrants> Registrar::grants_of(const std::string& app) {
+  if (app.find(':') != app.npos) return nullptr;
   const std::lock_guard lock(mutex_);
-  const auto known = grants_.find(app);
-  return known == grants_.end() ? nullptr : known->second;
+  auto& grants = grants_[app];
+  if (!grants) grants = std::make_shared<TenantGrants>();
+  return grants;
 }
 
 void Registrar::set_owners(std::map<std::string, std::string> owners) {

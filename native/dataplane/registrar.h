@@ -32,15 +32,15 @@ class Registrar {
   // The app that a process of `uid` with `token` is: a registered name, or "uid:NNN" without a token.
   // Errors: kUnauthenticated for a token that is not known, or not of this uid.
   Result<std::string> identify(uint32_t uid, std::string_view token) const;
-  // For which tenants `app` may call, now and after changes to come. Null for one that is not registered.
-  std::shared_ptr<const TenantGrants> grants_of(const std::string& app) const;
+  // For which tenants `app` may call, now and after changes to come: it may be asked for before set_apps. Null for "uid:NNN".
+  std::shared_ptr<const TenantGrants> grants_of(const std::string& app);
   // Lets `principal` offer `service`; the first to offer a name holds it. Errors: kPermissionDenied, kResourceExhausted.
   Status claim(const std::string& service, const std::string& principal);
 
  private:
   mutable std::mutex mutex_;
   std::vector<AppRecord> apps_;
-  std::map<std::string, std::shared_ptr<TenantGrants>> grants_;  // by app; of apps that were removed, too
+  std::map<std::string, std::shared_ptr<TenantGrants>> grants_;  // by app; also of apps that are not registered, as long as somebody asks
   std::map<std::string, std::string> owners_;
 };
 
