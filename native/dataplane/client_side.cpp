@@ -198,6 +198,8 @@ void ClientSide::dispatch(Port& port, Opening&& opening, std::shared_ptr<Chain> 
   call.started_ns = core_.now_ns;
   call.deadline_ns = deadline_ns;
   call.half_closed = (opening.slot.flags & abi::kEnd) != 0;
+  call.recorded = core_.record(*method.route, call.policies.tenant.empty() ? method.route->client : call.policies.tenant, *call.endpoint,
+                               call.endpoint->place(), *call.server_layout, opening.message);
   const uint64_t id = calls_.insert(std::move(call));
   port.client_calls.emplace(opening.slot.call_id, id);
   if (deadline_ns != 0) core_.set_timer(deadline_ns, Side::kClient, id);
@@ -431,6 +433,7 @@ void ClientSide::forget(uint64_t id, ClientCall& call, StatusCode code, uint32_t
     ended.facts.status = static_cast<int32_t>(code);
     core_.end_policies(ended, denier);
   }
+  core_.end_record(std::move(call.recorded), call.policies.chain.get(), code, denier);
   call.port->client_calls.erase(call.app_call);
   calls_.erase(id);
 }

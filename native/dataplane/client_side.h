@@ -35,6 +35,7 @@ struct ClientCall {
   const message::MethodLayout* server_layout = nullptr;
   bool same_schema = false;
   CallState policies;
+  std::unique_ptr<RecordedCall> recorded;  // null: not wanted
   std::shared_ptr<Endpoint> endpoint;  // as long as it is not sent, policies may choose another
   EdgeStats* stats = nullptr;          // once it is sent
   uint64_t started_ns = 0, deadline_ns = 0;

@@ -9,6 +9,7 @@
 #include "dataplane/attach_server.h"
 #include "dataplane/chain.h"
 #include "dataplane/events.h"
+#include "dataplane/policy/dry_run.h"
 #include "dataplane/registrar.h"
 #include "dataplane/shard_thread.h"
 #include "dataplane/system_world.h"
@@ -102,6 +103,10 @@ class Dataplane final : public ShardObserver, public ShardGate {
   std::vector<LeaseView> leases();
   // Adds to what may be taken. A policy that is no longer in force has nothing to add to.
   void grant_lease(const std::string& chain, const std::string& policy, const std::string& lease, double tokens, bool shared);
+  // What chains would have said to the calls that were recorded. Nothing in force changes. Errors as of apply_chains.
+  Result<DryRun> dry_run(std::vector<ChainSpec> chains, std::vector<Binding> bindings);
+  void configure_recorder(const RecorderConfig& config);
+  Recorder::Calls recorded();  // of all shards, the oldest first
   Result<std::string> listen(const std::string& address);
   Result<uint64_t> add_peer(const std::string& address);
   void remove_peer(uint64_t id);

@@ -171,6 +171,32 @@ void Dataplane::grant_lease(const std::string& chain, const std::string& policy,
     if (instance.spec().leases[i].name == lease) instance.lease(i).grant(tokens, instance.number(instance.spec().leases[i].burst), shared);
 }
 
+void Dataplane::configure_recorder(const RecorderConfig& config) {
+  for (auto& thread : shards_) thread->run_and_wait([&] { thread->shard().recorder.configure(config); });
+}
+
+Recorder::Calls Dataplane::recorded() {
+  Recorder::Calls calls;
+  for (auto& thread : shards_)
+    thread->run_and_wait([&] {
+      const Recorder::Calls& kept = thread->shard().recorder.calls();
+      calls.insert(calls.end(), kept.begin(), kept.end());
+    });
+  std::stable_sort(calls.begin(), calls.end(), [](const auto& a, const auto& b) { return a->at_ns < b->at_ns; });
+  return calls;
+}
+
+// On this thread: shards only hand out what they recorded, by reference.
+Result<DryRun> Dataplane::dry_run(std::vector<ChainSpec> chains, std::vector<Binding> bindings) {
+  const std::lock_guard lock(operator_mutex_);
+  ChainSet set;
+  set.chains = std::move(chains);
+  set.bindings = std::move(bindings);
+  if (Status built = build_instances(set, ChainSet{}); !built) return built.error();
+  if (Status compiles = try_compile(set); !compiles) return compiles.error();
+  return dataplane::dry_run(set, catalog_, recorded(), monotonic_ns(), world_.unix_ns());
+}
+
 void Dataplane::on_log(std::string_view policy, std::string_view client, std::string_view service, std::string_view text) {
   ControlEvent event;
   event.kind = "log";

@@ -102,6 +102,8 @@ void ServerSide::admit(Arriving&& arriving) {
   if (arriving.usable && core_.find_port(call.endpoint->id) != call.port) arriving.usable = unavailable("the server has just gone; call again");
   if (arriving.usable) arriving.usable = find_chain(arriving.opened, arriving.peer, call);
   if (!arriving.usable) return answer(call.link, call.link_call, arriving.usable.error());
+  call.recorded = core_.record(*call.route, call.policies.tenant.empty() ? call.route->client : call.policies.tenant, *call.endpoint,
+                               Place::kEndpoint, *call.layout, arriving.opened.message);
   const uint64_t id = enter(std::move(call));
   judge_open(id, *calls_.find(id), std::move(arriving.opened), 0);
 }
@@ -369,6 +371,7 @@ void ServerSide::end(uint64_t id, ServerCall& call, StatusCode code, uint32_t de
     ended.facts.status = static_cast<int32_t>(code);
     core_.end_policies(ended, denier);
   }
+  core_.end_record(std::move(call.recorded), call.policies.chain.get(), code, denier);
   by_link_.erase({call.link, call.link_call});
   call.port->server_calls.erase(id);
   calls_.erase(id);

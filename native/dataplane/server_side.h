@@ -16,6 +16,7 @@ struct ServerCall {
   EdgeStats* stats = nullptr;      // of calls from other hosts; local ones are counted by their client half
   Route* route = nullptr;          // likewise
   CallState policies;              // likewise
+  std::unique_ptr<RecordedCall> recorded;  // likewise; null: not wanted
   uint64_t started_ns = 0, deadline_ns = 0;
   uint32_t request_sequence = 1, reply_sequence = 0;
   uint32_t send_credit = abi::kStreamWindow;

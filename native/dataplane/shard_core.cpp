@@ -65,6 +65,31 @@ uint64_t ShardCore::unix_ns() {
   return unix_ns_;
 }
 
+std::unique_ptr<RecordedCall> ShardCore::record(const Route& route, std::string_view tenant, const Endpoint& endpoint, Place place,
+                                                const message::MethodLayout& method, const Message& request) {
+  if (!recorder.wants(now_ns, [this] { return world.random(); })) return nullptr;
+  RecordedCall call;
+  call.client = route.client;
+  call.tenant = tenant;
+  call.server = endpoint.app;
+  call.service = route.service;
+  call.method = route.method;
+  call.variant = endpoint.variant;
+  call.layout = &method;
+  call.place = place;
+  call.at_ns = now_ns;
+  call.request_bytes = request.header.image_bytes;
+  return recorder.begin(std::move(call), request.metadata(), request.inline_image());
+}
+
+void ShardCore::end_record(std::unique_ptr<RecordedCall> record, const Chain* chain, StatusCode code, uint32_t denier) {
+  if (!record) return;
+  record->denied = denier != Chain::kNobody;
+  if (record->denied && chain != nullptr && denier < chain->stages().size())
+    record->denied_by = chain->stages()[denier].chain + "/" + chain->stages()[denier].policy;
+  recorder.end(std::move(record), code, now_ns);
+}
+
 Result<Message> ShardCore::take_block(Port& port, const abi::Slot& slot, size_t prefix_bytes) {
   const bool held = (slot.flags & abi::kHold) != 0;
   std::shared_ptr<void> hold;

@@ -16,6 +16,7 @@
 #include "dataplane/directory.h"
 #include "dataplane/edge.h"
 #include "dataplane/message_block.h"
+#include "dataplane/policy/recorder.h"
 #include "dataplane/port.h"
 #include "transport/local/local.h"
 
@@ -69,6 +70,7 @@ class ShardCore : public EngineHost {
   bool orders_calls = false;  // some chain in force ranks calls
   std::map<std::pair<std::string, std::string>, std::unique_ptr<Route>> routes;  // by client app and method path
   ShardCounters counters;
+  Recorder recorder;
 
   Port* find_port(uint32_t id);
   Route& route(const std::string& client, const std::string& service, const std::string& method);
@@ -79,6 +81,12 @@ class ShardCore : public EngineHost {
   uint64_t unix_ns();  // read once a turn, when it is asked for
 
   uint64_t random() override { return world.random(); }
+
+  // Begins a record of a call about to be judged; null when none is wanted.
+  std::unique_ptr<RecordedCall> record(const Route& route, std::string_view tenant, const Endpoint& endpoint, Place place,
+                                       const message::MethodLayout& method, const Message& request);
+  // Keeps it. `denier`: the stage of `chain` that denied the call.
+  void end_record(std::unique_ptr<RecordedCall> record, const Chain* chain, StatusCode code, uint32_t denier);
 
   // Takes a slot's block out of a port's send heap. Errors with code kInternal are breaches of the ABI: the attachment must
   // end. Other codes end only the call. Reclaim of a held block is arranged either way.

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "bind/dataplane/layout.h"
+#include "bind/dataplane/recorded.h"
 #include "dataplane/dataplane.h"
 #include "program_spec.h"
 
@@ -303,6 +304,24 @@ class PyDataplane {
     out["pause_ns_max"] = applied->pause_ns_max;
     return out;
   }
+  nb::dict dry_run(const nb::list& documents, const nb::list& programs) {
+    auto chains = to_chains(documents);
+    auto bindings = to_bindings(programs);
+    const auto run = unlocked([&] { return plane_->dry_run(std::move(chains), std::move(bindings)); });
+    if (!run) raise(run.error());
+    return mrpc::bind::from_dry_run(run.value());
+  }
+  void configure_recorder(uint32_t calls_max, double sample, const nb::list& redact) {
+    constexpr uint32_t kCallsMax = 16384;
+    if (!(sample >= 0 && sample <= 1)) throw nb::value_error("sample must be from 0 to 1");
+    if (calls_max > kCallsMax) throw nb::value_error("calls_max must be at most 16384");
+    RecorderConfig config{.calls_max = calls_max, .sample = sample};
+    for (nb::handle name : redact) config.redact.insert(nb::cast<std::string>(name));
+    unlocked([&] { plane_->configure_recorder(config); });
+  }
+  nb::list recorded(size_t limit) {
+    return mrpc::bind::from_recorded(unlocked([&] { return plane_->recorded(); }), limit);
+  }
   void add_bindings(const nb::list& programs) {
     auto bindings = to_bindings(programs);
     if (auto added = unlocked([&] { return plane_->add_bindings(std::move(bindings)); }); !added) raise(added.error());
@@ -435,6 +454,9 @@ NB_MODULE(_dataplane, module) {
       .def("events_fd", &PyDataplane::events_fd)
       .def("drain_events", &PyDataplane::drain_events)
       .def("apply_chains", &PyDataplane::apply_chains, "chains"_a, "bindings"_a = nb::list())
+      .def("dry_run", &PyDataplane::dry_run, "chains"_a, "bindings"_a)
+      .def("configure_recorder", &PyDataplane::configure_recorder, "calls_max"_a, "sample"_a, "redact"_a)
+      .def("recorded", &PyDataplane::recorded, "limit"_a)
       .def("add_bindings", &PyDataplane::add_bindings, "bindings"_a)
       .def("give_up_bindings", &PyDataplane::give_up_bindings, "service"_a, "fingerprint"_a, "reason"_a)
       .def("leases", &PyDataplane::leases)

@@ -26,6 +26,7 @@ struct RecordedCall {
   std::string client, tenant, server, service, method;
   std::shared_ptr<const ServiceVariant> variant;  // by whose schema the request is laid out
   const message::MethodLayout* layout = nullptr;  // of the variant
+  Place place = Place::kBothEnds;
   std::vector<std::byte> metadata;                // packed as in a block; values that are left out are empty
   std::vector<std::byte> request;                 // a whole image; empty: it was too long
   uint64_t at_ns = 0, latency_ns = 0, request_bytes = 0;
