@@ -194,6 +194,24 @@ void ClientSide::resume(uint64_t id, bool again) {
   if (replies) resume_replies(id);
 }
 
+// A wait is cut short rather than handed over: delays end early, and a call that another one's stored reply would have served goes itself.
+bool ClientSide::cut_waits() {
+  std::vector<uint64_t> waiting;
+  calls_.for_each([&](uint64_t id, ClientCall& call) {
+    if (call.waiting && !(call.waiting->requests.empty() && call.waiting->replies.empty())) waiting.push_back(id);
+  });
+  for (const uint64_t id : waiting) {
+    ClientCall* call = calls_.find(id);
+    if (call == nullptr) continue;
+    const bool requests = !call->waiting->requests.empty();
+    if (requests && call->waiting->request_at_ns == 0) call->waiting->requests.front().stage += 1;
+    if (requests) resume_requests(id);
+    call = calls_.find(id);
+    if (call != nullptr && !call->waiting->replies.empty()) resume_replies(id);
+  }
+  return !waiting.empty();
+}
+
 void ClientSide::resume_requests(uint64_t id) {
   auto queue = std::exchange(calls_.find(id)->waiting->requests, {});
   for (; !queue.empty(); queue.pop_front()) {

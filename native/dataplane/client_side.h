@@ -77,6 +77,8 @@ class ClientSide {
   void on_deadline(uint64_t call);
   // What a policy made a call wait for has come: its time, or (`again`) the end of the call that fetches its reply.
   void resume(uint64_t call, bool again);
+  // For a successor process: ends every wait at once, past the policy that asked for it. True when there was one.
+  bool cut_waits();
   void on_port_gone(Port& port);
   void on_link_down(transport::LinkId link, const std::string& reason);
 

@@ -135,6 +135,23 @@ void ServerSide::resume(uint64_t id, bool again) {
   if (answers) resume_answers(id);
 }
 
+bool ServerSide::cut_waits() {
+  std::vector<uint64_t> waiting;
+  calls_.for_each([&](uint64_t id, ServerCall& call) {
+    if (call.waiting && (call.waiting->requests() || !call.waiting->answers.empty())) waiting.push_back(id);
+  });
+  for (const uint64_t id : waiting) {
+    ServerCall* call = calls_.find(id);
+    if (call == nullptr) continue;
+    const bool requests = call->waiting->requests();
+    if (requests && call->waiting->request_at_ns == 0) call->waiting->stage += 1;
+    if (requests) resume_request(id);
+    call = calls_.find(id);
+    if (call != nullptr && !call->waiting->answers.empty()) resume_answers(id);
+  }
+  return !waiting.empty();
+}
+
 void ServerSide::resume_request(uint64_t id) {
   ServerCall::Waiting& waiting = *calls_.find(id)->waiting;
   auto opened = std::exchange(waiting.opened, std::nullopt);

@@ -63,6 +63,8 @@ class ServerSide {
   void on_deadline(uint64_t call);
   // What a policy made a call wait for has come: its time, or (`again`) the end of the call that fetches its reply.
   void resume(uint64_t call, bool again);
+  // As ClientSide::cut_waits.
+  bool cut_waits();
   void on_port_gone(Port& port, const std::string& reason);
   void on_link_down(transport::LinkId link);
 

@@ -10,6 +10,8 @@ namespace mrpc::dataplane {
 bool Shard::settle(bool pump) {
   now_ns = world.now_ns();
   bool worked = run_commands();
+  worked |= clients_.cut_waits();
+  worked |= servers_.cut_waits();
   while (drain_local()) worked = true;
   if (tcp_) worked |= tcp_->deliver_all([this](transport::Event&& event) { on_tcp_event(std::move(event)); });
   worked |= local_.has_work();
