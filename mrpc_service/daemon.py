@@ -45,7 +45,6 @@ async def run(flags: argparse.Namespace) -> None:
     from mrpc_service import documents
     from mrpc_service.chains.apply import ChainKeeper
     from mrpc_service.chains.binding import Binder
-    from mrpc_service.chains.bridge import Bridge
     from mrpc_service.chains.programs import ProgramLibrary
     from mrpc_service.chains.store import RevisionStore
     from mrpc_service.control.server import bind as bind_control
@@ -81,7 +80,6 @@ async def run(flags: argparse.Namespace) -> None:
         if successor is None:
             start_dataplane(dataplane, runtime)
             stack.callback(runtime_dir.remove_sockets, runtime)
-        dataplane = Bridge(dataplane)
         compiler = Compiler(state_dir / "compiled")
         stack.push_async_callback(compiler.close)
         plane = ControlPlane(
