@@ -214,6 +214,16 @@ void Chain::end(JudgedCall& call, uint32_t denier) {
   call.state.passed = 0;
 }
 
+bool Chain::carry(CallState& state, uint32_t passed, std::span<const std::string> rows, std::span<const uint64_t> cells) {
+  if (passed > stages_.size() || rows.size() != rows_ || cells.size() != cells_) return false;
+  state.rows.resize(rows_);
+  state.cells = std::make_unique<uint64_t[]>(cells_);
+  std::copy(cells.begin(), cells.end(), state.cells.get());
+  for (uint32_t i = 0; i < passed; ++i) stages_[i].engine->carry(state, rows);
+  state.passed = passed;
+  return true;
+}
+
 void Chain::adopt(const Chain& old) {
   for (Stage& stage : stages_) {
     for (const Stage& before : old.stages_) {

@@ -95,9 +95,13 @@ class Chain {
   void end(JudgedCall& call, uint32_t denier);
   static constexpr uint32_t kNobody = UINT32_MAX;
 
+  // A call that this chain let pass in the predecessor process. False when its state is not of this chain's form.
+  bool carry(CallState& state, uint32_t passed, std::span<const std::string> rows, std::span<const uint64_t> cells);
+
   // Moves engine state and counters over from the chain that ran before, by policy name and kind.
   void adopt(const Chain& old);
 
+  uint32_t cells() const { return cells_; }  // of its own that a call keeps
   bool empty() const { return stages_.empty() && !refusal_; }
   // Whether judge() needs the whole image, blobs included, in private memory.
   bool reads_bytes() const { return reads_bytes_; }

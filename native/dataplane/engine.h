@@ -34,6 +34,8 @@ class Engine {
   virtual uint32_t rows_kept() const { return 0; }
   virtual uint32_t cells_kept() const { return 0; }
   virtual void place(uint32_t first_row, uint32_t first_cell) { (void)first_row, (void)first_cell; }
+  // Of a call that the predecessor process had let pass: pins its rows, by their keys, as on_request did there.
+  virtual void carry(CallState& state, std::span<const std::string> keys) { (void)state, (void)keys; }
   virtual uint64_t faults() const { return 0; }
   // Takes over what `old`, the engine of the same name and kind that ran on this route before, knew.
   virtual void adopt(const Engine& old) { (void)old; }

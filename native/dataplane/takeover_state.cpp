@@ -51,7 +51,11 @@ auto fields_2(Is<TakeoverService> auto& r) {
   return std::tie(r.shard, r.schema_index, r.withdrawn);
 }
 auto fields_2(Is<TakeoverCall> auto& r) {
-  return std::tie(r.handle, r.schema_index, r.endpoint, r.endpoint_link, r.local_link, r.counted_client);
+  return std::tie(r.handle, r.schema_index, r.endpoint, r.endpoint_link, r.local_link, r.counted_client, r.passed, r.tenant, r.metadata,
+                  r.rows, r.cells);
+}
+auto fields_2(Is<TakeoverPolicyState> auto& r) {
+  return std::tie(r.chain, r.policy, r.saved);
 }
 auto fields_2(Is<TakeoverEngine> auto& r) {
   return std::tie(r.shard, r.schema_index);
@@ -125,7 +129,7 @@ auto fields_2(Is<TakeoverJoined> auto& r) {
 }
 auto fields_2(Is<TakeoverState> auto& r) {
   return std::tie(r.ring_slots, r.next_schema, r.fd_count, r.listener_fd, r.payload_fd, r.layout_version, r.started_ns, r.payload_bytes,
-                  r.schemas, r.ports, r.outboxes, r.routes, r.remotes, r.tables, r.tcp, r.joined);
+                  r.schemas, r.ports, r.outboxes, r.routes, r.remotes, r.tables, r.tcp, r.joined, r.policy_states);
 }
 
 template <typename Record>

@@ -65,6 +65,11 @@ struct TakeoverCall {
   uint64_t endpoint_link = 0;
   uint32_t local_link = 0;      // server half: it came over the daemon's own link, whatever that is called in the successor
   std::string counted_client;   // server half: of the route that counts and judged it; "" for local calls
+  // Policies that let it pass and will be told of its end: how many stages of its chain, its rows by their keys, its own cells.
+  uint32_t passed = 0;
+  std::string tenant, metadata;
+  std::vector<std::string> rows;
+  std::vector<uint64_t> cells;
 };
 
 struct TakeoverReceiveBlock {  // out with an application: must stay allocated
@@ -77,6 +82,10 @@ struct TakeoverEngine {
   uint64_t evaluations = 0, denied = 0;
   std::string saved;
   uint32_t shard = 0, schema_index = 0;  // 2
+};
+
+struct TakeoverPolicyState {  // rows of a program, for all routes and shards
+  std::string chain, policy, saved;
 };
 
 struct TakeoverPolicy {
@@ -254,6 +263,7 @@ struct TakeoverState {
   std::vector<TakeoverTable> tables;
   std::vector<TakeoverTcp> tcp;
   std::vector<TakeoverJoined> joined;
+  std::vector<TakeoverPolicyState> policy_states;
 };
 
 // `version`: at most kTakeoverVersion; what it has no fields for is left out.

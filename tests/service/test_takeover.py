@@ -89,6 +89,39 @@ def test_a_call_that_is_being_served_is_answered_afterwards(mesh: Mesh, monkeypa
     assert (server["lost"], server["doubled"], server["held"]) == (0, 0, 3)
 
 
+@pytest.mark.parametrize("scope", ["tenant", "method"])
+def test_policies_know_the_calls_that_they_let_pass_before(scope: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = tmp_path / "limit.yaml"
+    document.write_text(f"""\
+apiVersion: mrpc/v1alpha1
+kind: PolicyChain
+metadata: {{name: guard}}
+spec:
+  selector: {{method: Hold}}
+  policies:
+    - {{name: few, use: concurrency_limit, config: {{calls_max: 3, per: {scope}}}}}
+""")
+    with temporary_mesh(two_hosts=False) as mesh:
+        cli = [sys.executable, "-m", "mrpc_service.cli", "--runtime-dir", str(mesh.calling)]
+        subprocess.run([*cli, "policy", "apply", str(document)], check=True, capture_output=True, timeout=TIMEOUT_S)
+        monkeypatch.setenv("MRPC_RUNTIME_DIR", str(mesh.calling))
+        made = generated.load(str(mesh.folder))
+        with mrpc.insecure_channel("mrpc:///upgrade.Sequence") as channel:
+            stub = made.SequenceStub(channel)
+            one_more = made.Step(caller="one more", number=1)
+            held = [stub.Hold.future(made.Step(caller=f"held/{i}", number=1), timeout=TIMEOUT_S) for i in range(3)]
+            for daemon in mesh.daemons * 2:
+                with pytest.raises(mrpc.RpcError, match="3 calls are running already"):
+                    stub.Hold(one_more, timeout=TIMEOUT_S)
+                daemon.take_over()
+            with pytest.raises(mrpc.RpcError, match="3 calls are running already"):
+                stub.Hold(one_more, timeout=TIMEOUT_S)
+            stub.Release(made.Step(), timeout=TIMEOUT_S)
+            assert [call.result(TIMEOUT_S).number for call in held] == [1, 1, 1]
+            assert stub.Hold(one_more, timeout=TIMEOUT_S).number == 1  # their places are free again
+        mesh.finish()
+
+
 def test_all_that_was_registered_and_set_goes_on(tmp_path: Path, start_mrpcd: Start) -> None:
     config = tmp_path / "chains.yaml"
     config.write_text(LIMIT)

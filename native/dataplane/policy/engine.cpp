@@ -116,6 +116,16 @@ void ProgramEngine::prepare(JudgedCall& call) {
   }
 }
 
+void ProgramEngine::carry(CallState& state, std::span<const std::string> keys) {
+  uint32_t kept = first_row_;
+  for (size_t i = 0; i < instance_->scopes().size(); ++i) {
+    const InstanceScope& scope = instance_->scopes()[i];
+    if (!scope.table || constant_rows_[i].get() != nullptr) continue;
+    state.rows[kept] = RowPin(*scope.table, keys[kept]);
+    ++kept;
+  }
+}
+
 Action ProgramEngine::on_request(JudgedCall& call) {
   if (call.facts.first && (rows_kept_ != 0 || instance_->call_cells() != 0)) prepare(call);
   return program_->on_request == nullptr ? Action::kForward : run(program_->on_request, call, false);

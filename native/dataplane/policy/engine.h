@@ -36,6 +36,8 @@ class ProgramEngine final : public Engine {
   uint32_t cells_kept() const override { return instance_->call_cells(); }
   void place(uint32_t first_row, uint32_t first_cell) override { first_row_ = first_row, first_cell_ = first_cell; }
 
+  void carry(CallState& state, std::span<const std::string> keys) override;
+
   // ---- for the host functions ----
   const PolicyInstance& instance() const { return *instance_; }
   const Program& program() const { return *program_; }

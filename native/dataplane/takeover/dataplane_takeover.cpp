@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "dataplane/dataplane.h"
+#include "dataplane/policy/saved_state.h"
 #include "dataplane/takeover/reader.h"
 #include "dataplane/takeover/writer.h"
 
@@ -81,6 +82,8 @@ Result<FrozenState> Dataplane::frozen(uint32_t version) {
   state.epoch = chains_->epoch;
   state.chains = saved_chains(*chains_);
   for (const auto& [id, links] : peers_) state.joined.push_back({id, links});
+  for (const auto& [name, instance] : chains_->instances)
+    state.policy_states.push_back({name.first, name.second, as_text(save_state(*instance))});
   attach_server_.export_state(*writer);
   for (auto& thread : shards_) thread->shard().export_state(*writer);
   if (Status written = writer->write_payload(); !written) return written.error();
@@ -122,6 +125,12 @@ Status Dataplane::take_over(std::span<const std::byte> bytes, std::vector<Fd> fd
   auto set = std::make_shared<ChainSet>(*chains_);
   set->epoch = reader.state.epoch + (saved_chains(*set) == reader.state.chains ? 0 : 1);
   chains_ = set;
+  for (const TakeoverPolicyState& saved : reader.state.policy_states) {
+    const auto instance = set->instances.find({saved.chain, saved.policy});
+    if (instance == set->instances.end()) continue;
+    if (Status restored = restore_state(*instance->second, std::as_bytes(std::span(saved.saved))); !restored)
+      on_event("log", "", "", "policy '" + saved.policy + "' of chain '" + saved.chain + "' starts anew: " + restored.error().text);
+  }
   started_ns_ = reader.state.started_ns;
   if (Status attached = attach_server_.import_state(reader); !attached) return attached;
   for (auto& thread : shards_) {

@@ -165,6 +165,16 @@ class ShardExport {
     return saved;
   }
 
+  // Rows and cells by which policies know a call.
+  void export_policies(const CallState& state, TakeoverCall& saved) {
+    if (state.passed == 0) return;
+    saved.passed = state.passed;
+    saved.tenant = state.tenant;
+    saved.metadata = as_text(state.metadata);
+    for (const RowPin& row : state.rows) saved.rows.push_back(row.get() == nullptr ? std::string() : row.get()->key);
+    saved.cells.assign(state.cells.get(), state.cells.get() + state.chain->cells());
+  }
+
   void export_call(uint64_t id, const ClientCall& call) {
     TakeoverCall saved = common(call);
     saved.half_closed = call.half_closed;
@@ -173,6 +183,7 @@ class ShardExport {
     saved.link_call = id;
     saved.deadline_ns = call.deadline_ns;
     saved.chain_epoch = call.policies.chain->epoch();
+    export_policies(call.policies, saved);
     saved.path = call.method->route->path;
     for (const auto& [handle, method] : call.port->methods)
       if (method == call.method) saved.handle = handle;
@@ -188,6 +199,7 @@ class ShardExport {
     saved.link_call = call.link_call;
     saved.deadline_ns = deadline_ns;
     saved.chain_epoch = call.policies.chain ? call.policies.chain->epoch() : shard_.chains->epoch;
+    export_policies(call.policies, saved);
     saved.path = call.layout->path;
     saved.local_link = call.link == shard_.local_server_end;
     if (call.stats != nullptr) saved.counted_client = counted_.at(call.stats)->client;

@@ -170,6 +170,15 @@ class ShardImport {
     return gone;
   }
 
+  // By the chain in force, when it is the one that the call entered by; else nobody judges what is left of the call.
+  void import_policies(const TakeoverCall& saved, Route& route, CallState& state) {
+    state.tenant = saved.tenant;
+    const auto metadata = std::as_bytes(std::span(saved.metadata));
+    state.metadata.assign(metadata.begin(), metadata.end());
+    if (saved.passed > 0 && saved.chain_epoch == shard_.chains->epoch) state.chain = chain(route, saved.schema_index);
+    if (!state.chain || !state.chain->carry(state, saved.passed, saved.rows, saved.cells)) state.chain = std::make_shared<Chain>();
+  }
+
   void import_client_call(const TakeoverCall& saved) {
     Port* port = shard_.find_port(saved.attachment);
     if (port == nullptr) return from_.fail("a call of nobody");
@@ -188,7 +197,7 @@ class ShardImport {
     call.variant = variant;
     call.server_layout = &variant->layout->methods[static_cast<size_t>(index)];
     call.same_schema = variant->fingerprint() == bound.fingerprint;
-    call.policies.chain = std::make_shared<Chain>();  // it was judged when it entered, by rows that the predecessor had
+    import_policies(saved, *bound.route, call.policies);
     call.sent = true;
     call.endpoint = endpoint_of(saved, variant);
     call.stats = &bound.route->edge(saved.server_app);
@@ -226,7 +235,7 @@ class ShardImport {
       Route& route = shard_.route(saved.counted_client, std::string(path.service), std::string(path.method));
       call.stats = &route.edge(saved.server_app);
       call.route = &route;
-      call.policies.chain = std::make_shared<Chain>();
+      import_policies(saved, route, call.policies);
       call.endpoint->open_calls += 1;
     }
     if (!shard_.servers_.restore(saved.app_call, std::move(call))) return from_.fail("two calls of one name");
