@@ -1,8 +1,11 @@
 """What a policy's `use` names: a native engine, a program on the policies path, or a program beside the document.
 
     use: load_balancing     an engine of the data plane
-    use: rate_limit         rate_limit.py in the first directory of the path that has it
+    use: quota              quota.py in the first directory of the path that has it
     use: ./my_limit.py      a file beside the document; the CLI sends its text along
+
+`rate_limit` and `access_control` are both: with settings that the engine has, it is the engine, which needs no compiler and judges from the
+first call on; a setting that only the program has (`per`) asks for the program. See docs/decisions/016.
 """
 
 from __future__ import annotations
@@ -58,12 +61,13 @@ class ProgramLibrary:
 
     async def _resolve(self, sourced: SourcedChain, index: int, policy: PolicySpec, faults: list[str]) -> PolicyUse | None:
         where = f"spec.policies[{index}]"
-        if policy.use in CONFIGS:
+        if policy.use in CONFIGS and not await self._wants_program(sourced, policy):
             documents.validate(CONFIGS[policy.use], policy.config, sourced.source, f"{where}.config", faults)
             return PolicyUse(None, _native_config(policy.config), policy.use)
         try:
             program = await self._load(sourced, policy.use)
-            return PolicyUse(program, program.check_config(policy.config), Path(policy.use).name)
+            use = program.file if policy.use in CONFIGS else Path(policy.use).name  # never the engine's name
+            return PolicyUse(program, program.check_config(policy.config), use)
         except UseFault as fault:
             faults.append(f"{sourced.source}, {where}.{fault.field}: {fault}")
         except PolicyError as error:
@@ -71,6 +75,13 @@ class ProgramLibrary:
         except ValueError as error:
             faults += [f"{sourced.source}, {where}.config: {line}" for line in str(error).splitlines()]
         return None
+
+    async def _wants_program(self, sourced: SourcedChain, policy: PolicySpec) -> bool:
+        """Whether a name that an engine has too is used with a setting of the program."""
+        others = policy.config.keys() - CONFIGS[policy.use].model_fields.keys()
+        if not others or not any((directory / f"{policy.use}.py").is_file() for directory in self._directories):
+            return False
+        return bool(others & (await self._load(sourced, policy.use)).config_fields.keys())
 
     async def _load(self, sourced: SourcedChain, use: str) -> LoadedProgram:
         if use in sourced.programs:

@@ -10,17 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from mrpc_service import _dataplane
-
 from .conftest import Mrpcd
 from .test_applications import GREET, eventually, greeter
 from .test_policy_apply import names, refused, write
 
 Start = Callable[..., Mrpcd]
-needs_leases = pytest.mark.skipif(not hasattr(_dataplane.Dataplane, "leases"), reason="this data plane leases nothing")
-needs_programs = pytest.mark.skipif(not hasattr(_dataplane.Dataplane, "add_bindings"), reason="this data plane runs no programs")
-pytestmark = needs_programs
-needs_dry_run = pytest.mark.skipif(not hasattr(_dataplane.Dataplane, "dry_run"), reason="this data plane records no calls")
 
 LIMIT = '''\
 """So many calls of each client, ever."""
@@ -92,6 +86,17 @@ def test_a_program_judges_by_a_field_and_keeps_its_state_over_config_and_swap(mr
 
         assert mrpcd.cli_json("policy", "rollback")["changes"] == ["~limits"]
         assert "more than 5 calls" in greet(mrpcd)
+
+
+def test_a_setting_that_only_the_program_has_asks_for_the_program(mrpcd: Mrpcd, tmp_path: Path) -> None:
+    with greeter(mrpcd):
+        for config, form in (("{requests_per_second: 0.001, burst: 2}", "native"), ("{requests_per_second: 0.001, burst: 2, per: tenant}", "compiled")):
+            mrpcd.cli_json("policy", "apply", str(write(tmp_path / "limit.yaml", document("rate_limit", config))))
+            assert [found["form"] for found in mrpcd.cli_json("policy", "explain", GREET)["policies"]] == [form]
+            assert [greet(mrpcd), greet(mrpcd)] == ["", ""]
+            assert "rate limit exceeded" in greet(mrpcd)
+        wrong = write(tmp_path / "limit.yaml", document("rate_limit", "{requests_per_secnd: 1}"))
+        assert "requests_per_second" in mrpcd.cli("policy", "apply", str(wrong)).stderr
 
 
 def test_the_programs_of_a_chain_come_back_after_a_restart_and_fit_what_is_offered_then(start_mrpcd: Start, limit: Path) -> None:
@@ -195,7 +200,6 @@ def test_diff_shows_what_changes_in_a_program(mrpcd: Mrpcd, limit: Path) -> None
     assert [line.split("f\"")[1] for line in changed] == ["more than {self.most} calls\")", "beyond {self.most} calls\")"]
 
 
-@needs_dry_run
 def test_a_policy_that_denies_everything_is_shown_before_and_needs_force(mrpcd: Mrpcd, tmp_path: Path, limit: Path) -> None:
     with greeter(mrpcd):
         for _ in range(12):
@@ -212,7 +216,6 @@ def test_a_policy_that_denies_everything_is_shown_before_and_needs_force(mrpcd: 
         assert "forced" in mrpcd.cli("policy", "history").stdout
 
 
-@needs_leases
 def test_a_shared_budget_is_leased_from_redis_and_spent_alone_without_it(start_mrpcd: Start, tmp_path: Path, limit: Path) -> None:
     socket_path = tmp_path / "redis.sock"
     command = ["redis-server", "--port", "0", "--unixsocket", str(socket_path), "--save", "", "--appendonly", "no"]
