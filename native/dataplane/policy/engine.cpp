@@ -112,7 +112,9 @@ void ProgramEngine::prepare(JudgedCall& call) {
     thread_local std::string key;  // its memory is used again
     key.clear();
     append_key(scope.table->scope(), call, key);
-    call.state.rows[kept++] = RowPin(*scope.table, key);
+    RowPin& last = last_rows_[i];
+    if (last.get() == nullptr || last.get()->key != key) last = RowPin(*scope.table, key);
+    call.state.rows[kept++] = last.again();
   }
 }
 

@@ -67,6 +67,7 @@ class ProgramEngine final : public Engine {
   std::vector<FieldWrite> writes_;
   bool whole_ = false;
   std::array<RowPin, kScopesMax> constant_rows_;
+  std::array<RowPin, kScopesMax> last_rows_;  // of the call before: mostly this one's, too
   uint32_t rows_kept_ = 0, first_row_ = 0, first_cell_ = 0;
   uint64_t faults_ = 0;
   double log_tokens_ = 0;

@@ -134,6 +134,14 @@ class RowPin {
     if (row_ != nullptr) table_->unpin(*row_);
   }
   StateTable::Row* get() const { return row_; }
+  // Another pin of the same row.
+  RowPin again() const {
+    RowPin other;
+    other.table_ = table_;
+    other.row_ = row_;
+    if (row_ != nullptr) table_->pin_again(*row_);
+    return other;
+  }
 
  private:
   StateTable* table_ = nullptr;
