@@ -64,7 +64,7 @@ class Settings:
     metrics: str = ""
     log_level: str = "info"
     drain_timeout_s: float = 10.0
-    spin_us: int = 0
+    spin_us: int = 50
     message_bytes_max: int = MESSAGE_BYTES_MAX
     send_quota_bytes: int = QUOTA_BYTES
     receive_quota_bytes: int = QUOTA_BYTES
@@ -102,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
         help="take the place of the mrpcd that runs: its calls, applications and settings go on; other flags change what may change")
     add("--drain-timeout", dest="drain_timeout_s", metavar="SECONDS", type=float, help="at the end, for open calls; default 10")
     add("--spin-us", metavar="US", type=int,
-        help="how long an idle shard polls before it sleeps; default 0; worth a core only where cores are many")
+        help="how long an idle shard polls before it sleeps; default 50; only while work comes sooner than that, so an idle daemon never does")
     add("--version", action="store_true", help="print the version and exit")
     return made
 

@@ -31,7 +31,7 @@ struct Config {
   size_t peer_services_max = 4096;          // that one peer may announce
   uint64_t peer_schema_bytes_max = 64ull << 20;  // of those
   uint32_t layout_version = message::kLayoutVersion;  // that peers are told; between unequal ones messages pass as protobuf bytes
-  uint64_t spin_ns = 0;                     // how long an idle shard polls before it sleeps; 0 where cores are few
+  uint64_t spin_ns = 0;                     // how long an idle shard polls before it sleeps, while work comes as soon as that
   uint64_t receive_warm_bytes = 64ull << 20;  // of one attachment, kept when freed; the rest goes back to the system
 
   message::Limits message_limits() const { return {message_bytes_max, 100}; }

@@ -35,7 +35,8 @@ class ShardThread {
  private:
   void run();
   void sleep();
-  bool spin();
+  bool spin(uint64_t idle_since_ns);
+  void learn_gap(uint64_t idle_since_ns);
   void follow_priorities();
   void listen_when_due();
   void listen(const timespec* span);  // to doorbells, for so long; null: until one rings
@@ -45,6 +46,7 @@ class ShardThread {
   Shard shard_;
   Fd epoll_, wake_;
   int watched_tcp_ = -1;
+  uint64_t gap_ns_ = UINT64_MAX / 16;  // how soon work has come lately after there was none
   uint64_t listened_ns_ = 0;
   bool goes_first_ = false;  // before applications that want the same core
   std::atomic<bool> stopping_{false};
