@@ -34,7 +34,7 @@ class Scale:
 
 
 FULL = Scale(7, {"64 B": 4000, "1 KiB": 4000, "64 KiB": 1000, "1 MiB": 150, "8 MiB": 25}, 2.0, 10.0)
-QUICK = Scale(3, {"64 B": 600, "1 KiB": 300, "64 KiB": 100, "1 MiB": 20, "8 MiB": 5}, 0.5, 2.0, rate_sizes=("64 B", "64 KiB", "8 MiB"))
+QUICK = Scale(3, {"64 B": 4000, "1 KiB": 300, "64 KiB": 100, "1 MiB": 20, "8 MiB": 5}, 0.5, 2.0, rate_sizes=("64 B", "64 KiB", "8 MiB"))
 
 
 class Samples:

@@ -96,7 +96,8 @@ void ShardThread::run() {
       continue;
     }
     const uint64_t idle_since_ns = world_.now_ns();
-    if (gap_ns_ < config_.spin_ns && spin(idle_since_ns)) listen_when_due();
+    const bool polls = gap_ns_ < config_.spin_ns && shard_.tcp_fd() < 0;  // a socket is not looked at for nothing
+    if (polls && spin(idle_since_ns)) listen_when_due();
     else if (shard_.prepare_sleep()) sleep();
     else listen_when_due();
     learn_gap(idle_since_ns);
