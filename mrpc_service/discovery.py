@@ -7,6 +7,7 @@ cannot be reached, the peers that were known stay (fail static): losing Redis mu
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import sqlite3
 import time
@@ -56,12 +57,14 @@ class SqliteDirectory:
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         try:
             self._db = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
+            with path.with_name(path.name + ".lock").open("w") as turn:
+                fcntl.flock(turn, fcntl.LOCK_EX)  # two at once would be told "locked", whatever the timeout
+                self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute(
                 "CREATE TABLE IF NOT EXISTS nodes (node TEXT PRIMARY KEY, address TEXT NOT NULL, boot TEXT NOT NULL,"
                 " expires_s REAL NOT NULL) STRICT"
             )
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise StartupError(f"--registry: cannot use {path}: {error}; its directory must exist and be writable") from None
 
     def publish(self, node: str, address: str, lease_s: float) -> str | None:

@@ -1,11 +1,13 @@
 """One SQLite file for each service that owns data. Knows nothing of RPC.
 
 A file is created and seeded in one transaction, told done by its user_version: any number of processes may start on it
-at once, and a start that dies half way leaves nothing. WAL lets readers go on while one writes. Threads have a
-connection each, opened on first use.
+at once, and a start that dies half way leaves nothing. They take turns by a lock beside the file, as SQLite answers
+"locked" at once, whatever the timeout, to two that turn one file to WAL. WAL lets readers go on while one writes.
+Threads have a connection each, opened on first use.
 """
 from __future__ import annotations
 
+import fcntl
 import json
 import sqlite3
 import threading
@@ -29,6 +31,11 @@ class Database:
         self._synchronous = "FULL" if durable else "NORMAL"
         self._local = threading.local()
         path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_name(path.name + ".lock").open("w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)  # until it is closed
+            self._create(schema, seed)
+
+    def _create(self, schema: Sequence[str], seed: Seed) -> None:
         with self.transaction() as connection:
             if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
                 for statement in schema:

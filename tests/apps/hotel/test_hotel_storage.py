@@ -4,6 +4,7 @@ import multiprocessing
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,8 @@ def test_users(tmp_path):
     assert not users.check("", "")
 
 
-def start_everything(folder: Path) -> None:
+def start_everything(folder: Path, together: Barrier) -> None:
+    together.wait(60)
     Rates(folder, NoCache())
     Profiles(folder, NoCache())
     Users(folder)
@@ -69,7 +71,8 @@ def start_everything(folder: Path) -> None:
 
 def test_many_processes_may_seed_at_once(tmp_path):
     context = multiprocessing.get_context("spawn")
-    starters = [context.Process(target=start_everything, args=(tmp_path,)) for _ in range(6)]
+    together = context.Barrier(6)
+    starters = [context.Process(target=start_everything, args=(tmp_path, together)) for _ in range(6)]
     for starter in starters:
         starter.start()
     for starter in starters:
