@@ -1,0 +1,123 @@
+// The index: vectors stored once, each tenant's view of them a tree of its own.
+//
+// Who writes what, when. A change takes the writer's lock, checks all of its arguments, and then works as one batch: slots are written, parts of
+// tenants' trees copied and changed, leaves split or merged. commit() publishes each changed tenant by one store of its root, retires
+// what was replaced, and advances the epoch. A reader holds an Epochs::Guard (read()) for as long as it uses slots, nodes or parts; what
+// it loads by root() is one tenant at one moment. Readers take no lock and never wait for the writer.
+#pragma once
+
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "codes.h"
+#include "epoch.h"
+#include "hash_index.h"
+#include "store.h"
+#include "tenant.h"
+#include "tree.h"
+#include "types.h"
+
+namespace curator {
+
+using mrpc::Result;
+using mrpc::Status;
+
+struct Tenant {
+  TenantId id = 0;
+  std::atomic<Part*> root{nullptr};
+  std::atomic<bool> unloaded{false};
+  std::atomic<uint32_t> count{0};  // vectors that it may see, unloaded or not
+  Part* pending = nullptr;         // the writer's: the root of the batch in hand
+  bool dirty = false;
+};
+
+struct Stats {
+  size_t vectors, grants, tenants, unloaded, nodes, leaves, shortlists, depth, leaf_splits, leaf_merges, reclusters, waiting;
+  size_t bytes_vectors, bytes_codes, bytes_ids, bytes_access, bytes_tree, bytes_tenants;
+};
+
+class Index {
+ public:
+  explicit Index(const Options& options);
+  ~Index();
+  static Status check_options(const Options& options);
+
+  // Changes. `rows` are ids.size() vectors of dim float32; arguments are checked before anything changes.
+  Status build(std::span<const VectorId> ids, const float* rows, std::span<const TenantId> owners, std::span<const VectorId> grant_ids,
+               std::span<const TenantId> grant_tenants);
+  Status insert(std::span<const VectorId> ids, const float* rows, std::span<const TenantId> owners);
+  Status update(std::span<const VectorId> ids, const float* rows);
+  Status remove(std::span<const VectorId> ids);
+  Result<uint64_t> grant(std::span<const VectorId> ids, std::span<const TenantId> tenants);
+  Result<uint64_t> revoke(std::span<const VectorId> ids, std::span<const TenantId> tenants);
+  Result<uint64_t> drop_tenant(TenantId tenant);
+  bool maintain(uint64_t budget);
+
+  // Readers': under a guard of read().
+  Epochs::Guard read() const { return Epochs::Guard(epochs_); }
+  const Options& options() const { return options_; }
+  const Store& store() const { return store_; }
+  const Tree& tree() const { return tree_; }
+  const Codec& codec() const { return codec_; }
+  const Parts& parts() const { return parts_; }
+  Slot find(VectorId id) const { return ids_.find(id); }               // kNone: unknown
+  const Tenant* tenant(TenantId id) const;                             // nullptr: never heard of, or holds nothing
+  const Part* root(const Tenant& tenant) const { return tenant.root.load(std::memory_order_seq_cst); }
+  uint64_t version() const { return epochs_.now(); }                   // another after every change
+  size_t size() const { return ids_.size(); }
+  Status prepare_query(const float* vector, float* out) const;         // checked; normalised under cosine
+
+  // Reads that take the writer's lock.
+  Result<TenantId> owner(VectorId id) const;
+  Result<std::vector<TenantId>> tenants(VectorId id) const;
+  Stats stats() const;
+  Status check() const;
+
+  // Tenants that rest, and the whole on disk.
+  Result<std::string> unload(TenantId tenant);
+  Status reload(TenantId tenant, std::string_view blob);
+  Status save(const std::string& path) const;
+  static Result<std::unique_ptr<Index>> load(const std::string& path);
+  static Result<std::unique_ptr<Index>> from_image(std::string_view image);
+  std::string image() const;
+
+ private:
+  friend class Reshape;
+  friend class Image;
+  friend class Checker;
+  struct IdOf { const Store* store; uint64_t operator()(uint32_t slot) const { return store->id(slot); } };
+  using Tenants = Segmented<Tenant, 64, 1u << 20>;
+  struct TenantOf { const Tenants* tenants; uint64_t operator()(uint32_t index) const { return (*tenants)[index].id; } };
+
+  Status check_rows(size_t count, const float* rows, std::vector<float>& normalised) const;
+  Status check_known(std::span<const VectorId> ids, std::vector<Slot>& slots) const;
+  Status check_loaded(std::span<const TenantId> tenants) const;
+  Tenant& tenant_for_change(TenantId id);
+  bool add_to(TenantId tenant, Slot slot);
+  bool take_from(TenantId tenant, Slot slot);
+  Slot put(VectorId id, const float* row, std::span<const TenantId> access);
+  void take_out(Slot slot);
+  void commit();
+
+  const Options options_;
+  const Codec codec_;
+  mutable Epochs epochs_;
+  Store store_;
+  Tree tree_;
+  Parts parts_;
+  HashIndex<IdOf> ids_;
+  Tenants tenant_records_;
+  HashIndex<TenantOf> tenants_;
+  mutable std::mutex writer_;
+  std::vector<uint32_t> dirty_;           // tenants changed in this batch
+  std::vector<uint32_t> free_tenants_;
+  uint32_t tenants_used_ = 0;
+  std::vector<NodeId> crowded_, sparse_;  // leaves to split, nodes to look at for merging
+  size_t leaf_splits_ = 0, leaf_merges_ = 0, reclusters_ = 0;
+};
+
+}  // namespace curator

@@ -1,0 +1,41 @@
+// An array that grows in blocks and never moves, so that readers may keep pointers into it while the writer appends.
+#pragma once
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "base/assert.h"
+
+namespace curator {
+
+// T is constructed a block at a time. `kBlock` items a block, at most `kBlocks` blocks.
+template <typename T, size_t kBlock, size_t kBlocks>
+class Segmented {
+ public:
+  // calloc takes a large directory from the kernel as zero pages that are not there until they are touched.
+  Segmented() : blocks_(static_cast<std::atomic<T*>*>(std::calloc(kBlocks, sizeof(std::atomic<T*>)))) { MRPC_ASSERT(blocks_ != nullptr); }
+  ~Segmented() {
+    for (size_t block = 0; block < used_; ++block) delete[] blocks_[block].load(std::memory_order_relaxed);
+    std::free(blocks_);
+  }
+  Segmented(const Segmented&) = delete;
+  Segmented& operator=(const Segmented&) = delete;
+
+  T& operator[](size_t index) { return blocks_[index / kBlock].load(std::memory_order_acquire)[index % kBlock]; }
+  const T& operator[](size_t index) const { return blocks_[index / kBlock].load(std::memory_order_acquire)[index % kBlock]; }
+
+  size_t capacity() const { return used_ * kBlock; }  // the writer's
+  bool full() const { return used_ == kBlocks; }
+  void grow() {
+    MRPC_ASSERT(!full());
+    blocks_[used_].store(new T[kBlock](), std::memory_order_release);
+    ++used_;
+  }
+
+ private:
+  std::atomic<T*>* blocks_;
+  size_t used_ = 0;
+};
+
+}  // namespace curator
