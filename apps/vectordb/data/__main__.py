@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -41,8 +42,11 @@ def show_list() -> None:
 
 
 def build(names: tuple[str, ...] | list[str]) -> int:
-    """Builds what is not there yet and prints what each holds; 1 when a source was missing."""
-    table = Table("Name", "Vectors", "Dim", "Metric", "Tenants", "smallest … median … largest", "Tenants a vector", "Queries")
+    """Builds what is not there yet and prints what each holds; 1 when a source was missing.
+
+    A tenant sees at least, in the median and at most so many vectors; a vector is seen by so many tenants on average.
+    """
+    table = Table("Name", "Vectors", "Dim", "Metric", "Tenants", "Each sees", "Seen by", "Queries", box=SIMPLE, collapse_padding=True)
     failed = 0
     columns = (TextColumn("{task.description:18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
@@ -64,7 +68,7 @@ def build(names: tuple[str, ...] | list[str]) -> int:
 def described(data: Dataset) -> tuple[str, ...]:
     sizes = data.sizes
     return (data.name, f"{len(data):,}", str(data.dim), data.metric, f"{len(sizes):,}",
-            f"{sizes.min():,} … {np.median(sizes):,.0f} … {sizes.max():,}", f"{sizes.sum() / len(data):.1f}", f"{len(data.queries):,}")
+            f"{sizes.min():,}, {np.median(sizes):,.0f}, {sizes.max():,}", f"{sizes.sum() / len(data):.1f}", f"{len(data.queries):,}")
 
 
 if __name__ == "__main__":

@@ -108,7 +108,8 @@ class Dataset:
         for tenant in np.unique(tenants):
             asked, seen = np.flatnonzero(tenants == tenant), self.visible(int(tenant))
             here = self.distances(self.queries[asked], seen)
-            nearest = np.argsort(here, axis=1, kind="stable")[:, :k]
+            nearest = np.argpartition(here, k, axis=1)[:, :k] if k < len(seen) else np.tile(np.arange(len(seen)), (len(asked), 1))
+            nearest = np.take_along_axis(nearest, np.argsort(np.take_along_axis(here, nearest, axis=1), axis=1), axis=1)
             found = nearest.shape[1]
             ids[asked, :found] = seen[nearest]
             distances[asked, :found] = np.take_along_axis(here, nearest, axis=1)
