@@ -1,0 +1,123 @@
+"""What a collection holds, as a state machine: it changes by apply() only, so that replaying the log makes it again.
+
+The order inside a change keeps readers right without locks: a new point is written here before the index shows it, and
+leaves the index before it leaves here. `version` counts changes; what was worked out from an older one is thrown away.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .ids import Cursors
+from .model import CollectionConfig
+from .namespace import Namespace
+from .parties import Parties
+from .quota import Tallies
+from .records import Change, keys_of, payloads_of, pb, rows_of, u64s_of
+from .segments import PointsFile
+
+IndexFactory = Callable[..., Any]
+
+
+def index_ids(owner: int, rows: np.ndarray) -> np.ndarray:
+    """The ids in the index, u64[n], of an owner's rows."""
+    return np.uint64(owner << 32) | rows.astype(np.uint64)
+
+
+class Contents:
+    """clock: monotonic seconds. index: one that was loaded; points: what belongs to it."""
+
+    def __init__(self, number: int, created: pb.CreateCollection, make_index: IndexFactory, clock: Callable[[], float],
+                 index: Any = None, points: PointsFile | None = None) -> None:
+        self.number, self.created = number, created
+        self.config = CollectionConfig.model_validate_json(created.config)
+        self.cursors = Cursors(created.secret)
+        self.parties = Parties(clock)
+        self.tallies = Tallies()
+        self.index = index if index is not None else self._new_index(make_index)
+        self.points = points
+        self.namespaces: dict[int, Namespace] = {}
+        self.version = 0
+
+    def _new_index(self, make_index: IndexFactory) -> Any:
+        config = self.config
+        return make_index(config.dim, metric=config.metric, dtype=config.dtype, recall=config.recall, seed=config.seed)
+
+    def namespace(self, owner: int) -> Namespace:
+        """The points that the party owns; made when it is first asked for."""
+        namespace = self.namespaces.get(owner)
+        if namespace is None:
+            fresh = Namespace(owner, *self.points.describe(owner)) if self.points else Namespace(owner)
+            namespace = self.namespaces.setdefault(owner, fresh)  # one of several threads wins
+        return namespace
+
+    def owners(self) -> list[int]:
+        """Numbers of those that own something, or have."""
+        return sorted(self.namespaces.keys() | (self.points.positions if self.points else {}).keys())
+
+    def apply(self, change: Change) -> int:
+        """Does it; how many points or pairs it concerned."""
+        kind = change.WhichOneof("change")
+        done = getattr(self, f"_{kind}")(getattr(change, kind))
+        self.version += 1
+        return done or 0
+
+    def _party(self, change: pb.Party) -> None:
+        self.parties.put(change)
+
+    def _membership(self, change: pb.Membership) -> None:
+        self.parties.join(change.role, change.tenant, change.joined)
+
+    def _drop_party(self, change: pb.DropParty) -> int:
+        owned = self.namespace(change.number).size
+        self.index.drop_tenant(change.number)
+        self.parties.drop(change.number)
+        self.namespaces[change.number] = Namespace(change.number)
+        self.tallies.drop(change.number)
+        return owned
+
+    def _upsert(self, change: pb.Upsert) -> int:
+        namespace = self.namespace(change.owner)
+        rows, keys, fresh = rows_of(change.rows), keys_of(change.keys_low, change.keys_high), change.fresh
+        vectors = np.frombuffer(change.vectors, self.config.dtype).reshape(len(rows), self.config.dim)
+        texts, ids = payloads_of(change.payload_sizes, change.payloads), index_ids(change.owner, rows)
+        if fresh:
+            namespace.add(keys[:fresh], texts[:fresh])
+            self.index.insert(ids[:fresh], vectors[:fresh], np.full(fresh, change.owner, np.uint32))
+        if fresh < len(rows):
+            namespace.replace(rows[fresh:].tolist(), texts[fresh:])
+            self.index.update(ids[fresh:], vectors[fresh:])
+        return len(rows)
+
+    def _set_payload(self, change: pb.SetPayload) -> int:
+        rows = rows_of(change.rows).tolist()
+        self.namespace(change.owner).replace(rows, payloads_of(change.payload_sizes, change.payloads))
+        return len(rows)
+
+    def _delete(self, change: pb.Delete) -> int:
+        rows = rows_of(change.rows)
+        self.index.delete(index_ids(change.owner, rows))
+        self.namespace(change.owner).remove(rows.tolist())
+        return len(rows)
+
+    def _grant(self, change: pb.Grant) -> int:
+        ids, parties = u64s_of(change.ids), np.array(change.parties, np.uint32)
+        pairs = np.repeat(ids, len(parties)), np.tile(parties, len(ids))
+        return self.index.revoke(*pairs) if change.revoked else self.index.grant(*pairs)
+
+    def describe(self) -> pb.Collection:
+        """Its entry in a manifest, but for the points."""
+        entry = pb.Collection(number=self.number, created=self.created, next_party=self.parties.next_number)
+        for party in self.parties:
+            entry.parties.append(party.message())
+            entry.memberships.extend(pb.Membership(role=role, tenant=party.number, joined=True) for role in party.scope[1:])
+        return entry
+
+    def restore_parties(self, entry: pb.Collection) -> None:
+        for party in entry.parties:
+            self.parties.put(party)
+        for membership in entry.memberships:
+            self.parties.join(membership.role, membership.tenant, joined=True)
+        self.parties.next_number = entry.next_party

@@ -1,0 +1,179 @@
+"""What goes into a database and comes out: points, hits, pages, settings, figures, and the limits on them.
+
+Batches are columns: a batch of n points is n ids, an array [n, dim], and n payloads. Settings that come from outside
+are pydantic models; what is made per query is a plain class with slots.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import Invalid
+
+PointId = int | str                       # u64, or the text of a UUID
+Ref = PointId | tuple[str, PointId]       # a point of one's own, or (owner, id)
+Payload = dict[str, Any]                  # a JSON object
+
+POINTS_MAX = 10_000                # in one batch
+BATCH_BYTES_MAX = 64 << 20         # vectors and payloads of one batch
+PAYLOAD_BYTES_MAX = 64 << 10       # one payload, as JSON text
+PAYLOAD_DEPTH_MAX = 32
+K_MAX = 10_000                     # results of one query
+QUERIES_MAX = 1_000                # queries in one batch
+RESULTS_MAX = 1_000_000            # of one batch together
+PAGE_MAX = 10_000                  # records on one page of a scroll
+DIM_MAX = 8192
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/ -]{0,127}$")]
+
+
+class Settings(BaseModel):
+    """Frozen, and closed to unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any]) -> Any:
+        """The settings, or Invalid naming the first field that is wrong."""
+        try:
+            return cls(**values)
+        except (ValidationError, TypeError) as error:
+            raise Invalid(first_complaint(error)) from None
+
+
+def first_complaint(error: ValidationError | TypeError) -> str:
+    """One line of a validation's complaints: where, and what is wrong there."""
+    if isinstance(error, TypeError):
+        return str(error)
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{'.'.join(str(step) for step in first['loc']) or 'value'}: {first['msg']}"
+
+
+class CollectionConfig(Settings):
+    """dim: components of a vector. recall: what the index aims at by default. seed: of its random choices."""
+
+    name: Name
+    dim: int = Field(ge=1, le=DIM_MAX)
+    metric: Literal["l2", "ip", "cosine"] = "l2"
+    dtype: Literal["float32", "float16"] = "float32"
+    recall: float = Field(default=0.97, gt=0, le=1)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @property
+    def vector_bytes(self) -> int:
+        """Bytes of one stored vector."""
+        return self.dim * np.dtype(self.dtype).itemsize
+
+
+class Quota(Settings):
+    """Limits of one tenant; None: none. vectors and bytes (vectors + payloads) count what it owns, not what it was granted.
+
+    queries_per_s counts calls that read or write, a batch of n queries as n; `burst` of them may come at once
+    (default: one second's worth). A batch that would exceed a limit is refused whole.
+    """
+
+    vectors: int | None = Field(default=None, ge=0)
+    bytes: int | None = Field(default=None, ge=0)
+    queries_per_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    burst: float | None = Field(default=None, ge=1, allow_inf_nan=False)
+
+
+class Point(NamedTuple):
+    """One point to write. vector: [dim]; payload: a JSON object, or its text as bytes."""
+
+    id: PointId
+    vector: Any
+    payload: Payload | bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """A batch to write, as columns. ids: n, unique; vectors: [n, dim], float; payloads: n objects, texts or None, or none at all."""
+
+    ids: Sequence[PointId] | np.ndarray
+    vectors: np.ndarray
+    payloads: Sequence[Payload | bytes | None] | None = None
+
+
+class Hit(NamedTuple):
+    """One result. distance: smaller is nearer (l2: squared; ip: the negative product; cosine: 1 - cosine)."""
+
+    owner: str
+    id: PointId
+    distance: float
+    payload: bytes | None   # JSON text; None when it was not asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """The results of one query as columns, nearest first. Iterates over Hit."""
+
+    owners: list[str]
+    ids: list[PointId]
+    distances: np.ndarray            # f32 [n]
+    payloads: list[bytes] | None     # JSON texts; None when not asked for
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Hit]:
+        payloads = self.payloads or [None] * len(self.ids)
+        return map(Hit, self.owners, self.ids, self.distances.tolist(), payloads)
+
+
+class Record(NamedTuple):
+    """A point as read by get and scroll. vector: [dim] of the collection's dtype, None when not asked for."""
+
+    owner: str
+    id: PointId
+    payload: bytes | None
+    vector: np.ndarray | None
+
+
+class Page(NamedTuple):
+    """A page of a scroll. cursor: hand it in for the next page; None: this was the last."""
+
+    records: list[Record]
+    cursor: str | None
+
+
+class TenantInfo(NamedTuple):
+    """A tenant or a role. members: of a role; roles: of a tenant."""
+
+    name: str
+    is_role: bool
+    quota: Quota
+    roles: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+
+
+class Usage(NamedTuple):
+    """What a tenant uses. The first four are of now; the counters are since the database was opened."""
+
+    points: int               # owned
+    visible: int              # owned, granted to it or to its roles
+    vector_bytes: int         # of owned points
+    payload_bytes: int        # of owned points
+    queries: int
+    points_read: int          # records returned by get and scroll, results of searches
+    points_written: int       # upserts, payload writes
+    points_deleted: int
+    grants: int               # pairs granted and revoked
+    refused: int              # calls refused by a quota
+    search_s: float           # wall time inside searches
+
+
+class Recall(NamedTuple):
+    """Recall of sampled live queries against the exact search. recall is None before the first judged query."""
+
+    queries: int
+    expected: int
+    found: int
+
+    @property
+    def recall(self) -> float | None:
+        return self.found / self.expected if self.expected else None

@@ -1,0 +1,204 @@
+"""The points that one tenant owns: their keys and payloads by row.
+
+Rows are handed out in order and never twice. Those below `first` are in a segment, the part of a snapshot that is mapped
+and never changed; later ones are in two lists that only grow. A payload written anew for a row of the segment is in
+`patched`; deleted rows are in `dead`, and leave when the next snapshot is made.
+
+Writers hold the database's lock. Readers take no lock: they fetch `state` once, and every step of theirs on it is one
+operation of the interpreter. A row stays readable in the state in which it was found, even when it is deleted meanwhile.
+What only some calls need (`Warm`: rows by key, columns by field) is made on first use, under a lock of its own, and may
+be dropped at any time. A writer makes it before it writes, so whoever builds it sees no write meanwhile.
+"""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+
+import numpy as np
+from pyroaring import BitMap
+
+from . import filters, payloads
+from .columns import Column, bitmap, evaluate
+from .errors import Invalid
+from .ids import ROWS_MAX
+from .segments import NOTHING, Segment
+
+SCAN_MAX = 256          # up to so many rows are tested one by one
+CHANGES_MAX = 4096      # and as many as there are rows: then the columns go
+DIRTY_FRACTION = 4      # a column is built anew when more than a quarter of the rows changed since
+
+
+class State:
+    __slots__ = ("segment", "first", "keys", "payloads", "patched", "dead")
+
+    def __init__(self, segment: Segment, first: int) -> None:
+        self.segment, self.first = segment, first
+        self.keys: list[int] = []
+        self.payloads: list[bytes] = []
+        self.patched: dict[int, bytes] = {}
+        self.dead = BitMap()
+
+    def key(self, row: int) -> int:
+        """LookupError for a row that an older state had."""
+        return self.keys[row - self.first] if row >= self.first else self.segment.key(row)
+
+    def payload(self, row: int) -> bytes:
+        if row >= self.first:
+            return self.payloads[row - self.first]
+        patched = self.patched.get(row)
+        return self.segment.payload(row) if patched is None else patched
+
+    def rows(self) -> BitMap:
+        """Those that are alive."""
+        rows = bitmap(self.segment.rows)
+        rows.add_range(self.first, self.first + len(self.payloads))
+        return rows - self.dead
+
+
+class Warm:
+    """Rows by key, columns by field, and, once there is a column, the rows written since."""
+
+    __slots__ = ("lookup", "columns", "changes", "tracking")
+
+    def __init__(self, lookup: dict[int, int]) -> None:
+        self.lookup = lookup
+        self.columns: dict[str, Column] = {}
+        self.changes: list[int] = []
+        self.tracking = False
+
+    @staticmethod
+    def of(state: State) -> Warm:
+        rows = chain(state.segment.rows.tolist(), range(state.first, state.first + len(state.keys)))
+        pairs = zip(chain(state.segment.keys(), state.keys), rows, strict=True)
+        return Warm({key: row for key, row in pairs if row not in state.dead} if state.dead else dict(pairs))
+
+    @property
+    def size_bytes(self) -> int:
+        return 120 * len(self.lookup) + sum(column.size_bytes for column in list(self.columns.values()))
+
+
+class Namespace:
+    def __init__(self, owner: int, segment: Segment = NOTHING, next_row: int = 0, payload_bytes: int = 0) -> None:
+        self.owner = owner
+        self.state = State(segment, next_row)
+        self.size = len(segment.rows)
+        self.payload_bytes = payload_bytes
+        self._warm: Warm | None = None
+        self._warming = threading.Lock()
+
+    # For readers.
+    def warm(self) -> Warm:
+        warm = self._warm
+        if warm is None:
+            with self._warming:
+                warm = self._warm = self._warm or Warm.of(self.state)
+        return warm
+
+    def cool(self) -> None:
+        """Drops what can be made again."""
+        with self._warming:
+            self._warm = None
+
+    @property
+    def warm_bytes(self) -> int:
+        warm = self._warm
+        return warm.size_bytes if warm else 0
+
+    def all_rows(self) -> np.ndarray:
+        """u32[n], ascending."""
+        return np.frombuffer(BitMap(list(self.warm().lookup.values())).to_array(), np.uint32)
+
+    def matching(self, wanted: filters.Filter, rows: np.ndarray, named: Callable[[filters.HasId], list[int]]) -> np.ndarray:
+        """Those of the rows that the filter takes, ascending. named: the keys that a has_id means here."""
+        def has_id(condition: filters.HasId) -> set[int]:
+            lookup = self.warm().lookup
+            return {lookup[key] for key in named(condition) if key in lookup}
+
+        test = payloads.compile_test(wanted, has_id)
+        if len(rows) <= SCAN_MAX:
+            return np.array(self._scan(test, rows.tolist()), np.uint32)
+        warm, among = self.warm(), bitmap(rows)
+        oldest = min((self._column(warm, path).built_at for path in paths(wanted)), default=len(warm.changes))
+        dirty = BitMap(warm.changes[oldest:]) & among
+        clean = evaluate(wanted, among - dirty, warm.columns.__getitem__, has_id)
+        clean.update(self._scan(test, dirty))
+        return np.frombuffer(clean.to_array(), np.uint32)
+
+    def _scan(self, test: payloads.Test, rows: Iterable[int]) -> list[int]:
+        state = self.state
+        return [row for row in rows if test(row, payloads.unpack(state.payload(row)))]
+
+    def _column(self, warm: Warm, path: str) -> Column:
+        column = warm.columns.get(path)
+        if column is None or (len(warm.changes) - column.built_at) * DIRTY_FRACTION > self.size:
+            with self._warming:
+                warm.tracking = True  # before it looks: what changes from here on is noted, and tested one by one
+                built_at, state = len(warm.changes), self.state
+                column = warm.columns[path] = Column(((row, payloads.unpack(state.payload(row))) for row in state.rows()), path, built_at)
+        return column
+
+    @property
+    def next_row(self) -> int:
+        return self.state.first + len(self.state.payloads)
+
+    # For the writer.
+    def take_rows(self, count: int) -> range:
+        """The numbers that the next `count` new points will have."""
+        start = self.next_row
+        if start + count > ROWS_MAX:
+            raise Invalid("this tenant has written 2**32 points; export it and import it under a new name")
+        return range(start, start + count)
+
+    def add(self, keys: Sequence[int], texts: Sequence[bytes]) -> None:
+        """New points, at the rows that take_rows gave."""
+        warm, rows = self.warm(), self.take_rows(len(texts))
+        self.state.keys.extend(keys)
+        self.state.payloads.extend(texts)
+        self.size += len(rows)
+        self.payload_bytes += sum(map(len, texts))
+        warm.lookup.update(zip(keys, rows, strict=True))
+        self._note(warm, rows)
+
+    def replace(self, rows: Sequence[int], texts: Sequence[bytes]) -> None:
+        """New payloads for rows that are there."""
+        warm, state = self.warm(), self.state
+        for row, text in zip(rows, texts, strict=True):
+            self.payload_bytes += len(text) - len(state.payload(row))
+            if row >= state.first:
+                state.payloads[row - state.first] = text
+            else:
+                state.patched[row] = text
+        self._note(warm, rows)
+
+    def remove(self, rows: Sequence[int]) -> None:
+        warm, state = self.warm(), self.state
+        for row in rows:
+            del warm.lookup[state.key(row)]
+            self.payload_bytes -= len(state.payload(row))
+        state.dead.update(rows)
+        self.size -= len(rows)
+
+    def settle(self, segment: Segment) -> None:
+        """A snapshot holds all of it now."""
+        self.state = State(segment, self.next_row)
+
+    def _note(self, warm: Warm, rows: Iterable[int]) -> None:
+        if not warm.tracking:
+            return
+        warm.changes.extend(rows)
+        if len(warm.changes) > CHANGES_MAX + self.size:
+            with self._warming:
+                self._warm = Warm(warm.lookup)  # columns that nobody has asked for since are not kept up
+
+
+def paths(wanted: filters.Filter) -> Iterator[str]:
+    """The fields that the filter looks at."""
+    for part in (*wanted.must, *wanted.should, *wanted.must_not):
+        match part:
+            case filters.Filter():
+                yield from paths(part)
+            case filters.IsEmpty(is_empty=where) | filters.IsNull(is_null=where):
+                yield where.key
+            case filters.Field_(key=key):
+                yield key

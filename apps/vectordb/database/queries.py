@@ -1,0 +1,149 @@
+"""Reads of a collection's contents: what a tenant sees, which of it a filter takes, and points by id. No locks.
+
+A tenant that was granted points of others sees them mixed with its own; a filter is evaluated for each owner, on the rows
+of it that the tenant sees and on nothing else, so that neither a count nor the time it takes tells of what it does not see.
+"""
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import filters
+from .contents import Contents, index_ids
+from .errors import NotFound
+from .ids import id_of, key_of
+from .model import PointId, Record, Ref
+from .parties import Party
+
+CACHED_MAX = 64
+_EMPTY = np.empty(0, np.uint64)
+
+
+class Found(NamedTuple):
+    """Points by columns: index ids resolved to what tenants call them."""
+
+    owners: list[str]
+    ids: list[PointId]
+    payloads: list[bytes] | None
+
+
+class Queries:
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+        self._cache: OrderedDict[Any, tuple[int, Any]] = OrderedDict()
+
+    def visible(self, party: Party) -> np.ndarray:
+        """Index ids u64[n], ascending, of all that the tenant sees."""
+        index = self._contents.index
+        seen = [index.ids(number, limit=count) for number in party.scope if (count := index.count(number))]
+        if len(seen) < 2:
+            return seen[0] if seen else _EMPTY
+        return np.unique(np.concatenate(seen))
+
+    def count(self, party: Party) -> int:
+        """How many the tenant sees."""
+        return self._contents.index.count(party.number) if len(party.scope) == 1 else len(self.visible(party))
+
+    def page(self, party: Party, wanted: filters.Filter | None, after: int | None, limit: int) -> np.ndarray:
+        """The first of what the tenant sees and the filter takes, behind the id `after`: index ids, ascending."""
+        if wanted is None and len(party.scope) == 1:
+            return self._contents.index.ids(party.number, after, limit)
+        ids = self.visible(party) if wanted is None else self.matching(party, wanted)
+        start = 0 if after is None else int(np.searchsorted(ids, np.uint64(after), "right"))
+        return ids[start:start + limit]
+
+    def nearest(self, party: Party, queries: np.ndarray, k: int, wanted: filters.Filter | None,
+                how: dict[str, Any]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each query [n, dim] (index ids, distances), nearest first, at most k."""
+        index, scope = self._contents.index, party.scope[0] if len(party.scope) == 1 else list(party.scope)
+        where = None if wanted is None else self.predicate(party, wanted)
+        if len(queries) == 1 or len(party.scope) > 1:
+            yield from (index.search(query, k, scope, where=where, **how) for query in queries)
+            return
+        ids, distances, counts = index.search_many(queries, k, scope, where=where, **how)
+        yield from ((ids[at, :count], distances[at, :count]) for at, count in enumerate(counts.tolist()))
+
+    def matching(self, party: Party, wanted: filters.Filter) -> np.ndarray:
+        """Those of them that the filter takes."""
+        return self._remembered(("ids", party.scope, wanted.model_dump_json()), lambda: self._match(party, wanted))
+
+    def predicate(self, party: Party, wanted: filters.Filter) -> Any:
+        """The same as the index's predicate."""
+        return self._remembered(("predicate", party.scope, wanted.model_dump_json()),
+                                lambda: self._contents.index.predicate(self.matching(party, wanted)))
+
+    def _remembered(self, name: Any, work_out: Any) -> Any:
+        version, cached = self._contents.version, self._cache.get(name)
+        if cached is not None and cached[0] == version:
+            return cached[1]
+        value = work_out()
+        self._cache[name] = version, value
+        while len(self._cache) > CACHED_MAX:
+            self._cache.popitem(last=False)
+        return value
+
+    def _match(self, party: Party, wanted: filters.Filter) -> np.ndarray:
+        ids = self.visible(party)
+        owners = (ids >> np.uint64(32)).astype(np.uint32)
+        starts = np.flatnonzero(np.diff(owners, prepend=np.uint32(0)))  # no owner has the number 0
+        taken = []
+        for owner, part in zip(owners[starts].tolist(), np.split(ids, starts[1:]), strict=True) if len(ids) else ():
+            rows = self._contents.namespace(owner).matching(wanted, part.astype(np.uint32), self._named(party, owner))
+            taken.append(index_ids(owner, rows))
+        return np.concatenate(taken) if taken else _EMPTY
+
+    def own_matching(self, party: Party, wanted: filters.Filter) -> np.ndarray:
+        """Rows u32[n] of the tenant's own points that the filter takes."""
+        namespace = self._contents.namespace(party.number)
+        return namespace.matching(wanted, namespace.all_rows(), self._named(party, party.number))
+
+    def _named(self, party: Party, owner: int) -> Any:
+        def keys(condition: filters.HasId) -> list[int]:
+            refs = [ref if isinstance(ref, tuple) else (party.name, ref) for ref in condition.has_id]
+            return [key_of(point) for name, point in refs if (found := self._contents.parties.find(name)) and found.number == owner]
+
+        return keys
+
+    def locate(self, party: Party, ref: Ref) -> int:
+        """The index id of a point that the tenant sees. NotFound, whether it is not there or not to be seen."""
+        owner_name, point = ref if isinstance(ref, tuple) else (party.name, ref)
+        owner, key = self._contents.parties.find(owner_name), key_of(point)
+        row = self._contents.namespace(owner.number).warm().lookup.get(key) if owner else None
+        if row is None or not self._sees(party, owner.number, owner.number << 32 | row):
+            raise NotFound(f"there is no point {point!r} of {owner_name!r}")
+        return owner.number << 32 | row
+
+    def _sees(self, party: Party, owner: int, point: int) -> bool:
+        if owner == party.number:
+            return True
+        try:
+            return not set(party.scope).isdisjoint(self._contents.index.tenants(point).tolist())
+        except KeyError:  # deleted meanwhile
+            return False
+
+    def resolve(self, ids: Sequence[int], with_payload: bool) -> Found:
+        """What tenants call the points. LookupError for one that was deleted, and forgotten, meanwhile."""
+        contents, owners, keys, payloads = self._contents, [], [], []
+        for point in ids:
+            owner, row = point >> 32, point & 0xFFFFFFFF
+            state = contents.namespace(owner).state
+            owners.append(contents.parties.name_of(owner))
+            keys.append(id_of(state.key(row)))
+            if with_payload:
+                payloads.append(state.payload(row))
+        return Found(owners, keys, payloads if with_payload else None)
+
+    def records(self, ids: Sequence[int], with_payload: bool, with_vector: bool) -> list[Record]:
+        """Points by index id, in that order, without those that were deleted meanwhile."""
+        records = []
+        for point in ids:
+            try:
+                found = self.resolve([point], with_payload)
+                vector = self._contents.index.vectors([point])[0] if with_vector else None
+            except LookupError:
+                continue
+            records.append(Record(found.owners[0], found.ids[0], found.payloads[0] if found.payloads else None, vector))
+        return records

@@ -1,0 +1,108 @@
+"""Reads of points: search, get, scroll, count. They see every write that was acknowledged, and wait for none."""
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import filters, vectors
+from .core import Core
+from .errors import Damaged, Invalid, NotFound
+from .model import K_MAX, PAGE_MAX, QUERIES_MAX, RESULTS_MAX, Hits, Page, Recall, Record, Ref
+from .parties import Party
+
+RETRIES_MAX = 8  # of a search whose results were deleted and forgotten before they could be named
+Wanted = filters.Filter | Mapping[str, Any] | None
+
+
+class ReadOperations(Core):
+    def search(self, tenant: str, vector: Any, k: int, filter: Wanted = None, *, with_payload: bool = True, exact: bool = False,
+               budget: int | None = None, patience: int | None = None, recall: float | None = None) -> Hits | list[Hits]:
+        """The k nearest points that the tenant sees, always min(k, as many as there are). [dim]: one query; [n, dim]: n, and a list of Hits.
+
+        filter: only among points that it takes. exact, budget, patience, recall: as the index's search. NotFound for the tenant;
+        Invalid for the vector, the filter, k < 1 or > K_MAX, more than QUERIES_MAX queries, or n * k > RESULTS_MAX; QuotaExceeded.
+        """
+        single = np.ndim(vector) == 1
+        queries = vectors.checked(self.config, vector, 1 if single else 2).reshape(-1, self.config.dim)
+        _check_size(len(queries), k)
+        wanted = filters.parse(filter)
+        party = self._admit(tenant, len(queries))
+        began = time.perf_counter()
+        how = {"exact": exact, "budget": budget, "patience": patience, "recall": recall}
+        results = self._search(party, queries, k, wanted, how, with_payload)
+        self._contents.tallies.add(party.number, queries=len(queries), points_read=sum(map(len, results)),
+                                   search_s=time.perf_counter() - began)
+        if not exact:
+            self._sampler.offer(self._contents, self._queries, party, queries, k, wanted, how)
+        return results[0] if single else results
+
+    def _search(self, party: Party, queries: np.ndarray, k: int, wanted: filters.Filter | None, how: dict, with_payload: bool) -> list[Hits]:
+        for _ in range(RETRIES_MAX):
+            try:
+                return [self._hits(ids, distances, with_payload) for ids, distances in self._queries.nearest(party, queries, k, wanted, how)]
+            except LookupError:
+                continue  # one of the results was deleted and forgotten meanwhile: the next search does not find it
+        raise Damaged(f"the index of {self.name!r} names a point that is not there; restore the directory from a backup")
+
+    def _hits(self, ids: np.ndarray, distances: np.ndarray, with_payload: bool) -> Hits:
+        found = self._queries.resolve(ids.tolist(), with_payload)
+        return Hits(found.owners, found.ids, distances, found.payloads)
+
+    def get(self, tenant: str, refs: Sequence[Ref], *, with_payload: bool = True, with_vector: bool = False,
+            skip_missing: bool = False) -> list[Record]:
+        """Points by id, in that order. NotFound for the first that the tenant does not see, unless skip_missing. Invalid; QuotaExceeded."""
+        if len(refs) > PAGE_MAX:
+            raise Invalid(f"at most {PAGE_MAX} points at a time, not {len(refs)}")
+        party = self._admit(tenant)
+        ids = list(self._located(party, refs, skip_missing))
+        return self._read(party, ids, with_payload, with_vector)
+
+    def _located(self, party: Party, refs: Sequence[Ref], skip_missing: bool) -> Iterator[int]:
+        for ref in refs:
+            try:
+                yield self._queries.locate(party, ref)
+            except NotFound:
+                if not skip_missing:
+                    raise
+
+    def scroll(self, tenant: str, filter: Wanted = None, *, limit: int = 100, cursor: str | None = None, with_payload: bool = True,
+               with_vector: bool = False) -> Page:
+        """All points that the tenant sees and the filter takes, page by page, each once: owner by owner, in the order of writing.
+
+        What is written or deleted between two pages may be missing or there. Invalid for a limit out of 1 to PAGE_MAX, a filter,
+        or a cursor of another tenant; QuotaExceeded.
+        """
+        if not 1 <= limit <= PAGE_MAX:
+            raise Invalid(f"limit is from 1 to {PAGE_MAX}, not {limit}")
+        wanted = filters.parse(filter)
+        party = self._admit(tenant)
+        after = self._contents.cursors.open(party.number, cursor) if cursor is not None else None
+        ids = self._queries.page(party, wanted, after, limit + 1).tolist()
+        more = self._contents.cursors.seal(party.number, ids[limit - 1]) if len(ids) > limit else None
+        return Page(self._read(party, ids[:limit], with_payload, with_vector), more)
+
+    def _read(self, party: Party, ids: list[int], with_payload: bool, with_vector: bool) -> list[Record]:
+        records = self._queries.records(ids, with_payload, with_vector)
+        self._contents.tallies.add(party.number, points_read=len(records))
+        return records
+
+    def count(self, tenant: str, filter: Wanted = None) -> int:
+        """How many points the tenant sees, or of those the filter takes. Invalid; QuotaExceeded."""
+        wanted = filters.parse(filter)
+        party = self._admit(tenant)
+        return self._queries.count(party) if wanted is None else len(self._queries.matching(party, wanted))
+
+    def recall(self, tenant: str | None = None) -> Recall | dict[str, Recall]:
+        """Recall of sampled live queries: of one tenant, or of all by size class ('<500', '<2000', '<8000', '>=8000' visible points)."""
+        judged = self._sampler.figures(self._contents.number)
+        return judged.by_class() if tenant is None else judged.of(self._contents.parties.tenant(tenant).number)
+
+
+def _check_size(queries: int, k: Any) -> None:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= K_MAX:
+        raise Invalid(f"k is from 1 to {K_MAX}, not {k!r}")
+    if queries > QUERIES_MAX or queries * k > RESULTS_MAX:
+        raise Invalid(f"a batch has at most {QUERIES_MAX} queries and {RESULTS_MAX} results, not {queries} with {k} each")

@@ -1,0 +1,137 @@
+"""The points of a collection in a snapshot: a file that is mapped and never changed.
+
+One block for each owner, on 8-byte boundaries, little-endian:
+    rows u32[n], ascending · keys, lower halves u64[n] · upper halves u64[n] · ends of payloads u64[n] · payloads
+Where a block lies, and how large it is, stands in the manifest, with the checksum of the whole file. Nothing of a block
+is read before someone asks for it, so that a tenant that rests costs address space only.
+"""
+from __future__ import annotations
+
+import mmap
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .disk import Disk
+from .errors import Damaged
+from .records import pb
+
+if TYPE_CHECKING:
+    from .namespace import Namespace
+
+_HALF = 2**64 - 1
+
+
+def _aligned(size: int) -> int:
+    return -size % 8 + size
+
+
+class Segment:
+    """One owner's block. rows: u32[n]."""
+
+    __slots__ = ("block", "rows", "_low", "_high", "_ends", "_texts", "_dense_from")
+
+    def __init__(self, block: memoryview, size: int) -> None:
+        self.block = block
+        self.rows = np.frombuffer(block, "<u4", size)
+        at = _aligned(4 * size)
+        self._low, self._high, self._ends = (np.frombuffer(block, "<u8", size, at + 8 * size * part) for part in range(3))
+        self._texts = block[at + 24 * size:]
+        dense = size and int(self.rows[-1]) - int(self.rows[0]) == size - 1
+        self._dense_from = int(self.rows[0]) if dense else None
+
+    def _position(self, row: int) -> int:
+        position = row - self._dense_from if self._dense_from is not None else int(np.searchsorted(self.rows, row))
+        if not 0 <= position < len(self.rows) or int(self.rows[position]) != row:
+            raise LookupError(row)
+        return position
+
+    def key(self, row: int) -> int:
+        """LookupError when the row is not in it."""
+        at = self._position(row)
+        return int(self._high[at]) << 64 | int(self._low[at])
+
+    def keys(self) -> list[int]:
+        if self._high.any():
+            return [high << 64 | low for high, low in zip(self._high.tolist(), self._low.tolist(), strict=True)]
+        return self._low.tolist()
+
+    def payload(self, row: int) -> bytes:
+        at = self._position(row)
+        return bytes(self._texts[int(self._ends[at - 1]) if at else 0:int(self._ends[at])])
+
+
+NOTHING = Segment(memoryview(b""), 0)
+
+
+class PointsFile:
+    """A verified file and where each owner's block lies in it."""
+
+    def __init__(self, path: Path, collection: pb.Collection) -> None:
+        """Damaged when the file is not the one that the manifest describes."""
+        self._map = _mapped(path, collection.points_size)
+        if zlib.crc32(self._map) != collection.points_crc:
+            raise Damaged(f"{path}: the checksum over bytes 0 to {collection.points_size} is wrong")
+        self._offsets = np.frombuffer(collection.offsets, "<u8")
+        self._sizes = np.frombuffer(collection.sizes, "<u8")
+        self._payload_bytes = np.frombuffer(collection.payload_bytes, "<u8")
+        self._next_rows = np.frombuffer(collection.next_rows, "<u8")
+        self.positions = {owner: at for at, owner in enumerate(np.frombuffer(collection.owners, "<u4").tolist())}
+
+    def describe(self, owner: int) -> tuple[Segment, int, int]:
+        """(segment, next row, bytes of payloads) of an owner; those of nothing for one that is not in it."""
+        at = self.positions.get(owner)
+        if at is None:
+            return NOTHING, 0, 0
+        start, size, payload_bytes = int(self._offsets[at]), int(self._sizes[at]), int(self._payload_bytes[at])
+        length = _aligned(4 * size) + 24 * size + payload_bytes
+        return Segment(self._map[start:start + length], size), int(self._next_rows[at]), payload_bytes
+
+
+def _mapped(path: Path, size: int) -> memoryview:
+    try:
+        with path.open("rb") as file:
+            length = file.seek(0, 2)
+            if length != size:
+                raise Damaged(f"{path}: has {length} bytes, {size} were written")
+            return memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)) if size else memoryview(b"")
+    except OSError as error:
+        raise Damaged(f"{path}: {error.strerror}") from error
+
+
+def write_points(disk: Disk, path: Path, namespaces: Iterator[Namespace], collection: pb.Collection) -> None:
+    """Writes the file, durably, and says in the manifest's entry what is where. OSError."""
+    fd = disk.create(path)
+    try:
+        at = crc = 0
+        columns: list[list[int]] = [[] for _ in range(5)]
+        for namespace in namespaces:
+            block = block_of(namespace)
+            crc = zlib.crc32(block, crc)
+            for column, value in zip(columns, (namespace.owner, namespace.next_row, namespace.size, at, namespace.payload_bytes), strict=True):
+                column.append(value)
+            at = disk.write(fd, [block], at)
+        disk.sync(fd)
+        collection.owners = np.array(columns[0], "<u4").tobytes()
+        collection.next_rows, collection.sizes, collection.offsets, collection.payload_bytes = (
+            np.array(column, "<u8").tobytes() for column in columns[1:])
+        collection.points_size, collection.points_crc = at, crc
+    finally:
+        os.close(fd)
+
+
+def block_of(namespace: Namespace) -> bytes:
+    """A namespace as a block."""
+    state = namespace.state
+    if not (state.payloads or state.patched or state.dead):
+        return bytes(state.segment.block) + bytes(-len(state.segment.block) % 8)
+    rows = list(state.rows())
+    keys, texts = [state.key(row) for row in rows], [state.payload(row) for row in rows]
+    low, high = np.array([key & _HALF for key in keys], "<u8"), np.array([key >> 64 for key in keys], "<u8")
+    ends = np.cumsum(np.fromiter(map(len, texts), "<u8", len(texts)), dtype="<u8")
+    body = b"".join((np.array(rows, "<u4").tobytes(), bytes(4 * (len(rows) % 2)), low.tobytes(), high.tobytes(), ends.tobytes(), *texts))
+    return body + bytes(-len(body) % 8)

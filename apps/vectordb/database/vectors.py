@@ -1,0 +1,48 @@
+"""Vectors from outside: checked, so that the index never has a reason to refuse them, and in the collection's type."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .errors import Invalid
+from .model import CollectionConfig
+
+COMPONENT_MAX = 1e15  # squares of differences of 8192 of these still sum up in a float32
+
+
+def checked(config: CollectionConfig, vectors: Any, ndim: int = 2) -> np.ndarray:
+    """[n, dim] (ndim=2) or [dim] (ndim=1) as the collection stores it, of unit length under cosine.
+
+    Invalid for another shape, for what are no real numbers, NaN, infinity or a component over 1e15 (float16: 65504), and
+    for a zero vector under cosine.
+    """
+    given = _array(vectors)
+    if given.ndim != ndim or given.shape[-1] != config.dim:
+        raise Invalid(f"vectors of collection {config.name!r} have {config.dim} components; this has the shape {list(given.shape)}")
+    largest = np.abs(given).max(initial=0)
+    if not largest <= COMPONENT_MAX:
+        raise Invalid(f"a component is NaN, infinite, or over {COMPONENT_MAX:g}")
+    if config.metric == "cosine":
+        given = _normalised(given)
+    elif config.dtype == "float16" and largest > np.finfo(np.float16).max:
+        raise Invalid("a component is over 65504, the largest float16")
+    return np.ascontiguousarray(given, dtype=config.dtype)
+
+
+def _array(vectors: Any) -> np.ndarray:
+    try:
+        given = np.asarray(vectors)
+    except ValueError:
+        raise Invalid("the vectors have different lengths") from None
+    if given.dtype.kind not in "fiu":
+        raise Invalid(f"a vector has real numbers, not {given.dtype}")
+    return given
+
+
+def _normalised(vectors: np.ndarray) -> np.ndarray:
+    wide = vectors.astype(np.float64)
+    length = np.sqrt(np.einsum("...i,...i->...", wide, wide))[..., None]
+    if not length.all():
+        raise Invalid("a zero vector has no direction: collections with the cosine metric take none")
+    return wide / length

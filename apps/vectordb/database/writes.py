@@ -1,0 +1,163 @@
+"""Writes of points. Each is checked and decided under the writer's lock, logged as one record, then done: whole or not at all."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import filters, payloads, vectors
+from .contents import index_ids
+from .core import Core, describe_ref
+from .errors import Denied, Invalid, NotFound
+from .ids import key_of, keys_of
+from .model import BATCH_BYTES_MAX, POINTS_MAX, Payload, Point, Points, Ref
+from .namespace import Namespace
+from .parties import Party
+from .quota import check_room
+from .records import Change, pack_keys, pack_payloads, pack_rows, pb
+
+Which = Sequence[Ref] | np.ndarray | filters.Filter | Mapping[str, Any]
+
+
+class WriteOperations(Core):
+    def upsert(self, tenant: str, points: Points | Sequence[Point]) -> int:
+        """Writes points of the tenant: new ones, or new vectors and payloads for ids that it has (their grants stay). How many.
+
+        Invalid for an id given twice, a vector or payload that is none, more than POINTS_MAX points or BATCH_BYTES_MAX bytes;
+        QuotaExceeded, for the whole batch, when it would exceed a limit.
+        """
+        batch = points if isinstance(points, Points) else _columns(points)
+        party = self._admit(tenant, max(1, len(batch.ids)))
+        keys, rows_of_vectors, texts = self._checked(batch)
+        if not keys:
+            return 0
+        with self._journal.writing() as write:
+            party = self._contents.parties.tenant(tenant)  # it may have been dropped since
+            namespace = self._contents.namespace(party.number)
+            change = self._upsert_change(party, namespace, keys, rows_of_vectors, texts)
+            done = self._commit(write, Change(upsert=change))
+        self._contents.tallies.add(party.number, points_written=done)
+        return done
+
+    def _checked(self, batch: Points) -> tuple[list[int], np.ndarray, list[bytes]]:
+        keys = keys_of(batch.ids)
+        if len(keys) > POINTS_MAX:
+            raise Invalid(f"a batch has at most {POINTS_MAX} points, not {len(keys)}")
+        if len(set(keys)) < len(keys):
+            raise Invalid("an id is given twice in one batch")
+        given = vectors.checked(self.config, batch.vectors) if keys else np.empty((0, self.config.dim), self.config.dtype)
+        texts = [payloads.EMPTY] * len(keys) if batch.payloads is None else list(map(payloads.pack, batch.payloads))
+        if not len(keys) == len(given) == len(texts):
+            raise Invalid(f"a batch has as many ids, vectors and payloads: not {len(keys)}, {len(given)} and {len(texts)}")
+        if given.nbytes + sum(map(len, texts)) > BATCH_BYTES_MAX:
+            raise Invalid(f"a batch has at most {BATCH_BYTES_MAX} bytes of vectors and payloads")
+        return keys, given, texts
+
+    def _upsert_change(self, party: Party, namespace: Namespace, keys: list[int], given: np.ndarray, texts: list[bytes]) -> pb.Upsert:
+        """New points first, and all the columns in that order."""
+        there = list(map(namespace.warm().lookup.get, keys))
+        order = sorted(range(len(keys)), key=lambda at: there[at] is not None)
+        fresh = there.count(None)
+        rows = [*namespace.take_rows(fresh), *(there[at] for at in order[fresh:])]
+        if fresh < len(keys) and fresh:
+            keys, texts, given = [keys[at] for at in order], [texts[at] for at in order], given[order]
+        growth = sum(map(len, texts)) - sum(len(namespace.state.payload(row)) for row in rows[fresh:])
+        self._check_room(party, namespace, fresh, growth)
+        low, high = pack_keys(keys)
+        sizes, joined = pack_payloads(texts)
+        return pb.Upsert(owner=party.number, fresh=fresh, rows=pack_rows(rows), keys_low=low, keys_high=high, vectors=given.tobytes(),
+                         payload_sizes=sizes, payloads=joined)
+
+    def _check_room(self, party: Party, namespace: Namespace, fresh: int, payload_growth: int) -> None:
+        size = namespace.size + fresh
+        if fresh > 0 or payload_growth > 0:
+            check_room(party.name, party.quota, size, size * self.config.vector_bytes + namespace.payload_bytes + payload_growth)
+
+    def delete(self, tenant: str, which: Which) -> int:
+        """Deletes points of the tenant, for everybody; how many. Ids that are not there count as deleted before.
+
+        For a point of another: Denied when the tenant sees it, else NotFound.
+        """
+        return self._change_rows(tenant, which, "points_deleted", missing_ok=True, make=lambda party, rows: Change(
+            delete=pb.Delete(owner=party.number, rows=pack_rows(rows))))
+
+    def grant(self, tenant: str, which: Which, to: str | Sequence[str]) -> int:
+        """Lets tenants or roles see points of the tenant; how many pairs are new. NotFound for an unknown point, tenant or role; Denied as delete."""
+        return self._share(tenant, which, to, revoked=False)
+
+    def revoke(self, tenant: str, which: Which, from_: str | Sequence[str]) -> int:
+        """Takes grants back; how many pairs there were. Errors as grant; what was not granted is none."""
+        return self._share(tenant, which, from_, revoked=True)
+
+    def _share(self, tenant: str, which: Which, names: str | Sequence[str], revoked: bool) -> int:
+        def make(party: Party, rows: Sequence[int]) -> Change | None:
+            others = {self._contents.parties.any(name).number for name in ([names] if isinstance(names, str) else names)} - {party.number}
+            ids = index_ids(party.number, np.asarray(rows, np.uint32))
+            return Change(grant=pb.Grant(ids=ids.tobytes(), parties=sorted(others), revoked=revoked)) if others else None
+
+        return self._change_rows(tenant, which, "grants", missing_ok=False, make=make)
+
+    def set_payload(self, tenant: str, which: Which, payload: Payload, *, replace: bool = False) -> int:
+        """Sets the keys of `payload` in points of the tenant, or makes it all their payload (replace); how many. Errors as grant and upsert."""
+        payloads.pack(payload)
+        return self._rewrite(tenant, which, lambda old: payload if replace else {**old, **payload})
+
+    def delete_payload(self, tenant: str, which: Which, keys: Sequence[str]) -> int:
+        """Removes top-level keys from the payloads of points of the tenant; how many points. Errors as grant."""
+        gone = set(keys)
+        return self._rewrite(tenant, which, lambda old: {key: value for key, value in old.items() if key not in gone})
+
+    def _rewrite(self, tenant: str, which: Which, change: Any) -> int:
+        def make(party: Party, rows: Sequence[int]) -> Change:
+            namespace = self._contents.namespace(party.number)
+            old = list(map(namespace.state.payload, rows))
+            texts = [payloads.pack(change(payloads.unpack(text))) for text in old]
+            self._check_room(party, namespace, 0, sum(map(len, texts)) - sum(map(len, old)))
+            sizes, joined = pack_payloads(texts)
+            return Change(set_payload=pb.SetPayload(owner=party.number, rows=pack_rows(rows), payload_sizes=sizes, payloads=joined))
+
+        return self._change_rows(tenant, which, "points_written", missing_ok=False, make=make)
+
+    def _change_rows(self, tenant: str, which: Which, counter: str, *, missing_ok: bool, make: Any) -> int:
+        """Picks rows of the tenant's own points and commits what `make` says of them; how many it concerned."""
+        wanted = self._as_filter(which)
+        self._admit(tenant)
+        with self._journal.writing() as write:
+            party = self._contents.parties.tenant(tenant)
+            rows = self._own_rows(party, which, missing_ok) if wanted is None else self._queries.own_matching(party, wanted).tolist()
+            change = make(party, rows) if rows else None
+            done = self._commit(write, change) if change else 0
+        self._contents.tallies.add(party.number, **{counter: done})
+        return done
+
+    def _own_rows(self, party: Party, refs: Any, missing_ok: bool) -> list[int]:
+        lookup = self._contents.namespace(party.number).warm().lookup
+        if isinstance(refs, str | bytes | int) or not hasattr(refs, "__iter__"):
+            raise Invalid("give a list of ids, or a filter")
+        keys = keys_of(refs) if isinstance(refs, np.ndarray) else [key_of(ref[1]) if self._is_own(party, ref) else key_of(ref) for ref in refs]
+        rows = list(map(lookup.get, keys))
+        if None in rows:
+            if not missing_ok:
+                raise NotFound(f"there is no point {describe_ref(list(refs)[rows.index(None)])}")
+            rows = [row for row in rows if row is not None]
+        return list(dict.fromkeys(rows))
+
+    def _is_own(self, party: Party, ref: Ref) -> bool:
+        """Whether it is a pair that names the tenant's own. Denied, or NotFound, for another's."""
+        if not isinstance(ref, tuple):
+            return False
+        if len(ref) != 2:
+            raise Invalid("a point of another is a pair (owner, id)")
+        if ref[0] == party.name:
+            return True
+        self._queries.locate(party, ref)
+        raise Denied(f"point {describe_ref(ref)} is not tenant {party.name!r}'s to change")
+
+
+def _columns(points: Sequence[Point]) -> Points:
+    try:
+        ids, given, texts = zip(*points, strict=True) if points else ((), (), ())
+    except (TypeError, ValueError):
+        raise Invalid("a batch is Points, or a sequence of Point(id, vector, payload)") from None
+    return Points(ids, given, texts)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from apps.vectordb.database import Collection, Database
+from tests.apps.vectordb.database.plain_index import PlainIndex
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def memory(clock: Clock) -> Iterator[Database]:
+    """A database that keeps nothing."""
+    with Database.open(None, make_index=PlainIndex, clock=clock) as db:
+        yield db
+
+
+@pytest.fixture
+def papers(memory: Database) -> Collection:
+    """A collection of two dimensions with the tenants acme, bolt and cove, and nothing in it."""
+    collection = memory.create_collection("papers", dim=2)
+    for name in ("acme", "bolt", "cove"):
+        collection.create_tenant(name)
+    return collection
