@@ -60,9 +60,6 @@ class Database:
     def collections(self) -> list[str]:
         return sorted(self._collections)
 
-    def drop_collection(self, name: str) -> None:
-        raise NotImplementedError
-
     def close(self) -> None:
         self._journal.close()
 

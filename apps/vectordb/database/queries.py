@@ -13,7 +13,7 @@ import numpy as np
 
 from . import filters
 from .contents import Contents, index_ids
-from .errors import NotFound
+from .errors import Invalid, NotFound
 from .ids import id_of, key_of
 from .model import PointId, Record, Ref
 from .parties import Party
@@ -28,6 +28,15 @@ class Found(NamedTuple):
     owners: list[str]
     ids: list[PointId]
     payloads: list[bytes] | None
+
+
+def split(party: Party, ref: Ref) -> tuple[str, PointId]:
+    """(owner, id) of a reference that the tenant makes. Invalid for what is neither an id nor a pair."""
+    if not isinstance(ref, tuple):
+        return party.name, ref
+    if len(ref) != 2 or not isinstance(ref[0], str):
+        raise Invalid("a point of another is named by a pair (owner, id)")
+    return ref
 
 
 class Queries:
@@ -102,14 +111,14 @@ class Queries:
 
     def _named(self, party: Party, owner: int) -> Any:
         def keys(condition: filters.HasId) -> list[int]:
-            refs = [ref if isinstance(ref, tuple) else (party.name, ref) for ref in condition.has_id]
+            refs = [split(party, ref) for ref in condition.has_id]
             return [key_of(point) for name, point in refs if (found := self._contents.parties.find(name)) and found.number == owner]
 
         return keys
 
     def locate(self, party: Party, ref: Ref) -> int:
         """The index id of a point that the tenant sees. NotFound, whether it is not there or not to be seen."""
-        owner_name, point = ref if isinstance(ref, tuple) else (party.name, ref)
+        owner_name, point = split(party, ref)
         owner, key = self._contents.parties.find(owner_name), key_of(point)
         row = self._contents.namespace(owner.number).warm().lookup.get(key) if owner else None
         if row is None or not self._sees(party, owner.number, owner.number << 32 | row):

@@ -26,7 +26,7 @@ class Bucket:
         """Takes them and returns 0, or takes nothing and returns the seconds until it could."""
         with self._lock:
             now = self._clock()
-            self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
+            self._tokens = min(self._size, self._tokens + max(0.0, now - self._at) * self._rate)
             self._at = now
             missing = min(count, self._size) - self._tokens
             if missing > 0:

@@ -10,10 +10,11 @@ from . import filters, payloads, vectors
 from .contents import index_ids
 from .core import Core, describe_ref
 from .errors import Denied, Invalid, NotFound
-from .ids import key_of, keys_of
-from .model import BATCH_BYTES_MAX, POINTS_MAX, Payload, Point, Points, Ref
+from .ids import keys_of
+from .model import BATCH_BYTES_MAX, POINTS_MAX, Payload, Point, PointId, Points, Ref
 from .namespace import Namespace
 from .parties import Party
+from .queries import split
 from .quota import check_room
 from .records import Change, pack_keys, pack_payloads, pack_rows, pb
 
@@ -135,7 +136,7 @@ class WriteOperations(Core):
         lookup = self._contents.namespace(party.number).warm().lookup
         if isinstance(refs, str | bytes | int) or not hasattr(refs, "__iter__"):
             raise Invalid("give a list of ids, or a filter")
-        keys = keys_of(refs) if isinstance(refs, np.ndarray) else [key_of(ref[1]) if self._is_own(party, ref) else key_of(ref) for ref in refs]
+        keys = keys_of(refs if isinstance(refs, np.ndarray) else [self._own_id(party, ref) for ref in refs])
         rows = list(map(lookup.get, keys))
         if None in rows:
             if not missing_ok:
@@ -143,16 +144,13 @@ class WriteOperations(Core):
             rows = [row for row in rows if row is not None]
         return list(dict.fromkeys(rows))
 
-    def _is_own(self, party: Party, ref: Ref) -> bool:
-        """Whether it is a pair that names the tenant's own. Denied, or NotFound, for another's."""
-        if not isinstance(ref, tuple):
-            return False
-        if len(ref) != 2:
-            raise Invalid("a point of another is a pair (owner, id)")
-        if ref[0] == party.name:
-            return True
-        self._queries.locate(party, ref)
-        raise Denied(f"point {describe_ref(ref)} is not tenant {party.name!r}'s to change")
+    def _own_id(self, party: Party, ref: Ref) -> PointId:
+        """The id of the tenant's own point. Denied, or NotFound, for another's."""
+        owner, point = split(party, ref)
+        if owner != party.name:
+            self._queries.locate(party, ref)
+            raise Denied(f"point {describe_ref(ref)} is not tenant {party.name!r}'s to change")
+        return point
 
 
 def _columns(points: Sequence[Point]) -> Points:

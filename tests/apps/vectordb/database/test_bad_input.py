@@ -13,7 +13,7 @@ GOOD = [0.0, 1.0]
 
 
 @pytest.mark.parametrize("vector", [[float("nan"), 1], [float("inf"), 1], [1e30, 1],
-                                    [1], [1, 2, 3], ["a", "b"], [1j, 0], [[1, 2]], "ab", None, [True, False]],
+                                    [1], [1, 2, 3], ["a", "b"], [1j, 0], [[1, 2]], "ab", None, [True]],
                          ids=str)
 def test_vectors_that_are_none(papers: Collection, vector: Any) -> None:
     with pytest.raises(Invalid):
