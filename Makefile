@@ -60,7 +60,7 @@ test-native: build
 	@ctest --test-dir $(BUILD) --output-on-failure -j 2
 
 test-python: build
-	@python -m pytest
+	@python -m pytest -n $(JOBS) --dist loadfile
 
 test-install: build  ## pip install . into another environment
 	@tests/install.sh

@@ -24,6 +24,7 @@ from pathlib import Path
 from mrpc_service.errors import StartupError
 
 KERNEL_OLDEST = (6, 5)  # SO_PEERPIDFD, by which the daemon is told of an application's death
+SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,9 @@ def check_kernel(release: str) -> None:
 
 def prepare(runtime: RuntimeDir) -> None:
     """Make the directories with their modes. StartupError if another user could interfere, or they cannot be written."""
+    for path in runtime.sockets:
+        if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
+            raise StartupError(f"{path} is longer than a socket's name may be, {SOCKET_PATH_BYTES_MAX} bytes; choose a shorter --runtime-dir")
     make_directory(runtime.path, 0o755)
     make_directory(runtime.operator_dir, 0o700)
 

@@ -103,6 +103,7 @@ def test_descriptors_after_hello_end_the_attachment(daemon: Any, attack: Attack)
         (raw_app.WITHDRAW, b"", "malformed withdrawal"),
         (raw_app.REGISTER_SCHEMA, bytes(9 << 20), "over its limit"),
     ],
+    ids=["a second hello", "welcome", "an unknown kind", "offer", "bind", "withdrawal", "schema"],
 )
 def test_what_an_attached_application_may_not_say(daemon: Any, attack: Attack, kind: int, body: bytes, reason: str) -> None:
     def work(link: Any) -> str:

@@ -116,6 +116,7 @@ def test_a_completion_index_that_cannot_be(client: Any, attack: Attack, ahead: i
         (echo_image(b"\xff\xfe not UTF-8"), INVALID_ARGUMENT),
         (echo_image(b"x" * 100)[:-50], INVALID_ARGUMENT),
     ],
+    ids=["nothing", "noise", "ones", "text that is not UTF-8", "cut short"],
 )
 def test_an_image_that_is_none_ends_its_call_only(client: Any, attack: Attack, image: bytes, code: int) -> None:
     def work(link: Any) -> tuple[int, int]:

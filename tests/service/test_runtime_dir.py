@@ -104,3 +104,10 @@ def test_only_stale_sockets_are_removed(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="is not a socket"):
         runtime_dir.remove_stale_sockets(runtime)
     assert runtime.app_socket.read_text() == "precious"
+
+
+def test_a_path_that_no_socket_can_have_is_refused_before_anything_is_made(tmp_path):
+    deep = tmp_path / ("d" * 100)
+    with pytest.raises(StartupError, match="shorter --runtime-dir"):
+        runtime_dir.prepare(RuntimeDir(deep))
+    assert not deep.exists()
