@@ -15,8 +15,9 @@ from rich.panel import Panel
 from rich.progress import Progress
 from rich.table import Table
 
+from apps.processes import StartError
+
 from .measure import LoadError, Measured, load, write_requests
-from .processes import StartError
 from .run import POLICIES, HotelApp, fetch
 
 STAY = {"inDate": "2015-04-09", "outDate": "2015-04-11"}

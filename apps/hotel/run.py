@@ -21,9 +21,10 @@ from pathlib import Path
 
 import yaml
 
+from apps.processes import Child, StartError, free_ports
+
 from . import generate
 from .envoy import Sidecar, bootstrap, find_denial, requests_per_second
-from .processes import Child, StartError, free_ports
 
 ROOT = Path(__file__).parents[2]
 POLICIES = Path(__file__).parent / "policies.yaml"

@@ -16,8 +16,8 @@ from statistics import median
 from typing import Any
 
 from apps.hotel.generate import SYSTEMS as RPCS
-from apps.hotel.processes import StartError
 from apps.hotel.run import HotelApp
+from apps.processes import StartError
 from bench.common import judged
 from bench.common.report import Report
 from bench.hotel.loads import DATA_PLANES, FrontendLoad, Run, SearchLoad

@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from apps.hotel import run, workload
-from apps.hotel.processes import Child, StartError
 from apps.hotel.run import HotelApp, fetch
+from apps.processes import Child, StartError
 
 BOOKING = {"inDate": "2015-06-09", "outDate": "2015-06-11", "hotelId": "1", "username": "Cornell_7",
            "password": "7777777777", "number": "1"}

@@ -13,9 +13,9 @@ from apps.hotel import catalogue, data
 from apps.hotel.bookings import Bookings
 from apps.hotel.cache import NoCache, RedisCache, open_cache
 from apps.hotel.catalogue import Profiles, Rates
-from apps.hotel.processes import Child, free_ports
 from apps.hotel.storage import Database
 from apps.hotel.users import Users
+from apps.processes import Child, free_ports
 
 
 @pytest.fixture
