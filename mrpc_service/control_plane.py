@@ -29,6 +29,7 @@ from mrpc_service.runtime_dir import RuntimeDir
 from mrpc_service.settings import Settings
 
 log = logging.getLogger("mrpcd")
+FEATURES = ["judged_by"]  # of Status, for operators' tools that meet older daemons
 EVENT_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 EVENT_DEFAULT_LEVELS = {"refused": logging.WARNING, "peer_down": logging.WARNING}
 EVENT_FIELDS = ("app", "principal", "pid", "label", "role", "service", "peer")
@@ -232,7 +233,7 @@ class ControlPlane:
         settings = self.settings
         times = os.times()
         return {
-            "version": __version__, "node": settings.node, "pid": os.getpid(), "uid": os.geteuid(),
+            "version": __version__, "features": FEATURES, "node": settings.node, "pid": os.getpid(), "uid": os.geteuid(),
             "state": "draining" if self.draining else "ready", "uptime_ns": time.monotonic_ns() - self._started_ns,
             "runtime_dir": str(self.runtime.path), "state_dir": str(self.state_dir), "socket": str(self.runtime.app_socket),
             "listen": self.listening, "insecure": settings.insecure, "metrics": settings.metrics, "registry": settings.registry,

@@ -100,7 +100,8 @@ class Dataplane(Protocol):
         """Replace all chains, or change nothing and raise ValueError with the reason.
 
         A chain: name, client, service, method ("*" is any), side ("client": judged where the caller is; "server": where the
-        endpoint is; "any": by both daemons), policies: name, use, config (of a native engine, or of the program's fields).
+        endpoint is; "any": by both daemons), judged_by (nodes that are believed when they say that they have judged a call by it),
+        policies: name, use, config (of a native engine, or of the program's fields).
         A policy whose `use` is no native engine needs bindings for every method on offer that its chain selects."""
 
     def add_bindings(self, bindings: list[Binding]) -> None:

@@ -6,6 +6,7 @@
     spec:
       selector: {client: frontend, service: hotel.Search, method: "*"}   # each may be left out: any
       side: any                                                          # or client, or server: whose daemon judges
+      judged_by: [node-a]                                                # with side server: but calls that this node has judged by it
       policies:
         - {name: limit, use: rate_limit, config: {requests_per_second: 500, burst: 50}}
         - {name: mine, use: ./my_policy.py}                              # a program beside the document
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mrpc_service.errors import ConfigError
 
@@ -66,7 +67,14 @@ class PolicySpec(Strict):
 class ChainSpec(Strict):
     selector: Selector = Selector()
     side: Literal["any", "client", "server"] = "any"
+    judged_by: list[Name] = Field([], max_length=1024)  # nodes whose daemons are believed when they say that they have judged a call by it
     policies: list[PolicySpec] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def judged_elsewhere(self) -> ChainSpec:
+        if self.judged_by and self.side != "server":
+            raise ValueError("judged_by is for chains of side server")
+        return self
 
 
 class PolicyChain(Strict):

@@ -56,7 +56,7 @@ class Chain:
         named = zip(spec.policies, self.uses, strict=True)
         return {
             "name": self.name, "client": spec.selector.client or ANY, "service": spec.selector.service or ANY,
-            "method": spec.selector.method or ANY, "side": spec.side,
+            "method": spec.selector.method or ANY, "side": spec.side, "judged_by": spec.judged_by,
             "policies": [{"name": policy.name, "use": use.use, "config": use.config} for policy, use in named],
         }
 
@@ -69,6 +69,8 @@ class Chain:
     def record(self, layer: str) -> Record:
         """As it is kept in the store: the document as applied, and programs by SHA-256."""
         document = self.document.model_dump(mode="json", exclude={"metadata": {"revision"}})
+        if not document["spec"]["judged_by"]:
+            del document["spec"]["judged_by"]  # as daemons before v0.3 keep it, and read it again
         return {"name": self.name, "layer": layer, "source": self.source, "changed_in": self.changed_in, "document": document,
                 "programs": self.sources()}
 

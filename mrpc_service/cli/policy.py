@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mrpc_service.cli import policy_change, policy_test
+from mrpc_service.cli import policy_change, policy_move, policy_test
 from mrpc_service.cli.output import connect, emit, ns_text, output_option, plain, print_table, time_text
 
 EPILOG = """\b
@@ -27,7 +27,7 @@ def policy() -> None:
 
 
 for command in (policy_change.apply, policy_change.dry_run, policy_change.diff, policy_change.swap, policy_change.rollback,
-                policy_change.delete, policy_test.test):
+                policy_change.delete, policy_move.move, policy_test.test):
     policy.add_command(command)
 
 

@@ -11,7 +11,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Status(_message.Message):
-    __slots__ = ("version", "node", "pid", "state", "uptime_ns", "runtime_dir", "state_dir", "socket", "listen", "insecure", "metrics", "registry", "log_level", "config", "config_error", "epoch", "shards", "attachments", "services", "edges", "peers", "open_calls", "rss_bytes", "shared_memory_bytes", "cpu_seconds", "uid", "revision", "policy_store")
+    __slots__ = ("version", "node", "pid", "state", "uptime_ns", "runtime_dir", "state_dir", "socket", "listen", "insecure", "metrics", "registry", "log_level", "config", "config_error", "epoch", "shards", "attachments", "services", "edges", "peers", "open_calls", "rss_bytes", "shared_memory_bytes", "cpu_seconds", "uid", "revision", "features", "policy_store")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,7 @@ class Status(_message.Message):
     CPU_SECONDS_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
     POLICY_STORE_FIELD_NUMBER: _ClassVar[int]
     version: str
     node: str
@@ -67,8 +68,9 @@ class Status(_message.Message):
     cpu_seconds: float
     uid: int
     revision: int
+    features: _containers.RepeatedScalarFieldContainer[str]
     policy_store: str
-    def __init__(self, version: _Optional[str] = ..., node: _Optional[str] = ..., pid: _Optional[int] = ..., state: _Optional[str] = ..., uptime_ns: _Optional[int] = ..., runtime_dir: _Optional[str] = ..., state_dir: _Optional[str] = ..., socket: _Optional[str] = ..., listen: _Optional[str] = ..., insecure: _Optional[bool] = ..., metrics: _Optional[str] = ..., registry: _Optional[str] = ..., log_level: _Optional[str] = ..., config: _Optional[_Iterable[str]] = ..., config_error: _Optional[str] = ..., epoch: _Optional[int] = ..., shards: _Optional[int] = ..., attachments: _Optional[int] = ..., services: _Optional[int] = ..., edges: _Optional[int] = ..., peers: _Optional[int] = ..., open_calls: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., shared_memory_bytes: _Optional[int] = ..., cpu_seconds: _Optional[float] = ..., uid: _Optional[int] = ..., revision: _Optional[int] = ..., policy_store: _Optional[str] = ...) -> None: ...
+    def __init__(self, version: _Optional[str] = ..., node: _Optional[str] = ..., pid: _Optional[int] = ..., state: _Optional[str] = ..., uptime_ns: _Optional[int] = ..., runtime_dir: _Optional[str] = ..., state_dir: _Optional[str] = ..., socket: _Optional[str] = ..., listen: _Optional[str] = ..., insecure: _Optional[bool] = ..., metrics: _Optional[str] = ..., registry: _Optional[str] = ..., log_level: _Optional[str] = ..., config: _Optional[_Iterable[str]] = ..., config_error: _Optional[str] = ..., epoch: _Optional[int] = ..., shards: _Optional[int] = ..., attachments: _Optional[int] = ..., services: _Optional[int] = ..., edges: _Optional[int] = ..., peers: _Optional[int] = ..., open_calls: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., shared_memory_bytes: _Optional[int] = ..., cpu_seconds: _Optional[float] = ..., uid: _Optional[int] = ..., revision: _Optional[int] = ..., features: _Optional[_Iterable[str]] = ..., policy_store: _Optional[str] = ...) -> None: ...
 
 class GetSnapshotRequest(_message.Message):
     __slots__ = ()

@@ -20,7 +20,7 @@ from mrpc_service.control_plane import ControlPlane
 from mrpc_service.errors import ConfigError
 
 HISTORY_DEFAULT = 20
-CAUSES = ("apply", "swap", "delete")
+CAUSES = ("apply", "swap", "delete", "move")
 
 
 class PolicyMethods:

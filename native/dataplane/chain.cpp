@@ -2,6 +2,8 @@
 
 #include <x86intrin.h>
 
+#include <algorithm>
+
 #include "dataplane/engines/engine_config.h"
 #include "dataplane/policy/message_edit.h"
 
@@ -9,6 +11,18 @@ namespace mrpc::dataplane {
 namespace {
 
 bool matches(const std::string& pattern, std::string_view value) { return pattern == "*" || pattern.empty() || pattern == value; }
+
+constexpr size_t kGroupsMax = 64;  // bits of CallState::left_out
+
+// Whether `name` is one of `names`, which commas separate.
+bool is_among(std::string_view name, std::string_view names) {
+  while (!names.empty()) {
+    const size_t end = std::min(names.find(','), names.size());
+    if (names.substr(0, end) == name) return true;
+    names.remove_prefix(std::min(end + 1, names.size()));
+  }
+  return false;
+}
 
 Error at(const ChainSpec& chain, const PolicySpec& policy, const Error& error) {
   return {error.code, "chain '" + chain.name + "', policy '" + policy.name + "' (" + policy.use + "): " + error.text};
@@ -77,7 +91,9 @@ Result<std::shared_ptr<Chain>> Chain::compile(const ChainSet& set, const EngineC
   chain->schema_ = std::move(schema);
   for (const ChainSpec& spec : set.chains) {
     if (!spec.judges_at(place) || !spec.selects(route.client, route.service, route.method)) continue;
+    const size_t first_stage = chain->stages_.size();
     if (Status added = chain->add_stages(set, catalog, spec, route, shard); !added) return added.error();
+    if (Status joined = chain->join_group(spec, place, first_stage); !joined) return joined.error();
   }
   chain->place_state();
   return chain;
@@ -103,6 +119,20 @@ Status Chain::add_stages(const ChainSet& set, const EngineCatalog& catalog, cons
     if (!engine) return at(spec, policy, engine.error());
     stages_.push_back({spec.name, policy.name, policy.use, std::move(*engine), std::move(instance)});
   }
+  return ok_status();
+}
+
+// What two daemons tell each other about the chain.
+Status Chain::join_group(const ChainSpec& spec, Place place, size_t first_stage) {
+  if (first_stage == stages_.size()) return ok_status();
+  if (place == Place::kCaller && spec.side == ChainSide::kClient) {
+    judges_ += (judges_.empty() ? "" : ",") + spec.name;
+    if (judges_.size() > kJudgedBytesMax) return invalid_argument("chain '" + spec.name + "': too many chains of side 'client' select one method");
+  }
+  if (place != Place::kEndpoint || spec.judged_by.empty()) return ok_status();
+  if (groups_.size() == kGroupsMax) return invalid_argument("chain '" + spec.name + "': too many chains with 'judged_by' select one method");
+  for (size_t i = first_stage; i < stages_.size(); ++i) stages_[i].group = uint64_t{1} << groups_.size();
+  groups_.push_back({spec.name, spec.judged_by});
   return ok_status();
 }
 
@@ -165,6 +195,16 @@ Action Chain::conclude(JudgedCall& call, Action action) {
   return action;
 }
 
+void Chain::leave_out(CallState& state, std::string_view node, std::string_view claimed) const {
+  for (size_t i = 0; i < groups_.size(); ++i) {
+    const Group& group = groups_[i];
+    if (!is_among(group.chain, claimed)) continue;
+    if (std::find(group.judged_by.begin(), group.judged_by.end(), node) == group.judged_by.end()) continue;
+    state.left_out |= uint64_t{1} << i;
+    state.judged += (state.judged.empty() ? "" : ",") + group.chain;
+  }
+}
+
 Action Chain::judge(JudgedCall& call, uint32_t from) {
   if (refusal_) {
     call.verdict.denial = Error{StatusCode::kFailedPrecondition, "denied: " + refusal_->text};
@@ -175,6 +215,7 @@ Action Chain::judge(JudgedCall& call, uint32_t from) {
   uint64_t before = __rdtsc();
   for (uint32_t i = from; i < count; ++i) {
     Stage& stage = stages_[i];
+    if ((stage.group & call.state.left_out) != 0) continue;
     call.stage = i;
     const Action action = stage.engine->on_request(call);
     const uint64_t after = __rdtsc();
@@ -191,7 +232,7 @@ Action Chain::judge(JudgedCall& call, uint32_t from) {
 Action Chain::judge_reply(JudgedCall& call, uint32_t from) {
   for (uint32_t i = std::min(from, call.state.passed); i-- > 0;) {
     Stage& stage = stages_[i];
-    if (!stage.engine->judges_replies()) continue;
+    if (!stage.engine->judges_replies() || (stage.group & call.state.left_out) != 0) continue;
     call.stage = i;
     const uint64_t before = __rdtsc();
     const Action action = stage.engine->on_reply(call);
@@ -204,7 +245,7 @@ Action Chain::judge_reply(JudgedCall& call, uint32_t from) {
 void Chain::end(JudgedCall& call, uint32_t denier) {
   for (uint32_t i = 0; i < call.state.passed; ++i) {
     Stage& stage = stages_[i];
-    if (!stage.engine->wants_end()) continue;
+    if (!stage.engine->wants_end() || (stage.group & call.state.left_out) != 0) continue;
     call.stage = i;
     call.facts.denied = denier != kNobody && denier > i;
     const uint64_t before = __rdtsc();
@@ -219,7 +260,10 @@ bool Chain::carry(CallState& state, uint32_t passed, std::span<const std::string
   state.rows.resize(rows_);
   state.cells = std::make_unique<uint64_t[]>(cells_);
   std::copy(cells.begin(), cells.end(), state.cells.get());
-  for (uint32_t i = 0; i < passed; ++i) stages_[i].engine->carry(state, rows);
+  for (const Stage& stage : stages_)
+    if (is_among(stage.chain, state.judged)) state.left_out |= stage.group;
+  for (uint32_t i = 0; i < passed; ++i)
+    if ((stages_[i].group & state.left_out) == 0) stages_[i].engine->carry(state, rows);
   state.passed = passed;
   return true;
 }

@@ -2,6 +2,12 @@
 //
 // A call enters by the chain that is in force at that moment and keeps it to its end: its later messages, its replies and its on_end go
 // through the same engines. Requests pass the stages in order, replies in the opposite order, and the end again in order.
+//
+// TWO DAEMONS. A call between daemons carries the names of the chains of side `client` that its caller's daemon has judged it by. The
+// endpoint's daemon leaves out its own chains of those names, if operators let that daemon judge (`judged_by`), and judges by them if the
+// call does not carry their name. So a chain that is in force on both, on one with side `client`, on the other with `server` and
+// `judged_by`, judges each call once; and that stays so at the moment when the caller's daemon takes its chain out of force, or back
+// (docs/decisions/020-two-ended-changes.md).
 #pragma once
 
 #include <map>
@@ -35,6 +41,7 @@ struct ChainSpec {
   std::string client = "*", service = "*", method = "*";  // '*' matches all
   std::vector<PolicySpec> policies;
   ChainSide side = ChainSide::kAny;
+  std::vector<std::string> judged_by = {};  // nodes of callers' daemons that are believed when they say that they have judged by it
 
   bool selects(std::string_view client_app, std::string_view service_name, std::string_view method_name) const;
   bool judges_at(Place place) const {
@@ -64,6 +71,7 @@ struct Stage {
   std::string chain, policy, use;
   std::unique_ptr<Engine> engine;
   std::shared_ptr<const PolicyInstance> instance;  // null for a native engine
+  uint64_t group = 0;  // its chain's bit in CallState::left_out; 0: never left out
   uint64_t evaluations = 0, denied = 0, faults_before = 0;
   uint64_t cycles = 0;  // time-stamp counter ticks spent in the engine
 
@@ -95,6 +103,11 @@ class Chain {
   void end(JudgedCall& call, uint32_t denier);
   static constexpr uint32_t kNobody = UINT32_MAX;
 
+  // A call that came from the daemon `node`, which says that it has judged it by `claimed`.
+  void leave_out(CallState& state, std::string_view node, std::string_view claimed) const;
+  // What this side's daemon says of a call that it sends on: chains of side `client`, separated by commas.
+  const std::string& judges() const { return judges_; }
+
   // A call that this chain let pass in the predecessor process. False when its state is not of this chain's form.
   bool carry(CallState& state, uint32_t passed, std::span<const std::string> rows, std::span<const uint64_t> cells);
 
@@ -118,6 +131,7 @@ class Chain {
   Status add_stages(const ChainSet& set, const EngineCatalog& catalog, const ChainSpec& spec, const RouteInfo& route, uint32_t shard);
   Result<std::unique_ptr<Engine>> make_engine(const ChainSet& set, const EngineCatalog& catalog, const ChainSpec& spec, const PolicySpec& policy,
                                               const RouteInfo& route, uint32_t shard, std::shared_ptr<const PolicyInstance>& instance);
+  Status join_group(const ChainSpec& spec, Place place, size_t first_stage);
   void place_state();
   void prepare(JudgedCall& call);
   Action conclude(JudgedCall& call, Action action);
@@ -130,6 +144,9 @@ class Chain {
   std::shared_ptr<const message::MessageLayout> request_;  // before the engines that point into it
   RouteSchema schema_;  // before the engines that point into it
   std::vector<Stage> stages_;
+  struct Group { std::string chain; std::vector<std::string> judged_by; };
+  std::vector<Group> groups_;  // of chains that may be left out
+  std::string judges_;
   std::optional<Error> refusal_;
 };
 

@@ -169,11 +169,11 @@ void ClientSide::dispatch(Port& port, Opening&& opening, std::shared_ptr<Chain> 
   if (chain->qos()) port.door.set(*chain->qos());
   std::string named_tenant;
   if (opening.message.header.metadata_bytes > 0) {
-    auto tenant = strip_reserved_metadata(opening.message, method.route->client);
-    if (!tenant) return refuse(port, opening.slot, method, tenant.error());
-    if (!tenant->empty() && !port.attachment().identity.may_act_for(*tenant))
-      return refuse(port, opening.slot, method, not_granted(method.route->client, *tenant), true);
-    named_tenant = std::move(*tenant);
+    auto reserved = strip_reserved_metadata(opening.message, method.route->client);
+    if (!reserved) return refuse(port, opening.slot, method, reserved.error());
+    named_tenant = std::move(reserved->tenant);
+    if (!named_tenant.empty() && !port.attachment().identity.may_act_for(named_tenant))
+      return refuse(port, opening.slot, method, not_granted(method.route->client, named_tenant), true);
   }
   if (chain->reads_bytes() && !opening.message.blobs.empty()) {
     // What is judged is what goes on: the sender can no longer change it.
@@ -217,6 +217,7 @@ void ClientSide::send_open(uint64_t id, ClientCall& call, Said&& said) {
   auto frame = frame_of(transport::FrameKind::kOpen, id);
   frame.flags = static_cast<uint8_t>((said.slot.flags & abi::kEnd ? transport::kEnd : 0) | transport::kHasMessage);
   frame.aux = call.deadline_ns == 0 ? 0 : call.deadline_ns - core_.now_ns;
+  if (const std::string& chains = call.policies.chain->judges(); !chains.empty()) say_judged(said.message, chains);
   frame.flags |= core_.into_payload(link_of(call), said.message, *call.server_layout->request);
   into_frame(std::move(said.message), frame);
   const auto& head = call.method->prefix;

@@ -47,6 +47,8 @@ struct ReplyClaim {
 struct CallState {
   std::shared_ptr<Chain> chain;  // by which it entered; before what points into it
   uint32_t passed = 0;           // stages that let its first message pass: on_end is theirs
+  std::string judged;            // chains that its caller's daemon has judged it by, believed; separated by commas
+  uint64_t left_out = 0;         // Stage::group of theirs: they judge nothing of the call
   std::string tenant;
   std::vector<RowPin> rows;
   std::unique_ptr<uint64_t[]> cells;

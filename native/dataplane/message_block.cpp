@@ -7,7 +7,7 @@
 namespace mrpc::dataplane {
 namespace {
 
-constexpr std::string_view kReservedPrefix = "mrpc-";
+constexpr std::string_view kReservedPrefix = "mrpc-", kJudgedKey = "mrpc-judged";
 
 std::vector<uint64_t> blob_lengths(const Message& message) {
   std::vector<uint64_t> lengths;
@@ -148,22 +148,31 @@ std::string_view tenant_of(const Message& message) {
   return {};
 }
 
-Result<std::string> strip_reserved_metadata(Message& message, std::string_view own) {
+Result<ReservedMetadata> strip_reserved_metadata(Message& message, std::string_view own) {
   shm::MetadataReader reader(message.metadata());
   std::vector<shm::MetadataPair> kept;
-  std::string tenant;
+  ReservedMetadata found;
   uint32_t reserved = 0, tenants = 0;
   for (shm::MetadataPair pair; reader.next(pair);) {
     const bool reserves = pair.key.starts_with(kReservedPrefix), names = pair.key == kTenantKey;
     const bool another = names && !pair.value.empty() && pair.value != own;
     reserved += reserves;
     tenants += names;
-    if (another) tenant = pair.value;
+    if (another) found.tenant = pair.value;
+    if (pair.key == kJudgedKey) found.judged = pair.value;
     if (!reserves || another) kept.push_back(pair);
   }
   if (tenants > 1) return invalid_argument("metadata names mrpc-tenant twice; name one");
-  if (reserved > (tenant.empty() ? 0u : 1u)) replace_metadata(message, kept);
-  return tenant;
+  if (reserved > (found.tenant.empty() ? 0u : 1u)) replace_metadata(message, kept);
+  return found;
+}
+
+void say_judged(Message& message, std::string_view chains) {
+  shm::MetadataReader reader(message.metadata());
+  std::vector<shm::MetadataPair> pairs;
+  for (shm::MetadataPair pair; reader.next(pair);) pairs.push_back(pair);
+  pairs.push_back({kJudgedKey, chains});
+  replace_metadata(message, pairs);
 }
 
 void into_frame(Message&& message, transport::Frame& frame) {

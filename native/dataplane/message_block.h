@@ -76,9 +76,16 @@ Status relay(Message& message, const message::MessageLayout& from, const message
 // Metadata as it stands in a block.
 std::vector<std::byte> pack_metadata(std::span<const shm::MetadataPair> pairs);
 
-// Removes metadata that only the mesh may set (keys that begin with "mrpc-"), but for one mrpc-tenant, which it returns. Without one, or
-// when that is `own`, which goes without saying: "". Errors: kInvalidArgument for two.
-Result<std::string> strip_reserved_metadata(Message& message, std::string_view own);
+// Metadata that only the mesh may set: keys that begin with "mrpc-".
+struct ReservedMetadata {
+  std::string tenant;  // mrpc-tenant, which stays; "": none, or `own`, which goes without saying
+  std::string judged;  // mrpc-judged: chains by which the caller's daemon says that it has judged the call
+};
+// Removes it from the message, but for one mrpc-tenant. Errors: kInvalidArgument for two.
+Result<ReservedMetadata> strip_reserved_metadata(Message& message, std::string_view own);
+// Adds mrpc-judged. A daemon that does not know the key strips it.
+constexpr uint32_t kJudgedBytesMax = 1024;
+void say_judged(Message& message, std::string_view chains);
 // The mrpc-tenant that stands in a message; "" when none does.
 std::string_view tenant_of(const Message& message);
 

@@ -42,7 +42,9 @@ Result<ServerSide::Opened> ServerSide::take_apart(transport::Frame&& frame) {
   const char* text = reinterpret_cast<const char*>(frame.head.data()) + sizeof opened.prefix;
   opened.path.assign(text, opened.prefix.path_bytes);
   opened.client = printable({text + opened.prefix.path_bytes, opened.prefix.client_bytes});
-  auto message = from_frame(std::move(frame), block_at, core_.config.block_limits());
+  shm::BlockLimits limits = core_.config.block_limits();
+  limits.metadata_bytes_max += kJudgedBytesMax;
+  auto message = from_frame(std::move(frame), block_at, limits);
   if (!message) return message.error();
   opened.message = std::move(*message);
   return opened;
@@ -109,11 +111,13 @@ void ServerSide::admit(Arriving&& arriving) {
 }
 
 Status ServerSide::find_chain(Opened& opened, const std::string& peer, ServerCall& call) {
+  std::string judged;
   if (opened.message.header.metadata_bytes > 0) {
-    auto tenant = strip_reserved_metadata(opened.message, {});
-    if (!tenant) return tenant.error();
-    if (!tenant->empty() && !is_tenant_name(*tenant)) return invalid_argument("the peer daemon names a tenant that is no name");
-    call.policies.tenant = std::move(*tenant);
+    auto reserved = strip_reserved_metadata(opened.message, {});
+    if (!reserved) return reserved.error();
+    if (!reserved->tenant.empty() && !is_tenant_name(reserved->tenant)) return invalid_argument("the peer daemon names a tenant that is no name");
+    call.policies.tenant = std::move(reserved->tenant);
+    judged = std::move(reserved->judged);
   }
   const SplitPath path = split_path(opened.path);
   // A peer may name any client; beyond a bound they share one route.
@@ -121,6 +125,7 @@ Status ServerSide::find_chain(Opened& opened, const std::string& peer, ServerCal
   if (core_.routes.size() >= core_.config.routes_max && core_.routes.count({opened.client, opened.path}) == 0) opened.client = "other";
   Route& route = core_.route(opened.client, std::string(path.service), std::string(path.method));
   call.policies.chain = core_.chain_for(route, *call.variant, *call.layout, Place::kEndpoint);
+  call.policies.chain->leave_out(call.policies, peer, judged);
   call.route = &route;
   call.stats = &route.edge(call.endpoint->app);
   call.deadline_ns = opened.deadline_ns;

@@ -131,11 +131,16 @@ auto fields_2(Is<TakeoverState> auto& r) {
   return std::tie(r.ring_slots, r.next_schema, r.fd_count, r.listener_fd, r.payload_fd, r.layout_version, r.started_ns, r.payload_bytes,
                   r.schemas, r.ports, r.outboxes, r.routes, r.remotes, r.tables, r.tcp, r.joined, r.policy_states);
 }
+auto fields_3(Is<TakeoverCall> auto& r) {
+  return std::tie(r.judged);
+}
 
 template <typename Record>
 concept In1 = requires(Record& r) { fields_1(r); };
 template <typename Record>
 concept In2 = requires(Record& r) { fields_2(r); };
+template <typename Record>
+concept In3 = requires(Record& r) { fields_3(r); };
 
 class Encoder {
  public:
@@ -153,6 +158,8 @@ class Encoder {
     if constexpr (In1<const T>) std::apply(each, fields_1(record));
     if constexpr (In2<const T>)
       if (version_ >= 2) std::apply(each, fields_2(record));
+    if constexpr (In3<const T>)
+      if (version_ >= 3) std::apply(each, fields_3(record));
   }
   void put(const SlotBytes& slot) { append(slot.data(), sizeof slot); }
   void put(const std::string& text) {
@@ -197,6 +204,8 @@ class Decoder {
     if constexpr (In1<T>) std::apply(each, fields_1(record));
     if constexpr (In2<T>)
       if (version_ >= 2) std::apply(each, fields_2(record));
+    if constexpr (In3<T>)
+      if (version_ >= 3) std::apply(each, fields_3(record));
   }
   void get(SlotBytes& slot) { copy(slot.data(), sizeof slot); }
   void get(std::string& text) {

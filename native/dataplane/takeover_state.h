@@ -7,7 +7,8 @@
 // version that both know, and neither takes part in one below kTakeoverOldest.
 //
 //   version 1   v0.1.0: written and tested, never handed over
-//   version 2   the first that a successor can go on with: descriptors, allocators, queues, frames under way, TCP sessions
+//   version 2   v0.2.0: the first that a successor can go on with: descriptors, allocators, queues, frames under way, TCP sessions
+//   version 3   calls that a peer's daemon has judged by some of the chains
 //
 // Descriptors travel beside the bytes, in one list; the state names them by their place in it. Messages' small parts stand in
 // the state; blobs in private memory stand in a region of their own, the *payload*, which a successor maps and does not copy.
@@ -23,7 +24,7 @@
 
 namespace mrpc::dataplane {
 
-constexpr uint32_t kTakeoverVersion = 2;
+constexpr uint32_t kTakeoverVersion = 3;
 constexpr uint32_t kTakeoverOldest = 2;  // that a successor can be started from
 constexpr uint32_t kNoFd = UINT32_MAX;
 
@@ -70,6 +71,8 @@ struct TakeoverCall {
   std::string tenant, metadata;
   std::vector<std::string> rows;
   std::vector<uint64_t> cells;
+  // 3
+  std::string judged;  // CallState::judged
 };
 
 struct TakeoverReceiveBlock {  // out with an application: must stay allocated

@@ -52,7 +52,7 @@ def test_a_chain_reads_as_the_data_plane_takes_it(tmp_path: Path) -> None:
     (chain,), faults = check(write(tmp_path, CHAIN))
     assert faults == []
     assert chain.native() == {
-        "name": "guard", "client": "frontend", "service": "hotel.Search", "method": "*", "side": "any",
+        "name": "guard", "client": "frontend", "service": "hotel.Search", "method": "*", "side": "any", "judged_by": [],
         "policies": [
             {"name": "limit", "use": "rate_limit", "config": {"requests_per_second": 500, "burst": 50}},
             {"name": "deny-seven", "use": "access_control", "config": {"field": "room.number", "deny": ["7", "8"]}},

@@ -73,6 +73,7 @@ std::vector<ChainSpec> to_chains(const nb::list& list) {
     const auto document = nb::cast<nb::dict>(item);
     ChainSpec chain{nb::cast<std::string>(document["name"]), text_or(document, "client", "*"), text_or(document, "service", "*"),
                     text_or(document, "method", "*"), {}, to_side(text_or(document, "side", "any"))};
+    if (document.contains("judged_by")) chain.judged_by = nb::cast<std::vector<std::string>>(document["judged_by"]);
     for (nb::handle entry : nb::cast<nb::list>(document["policies"])) {
       const auto policy = nb::cast<nb::dict>(entry);
       PolicySpec spec{nb::cast<std::string>(policy["name"]), nb::cast<std::string>(policy["use"]), {}};

@@ -73,6 +73,7 @@ Status Dataplane::freeze(uint64_t bound_ns) {
 Result<FrozenState> Dataplane::frozen(uint32_t version) {
   MRPC_ASSERT(frozen_.owns_lock());
   auto writer = std::make_unique<TakeoverWriter>();
+  writer->version = version;
   TakeoverState& state = writer->state;
   state.node = config_.node;
   state.shards = config_.shards;

@@ -167,7 +167,9 @@ class ShardExport {
 
   // Rows and cells by which policies know a call.
   void export_policies(const CallState& state, TakeoverCall& saved) {
-    if (state.passed == 0) return;
+    const bool told = state.judged.empty() || into_.version >= 3;  // else policies that were left out would hear of its end
+    if (state.passed == 0 || !told) return;
+    saved.judged = state.judged;
     saved.passed = state.passed;
     saved.tenant = state.tenant;
     saved.metadata = as_text(state.metadata);

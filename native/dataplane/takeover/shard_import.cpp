@@ -173,6 +173,7 @@ class ShardImport {
   // By the chain in force, when it is the one that the call entered by; else nobody judges what is left of the call.
   void import_policies(const TakeoverCall& saved, Route& route, CallState& state) {
     state.tenant = saved.tenant;
+    state.judged = saved.judged;
     const auto metadata = std::as_bytes(std::span(saved.metadata));
     state.metadata.assign(metadata.begin(), metadata.end());
     if (saved.passed > 0 && saved.chain_epoch == shard_.chains->epoch) state.chain = chain(route, saved.schema_index);

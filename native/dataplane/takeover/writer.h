@@ -20,6 +20,7 @@ std::string as_text(std::span<const std::byte> bytes);
 class TakeoverWriter {
  public:
   TakeoverState state;
+  uint32_t version = kTakeoverVersion;  // that the state is to be written in
 
   // The descriptor's place in the list. It is borrowed: its owner keeps it until the list was sent.
   uint32_t add_fd(int fd);

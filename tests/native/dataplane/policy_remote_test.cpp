@@ -5,8 +5,10 @@
 namespace mrpc::dataplane::testing {
 namespace {
 
-void use(Peers& peers, Rig& rig, const std::vector<Use>& uses, ChainSide side = ChainSide::kAny) {
-  rig.shard.apply_chains(chain_of(*rig.shard.chains, uses, side));
+void use(Peers& peers, Rig& rig, const std::vector<Use>& uses, ChainSide side = ChainSide::kAny, std::vector<std::string> judged_by = {}) {
+  const auto set = chain_of(*rig.shard.chains, uses, side);
+  set->chains.front().judged_by = std::move(judged_by);
+  rig.shard.apply_chains(set);
   peers.settle();
 }
 int64_t state(Rig& rig, const std::string& field) { return PolicyRig::state_of(*rig.shard.chains, "p", field); }
@@ -66,6 +68,68 @@ TEST_CASE("a chain's side says which daemon judges") {
   CHECK(judged_by(ChainSide::kAny, 1) == std::pair<int64_t, int64_t>(1, 1));
   CHECK(judged_by(ChainSide::kClient, 2) == std::pair<int64_t, int64_t>(1, 0));
   CHECK(judged_by(ChainSide::kServer, 3) == std::pair<int64_t, int64_t>(0, 1));
+}
+
+TEST_CASE("a chain that both daemons have judges each call once, whichever side it is on when the call enters") {
+  Peers peers;
+  use(peers, peers.near, {{"p", probe()}}, ChainSide::kServer);
+  use(peers, peers.far, {{"p", probe()}}, ChainSide::kServer, {"near"});
+  uint64_t call = 0;
+  const auto both = [&](const std::string& field) {
+    return std::pair(std::max<int64_t>(0, state(peers.near, field)), std::max<int64_t>(0, state(peers.far, field)));
+  };
+  for (const ChainSide side : {ChainSide::kClient, ChainSide::kServer, ChainSide::kClient}) {
+    const auto before = both("requests");
+    use(peers, peers.near, {{"p", probe()}}, side);
+    open(peers, ++call);
+    const auto request = arrived(peers);
+    REQUIRE(request.has_value());
+    use(peers, peers.near, {{"p", probe()}}, side == ChainSide::kClient ? ChainSide::kServer : ChainSide::kClient);  // it keeps its chain
+    answer(peers, *request);
+    CHECK(reply(peers).code() == StatusCode::kOk);
+    const auto after = both("requests");
+    CHECK(after.first - before.first == (side == ChainSide::kClient));
+    CHECK(after.second - before.second == (side == ChainSide::kServer));
+    CHECK(both("replies") == after);  // and so with hooks that come later
+    CHECK(both("ends") == after);
+  }
+}
+
+TEST_CASE("another daemon's word that it has judged counts for the nodes that operators name, and for the chains that it has") {
+  const auto judged_twice = [](std::vector<std::string> judged_by, ChainSide near_side) {
+    Peers peers;
+    use(peers, peers.near, {{"p", probe()}}, near_side);
+    use(peers, peers.far, {{"p", probe()}}, ChainSide::kServer, std::move(judged_by));
+    open(peers, 1);
+    answer(peers, *arrived(peers));
+    CHECK(reply(peers).code() == StatusCode::kOk);
+    return state(peers.near, "requests") == 1 && state(peers.far, "requests") == 1;
+  };
+  CHECK_FALSE(judged_twice({"else", "near"}, ChainSide::kClient));
+  CHECK(judged_twice({"else"}, ChainSide::kClient));
+  CHECK(judged_twice({}, ChainSide::kClient));
+  CHECK(judged_twice({"near"}, ChainSide::kAny));  // by both, as it says
+}
+
+TEST_CASE("an application cannot say that its call was judged") {
+  Peers peers;
+  use(peers, peers.far, {{"p", probe()}}, ChainSide::kServer, {"near"});
+  peers.near.client.metadata = {{"mrpc-judged", "c"}};
+  open(peers, 1);
+  const auto request = arrived(peers);
+  REQUIRE(request.has_value());
+  CHECK(state(peers.far, "requests") == 1);
+}
+
+TEST_CASE("what a call says about its judges reaches no server") {
+  Peers peers;
+  use(peers, peers.near, {{"p", probe()}}, ChainSide::kClient);
+  peers.near.client.metadata = {{"k", "v"}};
+  open(peers, 1);
+  const auto request = arrived(peers);
+  REQUIRE(request.has_value());
+  CHECK(request->metadata.front() == std::pair<std::string, std::string>("k", "v"));
+  for (const auto& [key, value] : request->metadata) CHECK(key != "mrpc-judged");
 }
 
 TEST_CASE("a remote call that a policy delays can be cancelled, or goes on") {

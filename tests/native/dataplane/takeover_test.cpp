@@ -231,6 +231,9 @@ TEST_CASE("an older build's state is read, and one for an older build leaves out
   CHECK(back->attachments[0].accepted_ns == 0);
   CHECK(back->ring_slots == 0);
   CHECK(encode_takeover(*back, 1) == old);
+  state.calls.emplace_back().judged = "limits";
+  CHECK(decode_takeover(encode_takeover(state, 2))->calls[0].judged.empty());
+  CHECK(decode_takeover(encode_takeover(state))->calls[0].judged == "limits");
 }
 
 }  // namespace mrpc::dataplane::testing
