@@ -8,7 +8,7 @@ BUILD := build/tree
 JOBS ?= $(shell nproc)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # g++ brings gcc, through which mrpcd compiles policies where it runs.
-DEBIAN := g++ make python3-dev python3-venv doctest-dev libnghttp2-dev libssl-dev nlohmann-json3-dev
+DEBIAN := g++ make python3-dev python3-venv doctest-dev libnghttp2-dev libssl-dev nlohmann-json3-dev libhwy-dev pkg-config
 DEBIAN_TESTS := iproute2 redis-server chromium ccache
 DEBIAN_FUZZ := clang libclang-rt-14-dev
 
@@ -45,7 +45,7 @@ CONFIGURE = cmake -S . -G Ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
 build: setup $(VENV)/.ready  ## native modules, in place
 	@mkdir -p $(BUILD)
 	@$(CONFIGURE) -B $(BUILD) -DMRPC_MODULE_DIR=$(CURDIR)/stubs -DMRPC_TESTS=ON > $(BUILD).log 2>&1 || (cat $(BUILD).log; exit 1)
-	@cmake --build $(BUILD) -j $(JOBS) --target _native _dataplane mrpc-load
+	@cmake --build $(BUILD) -j $(JOBS) --target _native _dataplane _curator mrpc-load
 
 demo: build  ## hotel reservation over the mesh, beside gRPC and Envoy; leaves nothing running
 	@python -m apps.hotel.demo
@@ -94,6 +94,6 @@ lint: $(VENV)/.ready  ## ruff, and the house rules
 	@ruff check .
 
 clean:  ## everything that was built
-	rm -rf build $(VENV)/.ready stubs/mrpc/*.so mrpc_service/*.so mrpc_service/bin
+	rm -rf build $(VENV)/.ready stubs/mrpc/*.so mrpc_service/*.so mrpc_service/bin apps/vectordb/*.so
 
 .PHONY: help doctor setup setup-tests build demo up test test-native test-python test-install test-sanitized test-sanitize test-soak bench sanitize fuzz soak lint clean

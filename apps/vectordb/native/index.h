@@ -1,8 +1,8 @@
 // The index: vectors stored once, each tenant's view of them a tree of its own.
 //
-// Who writes what, when. A change takes the writer's lock, checks all of its arguments, and then works as one batch: slots are written, parts of
-// tenants' trees copied and changed, leaves split or merged. commit() publishes each changed tenant by one store of its root, retires
-// what was replaced, and advances the epoch. A reader holds an Epochs::Guard (read()) for as long as it uses slots, nodes or parts; what
+// Who writes what, when. A change takes the writer's lock, checks all of its arguments, and then works as one batch: slots are written and
+// retired, access sets changed, leaves split or merged, and what this means for tenants is noted as edits. commit() makes new trees of
+// them, publishes each changed tenant by one store of its root, retires what was replaced, and advances the epoch. A reader holds an Epochs::Guard (read()) for as long as it uses slots, nodes or parts; what
 // it loads by root() is one tenant at one moment. Readers take no lock and never wait for the writer.
 #pragma once
 
@@ -16,6 +16,7 @@
 #include "codes.h"
 #include "epoch.h"
 #include "hash_index.h"
+#include "kmeans.h"
 #include "store.h"
 #include "tenant.h"
 #include "tree.h"
@@ -23,6 +24,7 @@
 
 namespace curator {
 
+using mrpc::Error;
 using mrpc::Result;
 using mrpc::Status;
 
@@ -31,8 +33,16 @@ struct Tenant {
   std::atomic<Part*> root{nullptr};
   std::atomic<bool> unloaded{false};
   std::atomic<uint32_t> count{0};  // vectors that it may see, unloaded or not
-  Part* pending = nullptr;         // the writer's: the root of the batch in hand
-  bool dirty = false;
+};
+
+Error unloaded_error(TenantId id);
+
+// A slot that a tenant sees from the end of this batch on, or no longer.
+struct Edit {
+  TenantId tenant;
+  Slot slot;
+  Path path;  // of the slot
+  bool comes;
 };
 
 struct Stats {
@@ -71,6 +81,9 @@ class Index {
   size_t size() const { return ids_.size(); }
   Status prepare_query(const float* vector, float* out) const;         // checked; normalised under cosine
 
+  Result<std::vector<VectorId>> ids(TenantId tenant, std::optional<VectorId> after, size_t limit) const;  // ascending
+  Result<std::vector<uint8_t>> rows(std::span<const VectorId> ids) const;                                 // as stored
+
   // Reads that take the writer's lock.
   Result<TenantId> owner(VectorId id) const;
   Result<std::vector<TenantId>> tenants(VectorId id) const;
@@ -86,22 +99,40 @@ class Index {
   std::string image() const;
 
  private:
-  friend class Reshape;
-  friend class Image;
-  friend class Checker;
   struct IdOf { const Store* store; uint64_t operator()(uint32_t slot) const { return store->id(slot); } };
   using Tenants = Segmented<Tenant, 64, 1u << 20>;
   struct TenantOf { const Tenants* tenants; uint64_t operator()(uint32_t index) const { return (*tenants)[index].id; } };
 
-  Status check_rows(size_t count, const float* rows, std::vector<float>& normalised) const;
-  Status check_known(std::span<const VectorId> ids, std::vector<Slot>& slots) const;
+  // Arguments. Rows come out as they are stored, normalised into `space` where the metric asks for it.
+  Result<const float*> check_rows(size_t count, const float* rows, std::vector<float>& space) const;
+  Status check_new(std::span<const VectorId> ids, std::span<const TenantId> owners) const;
+  Result<std::vector<Slot>> check_known(std::span<const VectorId> ids) const;
   Status check_loaded(std::span<const TenantId> tenants) const;
-  Tenant& tenant_for_change(TenantId id);
-  bool add_to(TenantId tenant, Slot slot);
-  bool take_from(TenantId tenant, Slot slot);
-  Slot put(VectorId id, const float* row, std::span<const TenantId> access);
+
+  // A batch.
+  void put(VectorId id, const float* row, std::span<const TenantId> access, NodeId leaf);
   void take_out(Slot slot);
+  void note(Slot slot, bool comes);  // for everybody who sees it
+  void note(TenantId tenant, Slot slot, bool comes) { edits_.push_back({tenant, slot, store_.path(slot), comes}); }
   void commit();
+  void apply(TenantId id, std::span<const Edit> edits);
+  void publish(uint32_t record, Part* root, uint32_t count);
+  uint32_t record_of(TenantId id);   // made where there is none
+  void forget(uint32_t record);
+
+  // The shape of the tree (reshape.cpp).
+  using Leaves = std::vector<std::pair<NodeId, std::vector<uint32_t>>>;  // rows by leaf, in the order of paths
+  void train(NodeId node, const Matrix& matrix, std::vector<uint32_t> rows, Leaves& leaves);
+  std::vector<float> rows_of(std::span<const Slot> slots) const;
+  void detach(std::span<const Slot> slots);
+  void move(Slot slot, NodeId leaf);
+  void settle();                     // splits what is crowded, merges what is sparse
+  void split(NodeId leaf);
+  void merge(NodeId leaf);
+  void dissolve(NodeId leaf);
+  void recluster(NodeId node);
+  void clear_below(NodeId node);
+  bool stale(NodeId node) const;
 
   const Options options_;
   const Codec codec_;
@@ -113,10 +144,10 @@ class Index {
   Tenants tenant_records_;
   HashIndex<TenantOf> tenants_;
   mutable std::mutex writer_;
-  std::vector<uint32_t> dirty_;           // tenants changed in this batch
+  std::vector<Edit> edits_;               // of this batch
   std::vector<uint32_t> free_tenants_;
   uint32_t tenants_used_ = 0;
-  std::vector<NodeId> crowded_, sparse_;  // leaves to split, nodes to look at for merging
+  std::vector<NodeId> crowded_, sparse_;  // leaves to look at before the batch ends
   size_t leaf_splits_ = 0, leaf_merges_ = 0, reclusters_ = 0;
 };
 

@@ -26,9 +26,8 @@ class Segmented {
   const T& operator[](size_t index) const { return blocks_[index / kBlock].load(std::memory_order_acquire)[index % kBlock]; }
 
   size_t capacity() const { return used_ * kBlock; }  // the writer's
-  bool full() const { return used_ == kBlocks; }
   void grow() {
-    MRPC_ASSERT(!full());
+    MRPC_ASSERT(used_ < kBlocks);
     blocks_[used_].store(new T[kBlock](), std::memory_order_release);
     ++used_;
   }

@@ -40,7 +40,7 @@ class Store {
   void load(Slot slot, float* out) const;  // the row as float32
 
   // The writer's.
-  uint32_t take_chunk(NodeId leaf, Path path);     // kNone when the store is full (2^32 slots)
+  uint32_t take_chunk(NodeId leaf, Path path);
   Slot take(uint32_t chunk);                       // a free lane of it, or kNone
   void write(Slot slot, VectorId id, const float* vector, const float* reference);
   void copy(Slot from, Slot to, const float* reference);  // to another leaf, access set and all

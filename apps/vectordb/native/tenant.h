@@ -5,13 +5,11 @@
 // alone, whatever order they came and went in, and the invariants of Curator hold: each slot is in one shortlist, on its path, and no
 // two shortlists lie on one path.
 //
-// Versions. A published part never changes. The writer copies the parts from the root to the place of a change, once a batch: parts
-// stamped with the present batch are its own and are changed in place. The batch ends by storing the new root, and what was replaced
-// waits for readers to leave. Whoever loads a root has the tenant as it was at one moment.
+// Versions. A part never changes once it is made. A batch of changes makes new parts from the root to the places of change and shares all
+// others; it is published by one store of the root, and what it replaced waits for readers to leave. Whoever loads a root has the
+// tenant as it was at one moment.
 #pragma once
 
-#include <atomic>
-#include <cstring>
 #include <span>
 #include <vector>
 
@@ -28,20 +26,17 @@ struct Child {
 };
 
 struct Part {
-  uint64_t stamp : 56;
-  uint64_t fanout : 8;  // 0: a shortlist
-  uint32_t count;       // slots in it or below
+  uint32_t count;   // slots in it or below
   NodeId node;
+  uint32_t fanout;  // 0: a shortlist
 
   bool is_list() const { return fanout == 0; }
-  Slot* slots() { return reinterpret_cast<Slot*>(this + 1); }
-  Child* children() { return reinterpret_cast<Child*>(this + 1); }
   std::span<const Slot> list() const { return {reinterpret_cast<const Slot*>(this + 1), count}; }
-  std::span<const Child> parts() const { return {reinterpret_cast<const Child*>(this + 1), fanout}; }  // in the order of paths
+  std::span<const Child> parts() const { return {reinterpret_cast<const Child*>(reinterpret_cast<const char*>(this) + 16), fanout}; }  // by path
 };
-static_assert(sizeof(Part) == 16 && sizeof(Child) == 16);
+static_assert(sizeof(Part) == 12 && sizeof(Child) == 16);
 
-// Everything below a part, in the store's order.
+// visit(const Part& list) for every shortlist, in the store's order.
 template <typename F>
 void each_list(const Part* part, F&& visit) {
   if (part == nullptr) return;
@@ -50,39 +45,35 @@ void each_list(const Part* part, F&& visit) {
 }
 std::vector<Slot> slots_of(const Part* part);
 
-// Whether the tenant sees the slot. A reader's, as is everything above.
-bool holds(const Part* root, Slot slot, const Store& store, const Tree& tree);
-
-// The writer's way to change parts. It counts their bytes.
+// Makes and retires parts. Const members may be called by readers.
 class Parts {
  public:
-  Parts(const Options& options, const Store& store, const Tree& tree, Epochs& epochs);
+  Parts(const Options& options, const Store& store, const Tree& tree, Epochs& epochs)
+      : shortlist_max_(options.shortlist_max), store_(store), tree_(tree), epochs_(epochs) {}
 
-  // A tree over slots, sorted in the store's order, as a part for `node`; nullptr for none. Given a stamp of 0 it is a reader's own
-  // (a temporary tree): free it with free_tree().
-  Part* build(NodeId node, std::span<const Slot> slots, uint64_t stamp) const;
+  // The part for `node` over slots below it, sorted in the store's order; nullptr for none. A reader's own one (a temporary tree) is freed
+  // by free_tree().
+  Part* build(NodeId node, std::span<const Slot> slots) const;
   static void free_tree(Part* part);
+  bool holds(const Part* root, Slot slot) const;
 
-  // Each returns the part that now stands for the same node, maybe nullptr, and sets `changed`.
-  Part* add(Part* part, Slot slot, bool& changed);
-  Part* remove(Part* part, Slot slot, bool& changed);
-  // Slots of node `at`, or below it, give way to `after` (sorted): leaves were split, merged or clustered anew.
-  Part* replace(Part* part, NodeId at, std::span<const Slot> before, std::span<const Slot> after);
+  // The writer's: the part (maybe nullptr) that stands for `node` in place of `part` (maybe nullptr) without `gone`, which it holds, and
+  // with `come`, which it does not; both sorted. The leaves of slots that come may be other than when the part was made.
+  Part* change(Part* part, NodeId node, std::span<const Slot> gone, std::span<const Slot> come);
   void retire_tree(Part* part);
 
-  void begin_batch() { ++stamp_; }
-  uint64_t stamp() const { return stamp_; }
-
  private:
-  Part* own(Part* part, size_t bytes);
-  Part* as_list(Part* part);
+  Part* change_children(Part* part, NodeId node, std::span<const Slot> gone, std::span<const Slot> come);
+  std::span<const Slot> take_below(std::span<const Slot>& slots, NodeId node) const;
+  bool fits(NodeId node, size_t count, Slot any) const {
+    return count <= shortlist_max_ || tree_.node(store_.leaf(any)).depth <= tree_.node(node).depth;
+  }
   void retire(Part* part);
 
   const uint32_t shortlist_max_;
   const Store& store_;
   const Tree& tree_;
   Epochs& epochs_;
-  uint64_t stamp_ = 0;
 };
 
 }  // namespace curator

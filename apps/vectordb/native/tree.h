@@ -48,10 +48,12 @@ class Tree {
   Node& node(NodeId id) { return nodes_[id]; }
   NodeId add(NodeId parent, uint32_t child, const float* centroid);   // a leaf
   void remove(NodeId id);                                             // an empty leaf or an inner node without children
-  void set_root_centroid(const float* centroid);                      // while nobody reads it
-  NodeId descend(const float* vector) const;                          // the leaf where it belongs
+  NodeId descend(const float* vector, NodeId from = kRoot) const;     // the leaf where it belongs
+  uint32_t fanout(NodeId id) const;
+  uint32_t free_child(NodeId id) const;                               // an index that no child has
   NodeId nearest_child(NodeId id, const float* vector) const;
-  Slot place(NodeId leaf);                                            // a slot in it, kNone when the store is full
+  Slot place(NodeId leaf);                                            // a slot in it
+  void vacate(NodeId id);                                             // a leaf without live slots lets go of its chunks
   void gone(Slot slot);                                               // a slot was released by the epochs
   void count(NodeId leaf, int32_t change);                            // of vectors, up to the root
   std::vector<Slot> slots(NodeId id) const;                           // live ones below, in the order of leaves

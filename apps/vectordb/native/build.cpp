@@ -1,0 +1,76 @@
+// A batch build: the tree is trained on all vectors, which are then placed leaf by leaf, so that slots are in the order of paths from the start
+// and each tenant's slots come out sorted.
+#include <algorithm>
+#include <numeric>
+
+#include "index.h"
+
+namespace curator {
+namespace {
+
+struct RowId {
+  const VectorId* ids;
+  uint64_t operator()(uint32_t row) const { return ids[row]; }
+};
+
+}  // namespace
+
+Status Index::build(std::span<const VectorId> ids, const float* rows, std::span<const TenantId> owners, std::span<const VectorId> grant_ids,
+                    std::span<const TenantId> grant_tenants) {
+  const std::lock_guard lock(writer_);
+  if (ids_.size() > 0) return mrpc::invalid_argument("build() wants an empty index: insert() adds to one that is not");
+  std::vector<float> space;
+  const auto stored = check_rows(ids.size(), rows, space);
+  if (!stored) return stored.error();
+  if (const Status fresh = check_new(ids, owners); !fresh) return fresh;
+  if (const Status loaded = check_loaded(grant_tenants); !loaded) return loaded;
+  Epochs unread;
+  HashIndex<RowId> row_of({ids.data()}, unread);
+  row_of.reserve(ids.size());
+  for (uint32_t row = 0; row < ids.size(); ++row) row_of.insert(ids[row], row);
+  for (const VectorId id : grant_ids) {
+    if (row_of.find(id) == kNone) return Error{mrpc::StatusCode::kNotFound, "grant of vector " + std::to_string(id) + ", which is not among the ids"};
+  }
+
+  const Matrix matrix{*stored, options_.dim};
+  clear_below(kRoot);
+  tree_.vacate(kRoot);
+  std::vector<uint32_t> all(ids.size());
+  std::iota(all.begin(), all.end(), 0);
+  Leaves leaves;
+  train(kRoot, matrix, std::move(all), leaves);
+
+  ids_.reserve(ids.size());
+  std::vector<Slot> slots;  // in the order of paths
+  for (const auto& [leaf, members] : leaves) {
+    for (const uint32_t row : members) {
+      const Slot slot = tree_.place(leaf);
+      store_.write(slot, ids[row], matrix.row(row), tree_.centroid(tree_.node(leaf).reference));
+      store_.access(slot).assign(slot % kChunk, owners.subspan(row, 1));
+      ids_.insert(ids[row], slot);
+      slots.push_back(slot);
+    }
+    tree_.count(leaf, static_cast<int32_t>(members.size()));
+  }
+  for (size_t i = 0; i < grant_ids.size(); ++i) {
+    const Slot slot = ids_.find(grant_ids[i]);
+    AccessSets& access = store_.access(slot);
+    if (!access.holds(slot % kChunk, grant_tenants[i])) access.add(slot % kChunk, grant_tenants[i]);
+  }
+  std::sort(slots.begin(), slots.end(), [this](Slot a, Slot b) { return store_.before(a, b); });
+  std::vector<std::vector<Slot>> seen;
+  for (const Slot slot : slots) {
+    for (const TenantId tenant : store_.access(slot).of(slot % kChunk)) {
+      const uint32_t record = record_of(tenant);
+      if (seen.size() <= record) seen.resize(record + 1);
+      seen[record].push_back(slot);
+    }
+  }
+  for (uint32_t record = 0; record < seen.size(); ++record) {
+    if (!seen[record].empty()) publish(record, parts_.build(kRoot, seen[record]), static_cast<uint32_t>(seen[record].size()));
+  }
+  commit();
+  return mrpc::ok_status();
+}
+
+}  // namespace curator

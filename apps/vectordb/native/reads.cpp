@@ -1,0 +1,57 @@
+// Reads that need no lock: a guard keeps what they look at.
+#include <algorithm>
+#include <cstring>
+
+#include "index.h"
+
+namespace curator {
+
+Result<std::vector<VectorId>> Index::ids(TenantId id, std::optional<VectorId> after, size_t limit) const {
+  const auto guard = read();
+  std::vector<VectorId> ids;
+  const Tenant* known = tenant(id);
+  if (known == nullptr) return ids;
+  if (known->unloaded) return unloaded_error(id);
+  each_list(root(*known), [&](const Part& list) {
+    for (const Slot slot : list.list()) {
+      if (!after || store_.id(slot) > *after) ids.push_back(store_.id(slot));
+    }
+  });
+  const size_t kept = std::min(limit, ids.size());
+  std::partial_sort(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(kept), ids.end());
+  ids.resize(kept);
+  return ids;
+}
+
+Result<std::vector<uint8_t>> Index::rows(std::span<const VectorId> ids) const {
+  const auto guard = read();
+  const auto slots = check_known(ids);
+  if (!slots) return slots.error();
+  std::vector<uint8_t> rows(ids.size() * store_.row_bytes());
+  for (size_t i = 0; i < ids.size(); ++i) std::memcpy(rows.data() + i * store_.row_bytes(), store_.row((*slots)[i]), store_.row_bytes());
+  return rows;
+}
+
+const Tenant* Index::tenant(TenantId id) const {
+  const uint32_t record = tenants_.find(id);
+  return record == kNone ? nullptr : &tenant_records_[record];
+}
+
+Result<std::vector<TenantId>> Index::tenants(VectorId id) const {
+  const std::lock_guard lock(writer_);
+  const auto slot = check_known({&id, 1});
+  if (!slot) return slot.error();
+  const auto set = store_.access(slot->front()).of(slot->front() % kChunk);
+  std::vector<TenantId> sorted(set.begin(), set.end());
+  std::sort(sorted.begin(), sorted.end());
+  return sorted;
+}
+
+Result<TenantId> Index::owner(VectorId id) const {
+  const std::lock_guard lock(writer_);
+  const auto slot = check_known({&id, 1});
+  if (!slot) return slot.error();
+  return store_.access(slot->front()).of(slot->front() % kChunk).front();
+}
+
+}  // namespace curator

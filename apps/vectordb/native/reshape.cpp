@@ -1,0 +1,190 @@
+// The shape of the global tree: training, and what writes and maintain() do to keep it good while data drifts.
+//
+// A leaf that outgrows leaf_max is split in two, beside it under its parent, or below it when the parent is full. A leaf that shrinks
+// below leaf_max / 8 is dissolved into its siblings, or the parent becomes a leaf when all below fits half of one. Both are bounded: at most
+// a leaf's vectors move. maintain() trains sub-trees anew whose content has doubled or halved since they were trained.
+#include <algorithm>
+#include <random>
+
+#include "index.h"
+
+namespace curator {
+namespace {
+
+constexpr uint32_t kIterations = 12, kSampleRows = 256;  // of k-means: rounds, rows a centroid
+
+std::vector<uint32_t> sample(const std::vector<uint32_t>& rows, size_t count, uint64_t seed) {
+  if (rows.size() <= count) return rows;
+  std::vector<uint32_t> chosen;
+  std::mt19937_64 random(seed);
+  std::sample(rows.begin(), rows.end(), std::back_inserter(chosen), count, random);
+  return chosen;
+}
+
+}  // namespace
+
+void Index::train(NodeId node, const Matrix& matrix, std::vector<uint32_t> rows, Leaves& leaves) {
+  tree_.node(node).grown = static_cast<uint32_t>(rows.size());
+  std::vector<float> centroids;
+  if (rows.size() > options_.leaf_max && tree_.node(node).depth < kDepthMax) {
+    const auto wanted = static_cast<uint32_t>(rows.size() / (options_.leaf_max * 3 / 5) + 1);
+    const uint32_t k = std::min(options_.branching, wanted);
+    const uint64_t seed = options_.seed * 0x9E3779B97F4A7C15ull + tree_.node(node).path + rows.size();
+    centroids = kmeans(matrix, sample(rows, size_t{kSampleRows} * k, seed), k, kIterations, seed);
+  }
+  const auto k = static_cast<uint32_t>(centroids.size() / matrix.dim);
+  if (k < 2) {
+    tree_.node(node).split_at = rows.size() > options_.leaf_max ? static_cast<uint32_t>(2 * rows.size()) : 0;
+    leaves.emplace_back(node, std::move(rows));
+    return;
+  }
+  std::vector<std::vector<uint32_t>> members(k);
+  for (const uint32_t row : rows) members[nearest(centroids.data(), k, matrix.row(row), matrix.dim)].push_back(row);
+  rows = {};
+  for (uint32_t c = 0; c < k; ++c) {
+    if (members[c].empty()) continue;
+    train(tree_.add(node, c, centroids.data() + size_t{c} * matrix.dim), matrix, std::move(members[c]), leaves);
+  }
+}
+
+std::vector<float> Index::rows_of(std::span<const Slot> slots) const {
+  std::vector<float> rows(slots.size() * options_.dim);
+  for (size_t i = 0; i < slots.size(); ++i) store_.load(slots[i], rows.data() + i * options_.dim);
+  return rows;
+}
+
+// Slots that are about to be moved no longer count where they are.
+void Index::detach(std::span<const Slot> slots) {
+  for (const Slot slot : slots) tree_.count(store_.leaf(slot), -1);
+}
+
+void Index::move(Slot slot, NodeId leaf) {
+  const Slot to = tree_.place(leaf);
+  store_.copy(slot, to, tree_.centroid(tree_.node(leaf).reference));
+  ids_.move(store_.id(slot), to);
+  tree_.count(leaf, 1);
+  note(slot, false);
+  note(to, true);
+  store_.retire(slot);
+  epochs_.retire([](void* tree, uint64_t what) { static_cast<Tree*>(tree)->gone(static_cast<Slot>(what)); }, &tree_, slot);
+}
+
+void Index::settle() {
+  while (!crowded_.empty() || !sparse_.empty()) {
+    std::vector<NodeId>& queue = crowded_.empty() ? sparse_ : crowded_;
+    const bool splits = &queue == &crowded_;
+    const NodeId id = queue.back();
+    queue.pop_back();
+    if (!tree_.alive(id) || !tree_.node(id).leaf) continue;
+    if (splits && tree_.node(id).count > std::max(options_.leaf_max, tree_.node(id).split_at)) split(id);
+    if (!splits && tree_.node(id).count < options_.leaf_max / 8 + 1) merge(id);
+  }
+}
+
+// Where k-means would cut off a few outliers, the leaf is halved along the line between the two centroids.
+void Index::split(NodeId leaf) {
+  const std::vector<Slot> slots = tree_.slots(leaf);
+  const std::vector<float> rows = rows_of(slots);
+  const Matrix matrix{rows.data(), options_.dim};
+  std::vector<uint32_t> all(slots.size());
+  for (uint32_t i = 0; i < all.size(); ++i) all[i] = i;
+  const auto centroids = kmeans(matrix, all, 2, kIterations, options_.seed + slots.size());
+  Node& node = tree_.node(leaf);
+  const NodeId above = node.parent;
+  const auto siblings = above == kNone ? kFanoutMax : tree_.fanout(above);
+  const NodeId parent = siblings + 2 <= kFanoutMax ? above : leaf;
+  if (centroids.size() < 2 * size_t{options_.dim} || tree_.node(parent).depth == kDepthMax) {
+    node.split_at = 2 * node.count;  // the rows cannot be told apart, or the tree is at its end
+    return;
+  }
+  std::vector<float> lean(slots.size());
+  for (uint32_t i = 0; i < lean.size(); ++i) {
+    lean[i] = squared_distance(matrix.row(i), centroids.data(), matrix.dim) - squared_distance(matrix.row(i), centroids.data() + matrix.dim, matrix.dim);
+  }
+  std::sort(all.begin(), all.end(), [&](uint32_t a, uint32_t b) { return lean[a] < lean[b]; });
+  size_t cut = static_cast<size_t>(std::partition_point(all.begin(), all.end(), [&](uint32_t i) { return lean[i] <= 0; }) - all.begin());
+  if (std::min(cut, all.size() - cut) < all.size() / 8) cut = all.size() / 2;
+
+  detach(slots);
+  const std::span<const uint32_t> halves[2] = {{all.data(), cut}, {all.data() + cut, all.size() - cut}};
+  if (parent == leaf) tree_.vacate(leaf);
+  for (const auto& half : halves) {
+    const auto centre = kmeans(matrix, half, 1, 1, 0);
+    const NodeId child = tree_.add(parent, tree_.free_child(parent), centre.data());
+    for (const uint32_t i : half) move(slots[i], child);
+  }
+  if (parent != leaf) tree_.remove(leaf);
+  else tree_.node(leaf).grown = tree_.node(leaf).count;
+  ++leaf_splits_;
+}
+
+void Index::merge(NodeId leaf) {
+  const NodeId parent = tree_.node(leaf).parent;
+  if (parent == kNone) return;
+  if (tree_.node(parent).count <= options_.leaf_max / 2) recluster(parent);  // into a leaf
+  else dissolve(leaf);
+  sparse_.push_back(parent);  // a leaf now, if that was its last child
+  ++leaf_merges_;
+}
+
+void Index::dissolve(NodeId leaf) {
+  const std::vector<Slot> slots = tree_.slots(leaf);
+  const NodeId parent = tree_.node(leaf).parent;
+  const std::vector<float> rows = rows_of(slots);
+  detach(slots);
+  tree_.remove(leaf);
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const NodeId target = tree_.descend(rows.data() + i * options_.dim, parent);
+    move(slots[i], target);
+    crowded_.push_back(target);
+  }
+}
+
+void Index::clear_below(NodeId id) {
+  const std::vector<NodeId> children = tree_.node(id).children;
+  for (const NodeId child : children) {
+    if (child == kNone) continue;
+    clear_below(child);
+    tree_.remove(child);
+  }
+}
+
+void Index::recluster(NodeId id) {
+  const std::vector<Slot> slots = tree_.slots(id);
+  const std::vector<float> rows = rows_of(slots);
+  detach(slots);
+  clear_below(id);
+  std::vector<uint32_t> all(slots.size());
+  for (uint32_t i = 0; i < all.size(); ++i) all[i] = i;
+  Leaves leaves;
+  train(id, {rows.data(), options_.dim}, std::move(all), leaves);
+  for (const auto& [leaf, members] : leaves) {
+    for (const uint32_t i : members) move(slots[i], leaf);
+  }
+}
+
+bool Index::stale(NodeId id) const {
+  if (!tree_.alive(id) || tree_.node(id).leaf) return false;
+  const Node& node = tree_.node(id);
+  return node.count > 2 * node.grown || 2 * node.count < node.grown;
+}
+
+// The smallest first: it is the cheapest, and what is above may be too large for the budget.
+bool Index::maintain(uint64_t budget) {
+  const std::lock_guard lock(writer_);
+  for (uint64_t moved = 0;;) {
+    NodeId best = kNone;
+    for (NodeId id = 0; id < tree_.capacity(); ++id) {
+      if (stale(id) && tree_.node(id).count <= budget && (best == kNone || tree_.node(id).count < tree_.node(best).count)) best = id;
+    }
+    if (best == kNone || moved + tree_.node(best).count > budget) {
+      commit();
+      return best != kNone;
+    }
+    moved += tree_.node(best).count;
+    recluster(best);
+    ++reclusters_;
+  }
+}
+
+}  // namespace curator

@@ -1,0 +1,115 @@
+#include "store.h"
+
+#include <cstring>
+
+#include "half.h"
+
+namespace curator {
+
+Store::Store(const Options& options, const Codec& codec)
+    : options_(options), codec_(codec), row_bytes_(options.row_bytes()), code_bytes_(codec.bytes()) {}
+
+Store::Segment::~Segment() {
+  std::free(rows);
+  std::free(codes);
+}
+
+void Store::load(Slot slot, float* out) const {
+  const std::byte* from = row(slot);
+  if (options_.element == Element::kFloat32) return void(std::memcpy(out, from, row_bytes_));
+  for (uint32_t i = 0; i < options_.dim; ++i) {
+    uint16_t half;
+    std::memcpy(&half, from + 2 * i, 2);
+    out[i] = from_half(half);
+  }
+}
+
+// Cache lines are kept whole; pages that are never touched cost nothing.
+static std::byte* column(size_t bytes) {
+  auto* memory = static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+uint32_t Store::take_chunk(NodeId leaf, Path path) {
+  uint32_t chunk = chunks_;
+  if (!free_chunks_.empty()) {
+    chunk = free_chunks_.back();
+    free_chunks_.pop_back();
+  } else if (chunk % kSegmentChunks == 0) {
+    segments_.grow();
+    Segment& fresh = segments_[chunk / kSegmentChunks];
+    fresh.rows = column(size_t{kSegment} * row_bytes_);
+    if (code_bytes_ > 0) fresh.codes = column(size_t{kSegment} * code_bytes_);
+  }
+  if (chunk == chunks_) ++chunks_;
+  Segment& segment = segments_[chunk / kSegmentChunks];
+  segment.leaves[chunk % kSegmentChunks] = leaf;
+  segment.paths[chunk % kSegmentChunks] = path;
+  chunk_state(chunk) = {};
+  return chunk;
+}
+
+Slot Store::take(uint32_t chunk) {
+  ChunkState& state = chunk_state(chunk);
+  const auto free = static_cast<uint16_t>(~(state.live | state.waiting));
+  if (free == 0) return kNone;
+  const int lane = std::countr_zero(free);
+  state.live = static_cast<uint16_t>(state.live | 1u << lane);
+  return chunk * kChunk + static_cast<uint32_t>(lane);
+}
+
+void Store::write(Slot slot, VectorId id, const float* vector, const float* reference) {
+  Segment& home = segment(slot);
+  std::byte* const row = home.rows + size_t{slot % kSegment} * row_bytes_;
+  home.ids[slot % kSegment] = id;
+  if (options_.element == Element::kFloat32) {
+    std::memcpy(row, vector, row_bytes_);
+  } else {
+    for (uint32_t i = 0; i < options_.dim; ++i) {
+      const uint16_t half = to_half(vector[i]);
+      std::memcpy(row + 2 * i, &half, 2);
+    }
+  }
+  encode(slot, vector, reference);
+}
+
+void Store::encode(Slot slot, const float* vector, const float* reference) {
+  if (code_bytes_ > 0) codec_.encode(vector, reference, segment(slot).codes + size_t{slot % kSegment} * code_bytes_);
+}
+
+void Store::copy(Slot from, Slot to, const float* reference) {
+  std::vector<float> vector(options_.dim);
+  load(from, vector.data());
+  write(to, id(from), vector.data(), reference);
+  const auto set = access(from).of(from % kChunk);
+  access(to).assign(to % kChunk, std::vector(set.begin(), set.end()));  // maybe in the same block
+}
+
+void Store::retire(Slot slot) {
+  ChunkState& state = chunk_state(slot / kChunk);
+  const auto lane = static_cast<uint16_t>(1u << slot % kChunk);
+  MRPC_ASSERT(state.live & lane);
+  state.live = static_cast<uint16_t>(state.live & ~lane);
+  state.waiting = static_cast<uint16_t>(state.waiting | lane);
+  access(slot).clear(slot % kChunk);
+}
+
+bool Store::release(Slot slot) {
+  const uint32_t chunk = slot / kChunk;
+  ChunkState& state = chunk_state(chunk);
+  state.waiting = static_cast<uint16_t>(state.waiting & ~(1u << slot % kChunk));
+  if (state.live != 0 || state.waiting != 0) return false;
+  if (state.orphan) free_chunk(chunk);
+  return true;
+}
+
+void Store::free_chunk(uint32_t chunk) { free_chunks_.push_back(chunk); }
+
+size_t Store::bytes_access() const {
+  size_t bytes = size_t{chunks_} * sizeof(AccessSets);
+  for (uint32_t chunk = 0; chunk < chunks_; ++chunk) bytes += access(chunk * kChunk).bytes();
+  return bytes;
+}
+
+}  // namespace curator

@@ -1,0 +1,135 @@
+#include "tenant.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace curator {
+namespace {
+
+constexpr size_t kChildrenAt = 16;
+
+template <typename T>
+Part* make(NodeId node, uint32_t count, uint32_t fanout, size_t at, std::span<const T> content) {
+  auto* part = static_cast<Part*>(std::malloc(at + content.size_bytes()));
+  if (part == nullptr) throw std::bad_alloc();
+  *part = {count, node, fanout};
+  std::memcpy(reinterpret_cast<char*>(part) + at, content.data(), content.size_bytes());
+  return part;
+}
+
+Part* make_list(NodeId node, std::span<const Slot> slots) { return make(node, static_cast<uint32_t>(slots.size()), 0, sizeof(Part), slots); }
+
+Part* make_inner(NodeId node, std::span<const Child> children) {
+  uint32_t count = 0;
+  for (const Child& child : children) count += child.count;
+  return make(node, count, static_cast<uint32_t>(children.size()), kChildrenAt, children);
+}
+
+}  // namespace
+
+std::vector<Slot> slots_of(const Part* part) {
+  std::vector<Slot> slots;
+  if (part != nullptr) slots.reserve(part->count);
+  each_list(part, [&](const Part& list) { slots.insert(slots.end(), list.list().begin(), list.list().end()); });
+  return slots;
+}
+
+// Cuts off the front of `slots` what lies below the node.
+std::span<const Slot> Parts::take_below(std::span<const Slot>& slots, NodeId node) const {
+  const Node& top = tree_.node(node);
+  const auto inside = [&](Slot slot) { return below(store_.path(slot), top.path, top.depth); };
+  const auto end = std::partition_point(slots.begin(), slots.end(), inside);
+  const std::span<const Slot> front(slots.begin(), end);
+  slots = {end, slots.end()};
+  return front;
+}
+
+Part* Parts::build(NodeId node, std::span<const Slot> slots) const {
+  if (slots.empty()) return nullptr;
+  if (fits(node, slots.size(), slots.front())) return make_list(node, slots);
+  Child children[kFanoutMax];
+  uint32_t fanout = 0;
+  while (!slots.empty()) {
+    const NodeId next = tree_.ancestor(store_.leaf(slots.front()), tree_.node(node).depth + 1);
+    Part* const part = build(next, take_below(slots, next));
+    children[fanout++] = {part, next, part->count};
+  }
+  return make_inner(node, {children, fanout});
+}
+
+void Parts::free_tree(Part* part) {
+  if (part == nullptr) return;
+  for (const Child& child : part->parts()) free_tree(child.part);
+  std::free(part);
+}
+
+bool Parts::holds(const Part* part, Slot slot) const {
+  if (part == nullptr) return false;
+  if (part->is_list()) {
+    return std::binary_search(part->list().begin(), part->list().end(), slot, [this](Slot a, Slot b) { return store_.before(a, b); });
+  }
+  const NodeId next = tree_.ancestor(store_.leaf(slot), tree_.node(part->node).depth + 1);
+  for (const Child& child : part->parts()) {
+    if (child.node == next) return holds(child.part, slot);
+  }
+  return false;
+}
+
+Part* Parts::change(Part* part, NodeId node, std::span<const Slot> gone, std::span<const Slot> come) {
+  if (part == nullptr) {
+    MRPC_ASSERT(gone.empty());
+    return build(node, come);
+  }
+  if (gone.empty() && come.empty()) return part;
+  const size_t count = part->count - gone.size() + come.size();
+  const bool to_list = !come.empty() && fits(node, count, come.front());
+  if (!part->is_list() && gone.size() < part->count && count > shortlist_max_ && !to_list) return change_children(part, node, gone, come);
+
+  const auto before = [this](Slot a, Slot b) { return store_.before(a, b); };
+  const std::vector<Slot> old = slots_of(part);
+  std::vector<Slot> kept, now;
+  kept.reserve(old.size()), now.reserve(count);
+  std::set_difference(old.begin(), old.end(), gone.begin(), gone.end(), std::back_inserter(kept), before);
+  std::merge(kept.begin(), kept.end(), come.begin(), come.end(), std::back_inserter(now), before);
+  MRPC_ASSERT(now.size() == count);
+  retire_tree(part);
+  return build(node, now);
+}
+
+// A removed node's place among its siblings may already be another's, which is why nodes are compared besides paths.
+Part* Parts::change_children(Part* part, NodeId node, std::span<const Slot> gone, std::span<const Slot> come) {
+  const uint32_t depth = tree_.node(node).depth + 1;
+  Child children[kFanoutMax];
+  uint32_t fanout = 0;
+  auto old = part->parts();
+  while (!old.empty() || !come.empty()) {
+    const NodeId next_come = come.empty() ? kNone : tree_.ancestor(store_.leaf(come.front()), depth);
+    const NodeId next_old = old.empty() ? kNone : old.front().node;
+    const bool takes_old = next_old != kNone && (next_come == kNone || tree_.node(next_old).path <= tree_.node(next_come).path);
+    const NodeId next = takes_old ? next_old : next_come;
+    const auto gone_there = takes_old ? take_below(gone, next) : std::span<const Slot>();
+    const auto come_there = next == next_come ? take_below(come, next) : std::span<const Slot>();
+    Part* const now = change(takes_old ? old.front().part : nullptr, next, gone_there, come_there);
+    if (takes_old) old = old.subspan(1);
+    if (now == nullptr) continue;
+    MRPC_ASSERT(fanout < kFanoutMax);
+    children[fanout++] = {now, next, now->count};
+  }
+  MRPC_ASSERT(gone.empty());
+  retire(part);
+  return make_inner(node, {children, fanout});
+}
+
+void Parts::retire(Part* part) {
+  epochs_.retire([](void*, uint64_t what) { std::free(reinterpret_cast<void*>(what)); }, nullptr, reinterpret_cast<uint64_t>(part));
+}
+
+void Parts::retire_tree(Part* part) {
+  if (part == nullptr) return;
+  for (const Child& child : part->parts()) retire_tree(child.part);
+  retire(part);
+}
+
+}  // namespace curator
