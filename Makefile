@@ -8,7 +8,7 @@ BUILD := build/tree
 JOBS ?= $(shell nproc)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # g++ brings gcc, through which mrpcd compiles policies where it runs.
-DEBIAN := g++ make python3-dev python3-venv doctest-dev libnghttp2-dev libssl-dev nlohmann-json3-dev libhwy-dev pkg-config
+DEBIAN := g++ make python3-dev python3-venv doctest-dev libnghttp2-dev libssl-dev nlohmann-json3-dev libhwy-dev
 DEBIAN_TESTS := iproute2 redis-server chromium ccache
 DEBIAN_FUZZ := clang libclang-rt-14-dev
 

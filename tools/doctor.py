@@ -13,6 +13,7 @@ from collections.abc import Callable
 KERNEL_MIN = (6, 5)
 MEMORY_MIN_GIB = 3
 TOKEN_HEADERS = ("openssl/evp.h", "nlohmann/json.hpp")
+SIMD_HEADERS = ("hwy/highway.h",)
 Check = tuple[bool | None, str]  # True: there; False: missing; None: missing, and something is skipped
 
 
@@ -54,9 +55,16 @@ def compiler() -> Check:
     return int(version.split(".")[0]) >= 12, f"g++ {version} (12 or later, for C++20)"
 
 
+def has_headers(headers: tuple[str, ...]) -> bool:
+    return all(any(os.path.exists(f"{root}/{header}") for root in ("/usr/include", "/usr/local/include")) for header in headers)
+
+
 def token_libraries() -> Check:
-    found = all(any(os.path.exists(f"{root}/{header}") for root in ("/usr/include", "/usr/local/include")) for header in TOKEN_HEADERS)
-    return found, "libcrypto and a JSON parser, for tokens (apt-get install libssl-dev nlohmann-json3-dev)"
+    return has_headers(TOKEN_HEADERS), "libcrypto and a JSON parser, for tokens (apt-get install libssl-dev nlohmann-json3-dev)"
+
+
+def simd_library() -> Check:
+    return has_headers(SIMD_HEADERS), "Highway, for the vector database's distances (apt-get install libhwy-dev)"
 
 
 def memory() -> Check:
@@ -89,7 +97,7 @@ def optional(program: str, package: str, use: str) -> Callable[[], Check]:
 
 
 CHECKS = [
-    kernel, processor, python, venv, headers, compiler, token_libraries, memory, shared_memory, root,
+    kernel, processor, python, venv, headers, compiler, token_libraries, simd_library, memory, shared_memory, root,
     optional("ip", "iproute2", "tests and benchmarks over network namespaces"),
     optional("redis-server", "redis-server", "tests of the cluster registry and the hotel's cache on a real Redis"),
     optional("chromium", "chromium", "tests of the page in a real browser"),

@@ -29,23 +29,25 @@ bool AccessSets::holds(uint32_t lane, TenantId tenant) const {
 
 size_t AccessSets::bytes() const { return block_ ? sizeof(Block) + block_->capacity * sizeof(TenantId) : 0; }
 
+void AccessSets::reallocate(uint32_t capacity) {
+  auto* block = static_cast<Block*>(std::realloc(block_.get(), sizeof(Block) + capacity * sizeof(TenantId)));
+  if (block == nullptr) throw std::bad_alloc();
+  if (!block_) std::fill(block->ends, block->ends + kLanes, 0);
+  (void)block_.release();
+  block_.reset(block);
+  block->capacity = capacity;
+}
+
 // Makes room for `size` tenants in a lane, or takes it away at the lane's end; the first of the lane.
 TenantId* AccessSets::resize(uint32_t lane, uint32_t size) {
   const uint32_t total = block_ ? block_->ends[kLanes - 1] : 0, old_size = static_cast<uint32_t>(of(lane).size());
-  const uint32_t new_total = total - old_size + size;
-  if (!block_ || new_total > block_->capacity || new_total < block_->capacity / 2) {
-    const uint32_t capacity = new_total + new_total / 16;
-    auto* grown = static_cast<Block*>(std::realloc(block_.get(), sizeof(Block) + capacity * sizeof(TenantId)));
-    if (grown == nullptr) throw std::bad_alloc();
-    if (!block_) std::fill(grown->ends, grown->ends + kLanes, 0);
-    (void)block_.release();
-    block_.reset(grown);
-    grown->capacity = capacity;
-  }
-  Block& block = *block_;
-  std::memmove(block.tenants + block.begin(lane) + size, block.tenants + block.ends[lane], (total - block.ends[lane]) * sizeof(TenantId));
-  for (uint32_t i = lane; i < kLanes; ++i) block.ends[i] += size - old_size;
-  return block.tenants + block.begin(lane);
+  const uint32_t new_total = total - old_size + size, wanted = new_total + new_total / 16;
+  if (!block_ || new_total > block_->capacity) reallocate(wanted);
+  TenantId* const tenants = block_->tenants;
+  std::memmove(tenants + block_->begin(lane) + size, tenants + block_->ends[lane], (total - block_->ends[lane]) * sizeof(TenantId));
+  for (uint32_t i = lane; i < kLanes; ++i) block_->ends[i] += size - old_size;
+  if (new_total < block_->capacity / 2) reallocate(wanted);
+  return block_->tenants + block_->begin(lane);
 }
 
 void AccessSets::assign(uint32_t lane, std::span<const TenantId> tenants) {

@@ -25,6 +25,7 @@ class AccessSets {
   // Ends of the lanes' parts, then the capacity, then the tenants: an empty chunk costs a pointer.
   struct Block;
   struct Free { void operator()(Block* block) const; };
+  void reallocate(uint32_t capacity);
   TenantId* resize(uint32_t lane, uint32_t size);
 
   std::unique_ptr<Block, Free> block_;

@@ -1,5 +1,7 @@
 #include "bind/arrays.h"
 
+#include <nanobind/stl/string.h>
+
 namespace curator::bind {
 namespace {
 
@@ -27,8 +29,10 @@ Array<T> numbers_from(nb::handle object, const char* name, const char* dtype) {
   const std::string kind = kind_of(array);
   if (nb::len(array) > 0) {
     if (kind != "u" && kind != "i") refuse("these are not integers of 64 bits at most");
-    if (nb::cast<bool>(array.attr("min")().attr("item")() < nb::int_(0))) refuse("one is negative");
-    if (nb::cast<bool>(array.attr("max")().attr("item")() > nb::int_(static_cast<T>(-1)))) refuse("one is too large");
+    for (const char* end : {"min", "max"}) {
+      T fits;
+      if (!nb::try_cast(array.attr(end)().attr("item")(), fits)) refuse("one is negative or too large");
+    }
   }
   return nb::cast<Array<T>>(numpy("ascontiguousarray", array.attr("astype")(dtype)));
 }
