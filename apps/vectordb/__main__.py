@@ -1,0 +1,66 @@
+"""Runs the vector database as a service: `python -m apps.vectordb serve --dir DIR`. --help has examples."""
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import threading
+from pathlib import Path
+
+from . import transport
+from .database import Database, Quota
+from .server import Options, Service, own_name
+
+EXAMPLES = """
+examples:
+  python -m apps.vectordb serve --dir ./vectors                            on the mesh, as vectordb.Points, Collections, Tenants
+  python -m apps.vectordb serve --dir ./vectors --newcomers --metrics 9470 any tenant of the mesh may begin to write
+  MRPC_TOKEN=... python -m apps.vectordb serve --dir ./vectors --admin operator
+  python -m apps.vectordb serve --dir ./vectors --transport grpc --listen 127.0.0.1:50051    for comparison only: see below
+
+then:
+  mrpc call vectordb.Collections/Create '{"collection": "papers", "dim": 4}'
+  mrpc call vectordb.Points/Upsert '{"collection": "papers", "ids": [1], "values": [1, 0, 0, 0], "payloads": ["{\\"year\\": 2026}"]}'
+  mrpc call vectordb.Points/Search '{"collection": "papers", "values": [1, 0, 0, 0], "k": 3, "withPayload": true}'
+  mrpc call grpc.health.v1.Health/Check '{"service": "vectordb.Points"}'
+  mrpc policy apply apps/vectordb/policies/default.yaml
+
+Over gRPC nobody verifies for whom a call is made: the service believes the metadata key mrpc-tenant.
+"""
+
+
+def main() -> None:
+    options = parse_options()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s vectordb %(levelname)s %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    newcomers = Quota.checked({"vectors": options.newcomer_vectors}) if options.newcomers else None
+    settings = Options(options.admin or (own_name(),), newcomers, threads=options.threads)
+    with Database.open(options.dir, fsync=options.fsync) as database:
+        with Service(database, transport.load(options.transport), options.listen, settings) as service:
+            if options.metrics is not None:
+                print(f"metrics http://127.0.0.1:{service.serve_metrics(options.metrics)}/metrics")
+            print(f"ready vectordb over {options.transport}" + (f" at port {service.port}" if options.transport == "grpc" else ""), flush=True)
+            stop.wait()
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m apps.vectordb", description="A multi-tenant vector database on the mesh.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="serve a database until SIGTERM or Ctrl-C", epilog=EXAMPLES,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    serve.add_argument("--dir", type=Path, required=True, help="the database; made when it is not there")
+    serve.add_argument("--transport", choices=transport.SYSTEMS, default="mrpc")
+    serve.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="over gRPC; port 0 takes a free one")
+    serve.add_argument("--admin", action="append", metavar="TENANT", help=f"may change collections, tenants and roles (default: {own_name()}); repeatable")
+    serve.add_argument("--newcomers", action="store_true", help="a tenant that writes to a collection for the first time is made there")
+    serve.add_argument("--newcomer-vectors", type=int, metavar="N", help="how many points such a tenant may own (default: no limit)")
+    serve.add_argument("--fsync", choices=("group", "always", "off"), default="group", help="when writes become durable (default: group)")
+    serve.add_argument("--metrics", type=int, metavar="PORT", help="Prometheus metrics on 127.0.0.1; 0 takes a free port")
+    serve.add_argument("--threads", type=int, default=Options.threads, help="calls that run or wait at once (default: %(default)s)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

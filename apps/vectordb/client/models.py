@@ -1,0 +1,197 @@
+"""What qdrant_client.models calls its models, as far as this service knows them. Arguments are checked where they are used: by
+the service.
+
+The client tells conditions by their class's name, so that qdrant_client's own models are taken as well.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+PointId = int | str
+"""A number from 0 to 2**64 - 1, or the text of a UUID."""
+Vector = Sequence[float]
+"""A list of numbers or a NumPy array [dim]."""
+
+
+class Distance(str, Enum):
+    COSINE = "Cosine"
+    DOT = "Dot"
+    EUCLID = "Euclid"
+
+
+class Datatype(str, Enum):
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+
+
+@dataclass(frozen=True)
+class VectorParams:
+    """size: components of a vector."""
+    size: int
+    distance: Distance
+    datatype: Datatype | None = None
+
+
+@dataclass(frozen=True)
+class PointStruct:
+    id: PointId
+    vector: Vector
+    payload: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Points as columns: the quickest way to write many. vectors: [n, dim]."""
+    ids: Sequence[PointId]
+    vectors: Any
+    payloads: Sequence[dict[str, Any] | None] | None = None
+
+
+@dataclass(frozen=True)
+class MatchValue:
+    value: bool | int | str
+
+
+@dataclass(frozen=True)
+class MatchAny:
+    any: Sequence[int | str]
+
+
+@dataclass(frozen=True)
+class MatchExcept:
+    """Qdrant's own takes it as MatchExcept(**{"except": [...]}); so does this one."""
+    except_: Sequence[int | str] = ()
+
+    def __init__(self, except_: Sequence[int | str] = (), **values: Sequence[int | str]) -> None:
+        object.__setattr__(self, "except_", values.get("except", except_))
+
+
+@dataclass(frozen=True)
+class MatchText:
+    text: str
+
+
+@dataclass(frozen=True)
+class Range:
+    lt: float | None = None
+    gt: float | None = None
+    gte: float | None = None
+    lte: float | None = None
+
+
+@dataclass(frozen=True)
+class FieldCondition:
+    """One of match and range, on the payload field that key leads to."""
+    key: str
+    match: MatchValue | MatchAny | MatchExcept | MatchText | None = None
+    range: Range | None = None
+
+
+@dataclass(frozen=True)
+class PayloadField:
+    key: str
+
+
+@dataclass(frozen=True)
+class IsEmptyCondition:
+    is_empty: PayloadField
+
+
+@dataclass(frozen=True)
+class IsNullCondition:
+    is_null: PayloadField
+
+
+@dataclass(frozen=True)
+class HasIdCondition:
+    has_id: Sequence[PointId]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """All of must, at least one of should, none of must_not. Each is a condition, a Filter, or a list of them."""
+    must: Any = None
+    should: Any = None
+    must_not: Any = None
+
+
+@dataclass(frozen=True)
+class PointIdsList:
+    points: Sequence[PointId]
+
+
+@dataclass(frozen=True)
+class FilterSelector:
+    filter: Filter
+
+
+@dataclass(frozen=True)
+class SearchParams:
+    """exact: compare with all. recall: what share of the true nearest to find, in place of the collection's setting."""
+    exact: bool = False
+    recall: float | None = None
+
+
+@dataclass(frozen=True)
+class QueryRequest:
+    """One of query_batch_points; they may differ in nothing but the query."""
+    query: Vector
+    filter: Filter | None = None
+    params: SearchParams | None = None
+    limit: int = 10
+    with_payload: bool = False
+    with_vector: bool = False
+    score_threshold: float | None = None
+
+
+class ScoredPoint(NamedTuple):
+    """A hit. score: similarity, or distance under EUCLID. owner: the tenant whose point it is."""
+    id: PointId
+    score: float
+    payload: dict[str, Any] | None
+    vector: Any
+    owner: str
+
+
+class Record(NamedTuple):
+    id: PointId
+    payload: dict[str, Any] | None
+    vector: Any
+    owner: str
+
+
+class QueryResponse(NamedTuple):
+    points: list[ScoredPoint]
+
+
+class UpdateStatus(str, Enum):
+    COMPLETED = "completed"
+
+
+class UpdateResult(NamedTuple):
+    """count: points that were changed."""
+    count: int
+    status: UpdateStatus = UpdateStatus.COMPLETED
+    operation_id: int | None = None
+
+
+class CountResult(NamedTuple):
+    count: int
+
+
+class CollectionDescription(NamedTuple):
+    name: str
+
+
+class CollectionsResponse(NamedTuple):
+    collections: list[CollectionDescription]
+
+
+class CollectionInfo(NamedTuple):
+    """points_count: those that the tenant sees."""
+    name: str
+    vectors: VectorParams
+    points_count: int

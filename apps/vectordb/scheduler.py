@@ -1,0 +1,118 @@
+"""Whose call runs next: fair between tenants by the processor time that their calls took.
+
+Start-time fair queueing, charged when a call ends. Each tenant has a tag, its virtual time: the processor time that its calls
+took, over its weight. Of the tenants that wait, the one with the lowest tag goes next. A tenant that comes back after a rest
+starts at the tag of the last call that was let in, so that nobody saves up, and when nothing runs or waits all tags are forgotten.
+
+Two more rules bound what a flood does to others. A tenant holds all slots but one at most: another's first call never
+waits for a flood's call to end. And a tenant may have as many calls waiting as there is room left for others (a dynamic
+threshold): one flood fills half of the room, two a third each, so that a newcomer finds a thread to wait on.
+"""
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+class QueueFull(Exception):
+    """The tenant has too many calls waiting already."""
+
+
+class WaitedTooLong(Exception):
+    """The call's deadline passed while it waited for its turn."""
+
+
+@dataclass(slots=True)
+class Line:
+    """One tenant's calls: those that run, those that wait, and its virtual time in nanoseconds."""
+    tenant: str
+    weight: float
+    tag_ns: float
+    running: int = 0
+    waiting: deque[threading.Lock] = field(default_factory=deque)
+
+
+class Scheduler:
+    """`line = scheduler.enter(tenant)`, then the work, then `scheduler.leave(line, cost_ns)`.
+
+    slots: calls that run at once. queue_max: calls of all tenants that wait at most; each of them keeps a thread.
+    weight: a tenant's share, relative to others', asked once for each time that the tenant is busy. Thread-safe.
+    """
+
+    def __init__(self, slots: int, queue_max: int, weight: Callable[[str], float] = lambda tenant: 1.0) -> None:
+        if slots < 2 or queue_max < 2:
+            raise ValueError("a scheduler has at least 2 slots, one of them for other tenants, and room for 2 that wait")
+        self._slots, self._queue_max, self._weight = slots, queue_max, weight
+        self._guard = threading.Lock()
+        self._lines: dict[str, Line] = {}
+        self._running = self._waiting = 0
+        self._virtual_ns = 0.0
+
+    def enter(self, tenant: str, remaining_s: Callable[[], float | None] = lambda: None) -> Line:
+        """Returns when the call may run, at once when there is a free slot. QueueFull; WaitedTooLong after remaining_s(), which is
+        asked for only when it must wait."""
+        with self._guard:
+            line = self._lines.get(tenant) or self._new_line(tenant)
+            if not line.running and not line.waiting:
+                line.tag_ns = max(line.tag_ns, self._virtual_ns)
+            if self._may_run(line) and not line.waiting:
+                self._let_in(line)
+                return line
+            if len(line.waiting) >= self._queue_max - self._waiting:
+                raise QueueFull(tenant)
+            turn = threading.Lock()
+            turn.acquire()
+            line.waiting.append(turn)
+            self._waiting += 1
+        timeout_s = remaining_s()
+        if not turn.acquire(timeout=-1 if timeout_s is None else min(timeout_s, threading.TIMEOUT_MAX)):
+            self._give_up(line, turn)
+        return line
+
+    def leave(self, line: Line, cost_ns: int) -> None:
+        """The call has ended after cost_ns of processor time."""
+        with self._guard:
+            line.running -= 1
+            line.tag_ns += cost_ns / line.weight
+            self._running -= 1
+            if self._waiting:
+                self._wake_next()
+            elif not self._running:
+                self._lines.clear()
+                self._virtual_ns = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for their turn."""
+        return self._waiting
+
+    def _new_line(self, tenant: str) -> Line:
+        line = self._lines[tenant] = Line(tenant, self._weight(tenant), self._virtual_ns)
+        return line
+
+    def _may_run(self, line: Line) -> bool:
+        return self._running < self._slots and line.running < self._slots - 1
+
+    def _let_in(self, line: Line) -> None:
+        line.running += 1
+        self._running += 1
+        self._virtual_ns = max(self._virtual_ns, line.tag_ns)
+
+    def _wake_next(self) -> None:
+        ready = [line for line in self._lines.values() if line.waiting and self._may_run(line)]
+        if ready:
+            line = min(ready, key=lambda line: line.tag_ns)
+            self._let_in(line)
+            self._waiting -= 1
+            line.waiting.popleft().release()
+
+    def _give_up(self, line: Line, turn: threading.Lock) -> None:
+        with self._guard:
+            if turn in line.waiting:
+                line.waiting.remove(turn)
+                self._waiting -= 1
+                raise WaitedTooLong(line.tenant)
+            # Its turn came in the same moment: it runs.
+

@@ -1,0 +1,221 @@
+"""The three services of vectordb.proto over a Database: translation only.
+
+Methods take (tenant, request): on whose behalf, as the mesh has verified it, and a message. They raise the database's errors,
+which statuses.py maps. A collection in which the caller is no tenant is NotFound, like one that is not there.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from . import translate
+from .database import Database
+from .database import Points as Batch
+from .database import Quota
+from .database.errors import NotFound
+from .statuses import NotAllowed
+from .transport import Transport
+from .translate import Replies
+
+
+class Servicer:
+    """admins: tenants that may change collections, tenants and roles. newcomers: the quota of tenants that are made at their first
+    write; None: only administrators make tenants."""
+
+    METHODS: tuple[str, ...]
+
+    def __init__(self, database: Database, transport: Transport, admins: Collection[str], newcomers: Quota | None = None) -> None:
+        self._database, self._pb, self._admins, self._newcomers = database, transport.pb, admins, newcomers
+        self._replies = Replies(transport.pb)
+
+    def _open(self, tenant: str, name: str) -> Any:
+        """The collection, for a tenant of it."""
+        try:
+            collection = self._database.collection(name)
+            collection.tenant(tenant)
+        except NotFound:
+            raise NotFound(f"there is no collection {name!r} with a tenant {tenant!r}") from None
+        return collection
+
+    def _managed(self, tenant: str, name: str) -> Any:
+        """The collection, for an administrator."""
+        self._only_admins(tenant)
+        return self._database.collection(name)
+
+    def _only_admins(self, tenant: str) -> None:
+        if tenant not in self._admins:
+            raise NotAllowed(f"{tenant!r} is no administrator of this service: ask its operator for --admin {tenant}")
+
+
+class Points(Servicer):
+    METHODS = ("Upsert", "Delete", "SetPayload", "DeletePayload", "Grant", "Revoke", "Search", "Get", "Scroll", "Count")
+
+    def Upsert(self, tenant: str, request: Any) -> Any:
+        collection = self._open_for_writing(tenant, request.collection)
+        ids = translate.ids(request)
+        batch = Batch(ids, translate.vectors(request, len(ids)), translate.payloads(request))
+        return self._pb.Changed(count=collection.upsert(tenant, batch))
+
+    def Delete(self, tenant: str, request: Any) -> Any:
+        collection = self._open(tenant, request.collection)
+        return self._pb.Changed(count=collection.delete(tenant, translate.selected(request.points)))
+
+    def SetPayload(self, tenant: str, request: Any) -> Any:
+        collection, which = self._open(tenant, request.collection), translate.selected(request.points)
+        payload = translate.payload(request.payload)
+        return self._pb.Changed(count=collection.set_payload(tenant, which, payload, replace=request.overwrite))
+
+    def DeletePayload(self, tenant: str, request: Any) -> Any:
+        collection = self._open(tenant, request.collection)
+        return self._pb.Changed(count=collection.delete_payload(tenant, translate.selected(request.points), list(request.keys)))
+
+    def Grant(self, tenant: str, request: Any) -> Any:
+        collection = self._open(tenant, request.collection)
+        return self._pb.Changed(count=collection.grant(tenant, translate.selected(request.points), to=request.to))
+
+    def Revoke(self, tenant: str, request: Any) -> Any:
+        collection = self._open(tenant, request.collection)
+        return self._pb.Changed(count=collection.revoke(tenant, translate.selected(request.points), to=request.to))
+
+    def Search(self, tenant: str, request: Any) -> Any:
+        collection = self._open(tenant, request.collection)
+        found = collection.search(tenant, translate.vectors(request, request.queries or 1), request.k,
+                                  translate.optional_filter(request), with_payload=request.with_payload, exact=request.exact,
+                                  recall=request.recall if request.HasField("recall") else None)
+        reply = self._replies.hits(found, tenant, collection.config.metric)
+        if request.with_vectors:
+            refs = [ref for hits in found for ref in zip(hits.owners, hits.ids, strict=True)]
+            records = collection.get(tenant, refs, with_payload=False, with_vector=True)
+            reply.points.vectors, reply.points.dtype = translate.rows(records)
+        return reply
+
+    def Get(self, tenant: str, request: Any) -> Any:
+        refs = translate.named(request.points)
+        found = self._open(tenant, request.collection).get(tenant, refs, with_payload=request.with_payload,
+                                                           with_vector=request.with_vectors, skip_missing=True)
+        return self._replies.records(found, tenant)
+
+    def Scroll(self, tenant: str, request: Any) -> Any:
+        page = self._open(tenant, request.collection).scroll(
+            tenant, translate.optional_filter(request), limit=request.limit, cursor=request.cursor or None,
+            with_payload=request.with_payload, with_vector=request.with_vectors)
+        return self._pb.ScrollReply(points=self._replies.records(page.records, tenant), next_cursor=page.cursor or "")
+
+    def Count(self, tenant: str, request: Any) -> Any:
+        return self._pb.CountReply(count=self._open(tenant, request.collection).count(tenant, translate.optional_filter(request.points)))
+
+    def _open_for_writing(self, tenant: str, name: str) -> Any:
+        try:
+            return self._open(tenant, name)
+        except NotFound:
+            if self._newcomers is None:
+                raise
+        collection = self._database.collection(name)
+        collection.create_tenant(tenant, self._newcomers)
+        return collection
+
+
+class Collections(Servicer):
+    METHODS = ("Create", "Drop", "List", "Describe")
+
+    def Create(self, tenant: str, request: Any) -> Any:
+        """The administrator who makes a collection becomes its first tenant."""
+        self._only_admins(tenant)
+        settings = {"recall": request.recall} if request.recall else {}
+        made = self._database.create_collection(request.collection, dim=request.dim, metric=translate.METRICS[request.metric or 1],
+                                                dtype=translate.DTYPES[request.dtype or 1], **settings)
+        made.create_tenant(tenant)
+        return self._pb.Empty()
+
+    def Drop(self, tenant: str, request: Any) -> Any:
+        self._only_admins(tenant)
+        self._database.drop_collection(request.collection)
+        return self._pb.Empty()
+
+    def List(self, tenant: str, request: Any) -> Any:
+        """Those in which the caller is a tenant; all for an administrator."""
+        return self._pb.CollectionList(collections=[self._config(each) for each in self._seen(tenant)])
+
+    def Describe(self, tenant: str, request: Any) -> Any:
+        return self._config(self._open(tenant, request.collection))
+
+    def _seen(self, tenant: str) -> Iterator[Any]:
+        for name in self._database.collections():
+            collection = self._database.collection(name)
+            if tenant in self._admins or is_tenant(collection, tenant):
+                yield collection
+
+    def _config(self, collection: Any) -> Any:
+        config = collection.config
+        return self._pb.CollectionConfig(collection=config.name, dim=config.dim, metric=translate.number(translate.METRICS, config.metric),
+                                         dtype=translate.number(translate.DTYPES, config.dtype), recall=config.recall)
+
+
+class Tenants(Servicer):
+    METHODS = ("Create", "Drop", "List", "SetQuota", "Usage", "Recall", "Export", "Import", "CreateRole", "DropRole", "AddMember",
+               "RemoveMember")
+
+    def Create(self, tenant: str, request: Any) -> Any:
+        quota = Quota.checked(translate.quota(request.quota))
+        self._managed(tenant, request.collection).create_tenant(request.tenant or tenant, quota)
+        return self._pb.Empty()
+
+    def Drop(self, tenant: str, request: Any) -> Any:
+        return self._drop(tenant, request.collection, request.tenant, is_role=False)
+
+    def List(self, tenant: str, request: Any) -> Any:
+        """Tenants, and roles with a * behind."""
+        found = self._managed(tenant, request.collection).tenants()
+        return self._pb.NameList(names=[each.name + "*" * each.is_role for each in found])
+
+    def SetQuota(self, tenant: str, request: Any) -> Any:
+        quota = Quota.checked(translate.quota(request.quota))
+        self._managed(tenant, request.collection).set_quota(request.tenant, quota)
+        return self._pb.Empty()
+
+    def Usage(self, tenant: str, request: Any) -> Any:
+        collection, subject = self._about(tenant, request)
+        usage, quota = collection.usage(subject), collection.tenant(subject).quota
+        return self._pb.UsageReply(**usage._asdict(), quota=self._pb.Quota(**quota.model_dump()))
+
+    def Recall(self, tenant: str, request: Any) -> Any:
+        collection, subject = self._about(tenant, request)
+        return self._pb.RecallReply(**collection.recall(subject)._asdict())
+
+    def CreateRole(self, tenant: str, request: Any) -> Any:
+        self._managed(tenant, request.collection).create_role(request.role)
+        return self._pb.Empty()
+
+    def DropRole(self, tenant: str, request: Any) -> Any:
+        return self._drop(tenant, request.collection, request.role, is_role=True)
+
+    def AddMember(self, tenant: str, request: Any) -> Any:
+        self._managed(tenant, request.collection).add_member(request.role, request.tenant)
+        return self._pb.Empty()
+
+    def RemoveMember(self, tenant: str, request: Any) -> Any:
+        self._managed(tenant, request.collection).remove_member(request.role, request.tenant)
+        return self._pb.Empty()
+
+    def _about(self, tenant: str, request: Any) -> tuple[Any, str]:
+        """The collection, and the tenant in question: the caller, or for an administrator any."""
+        if request.tenant in ("", tenant):
+            return self._open(tenant, request.collection), tenant
+        return self._managed(tenant, request.collection), request.tenant
+
+    def _drop(self, tenant: str, collection_name: str, name: str, *, is_role: bool) -> Any:
+        collection = self._managed(tenant, collection_name)
+        if collection.tenant(name).is_role != is_role:
+            raise NotFound(f"there is no {'role' if is_role else 'tenant'} {name!r}")
+        return self._pb.Changed(count=collection.drop_tenant(name))
+
+
+def is_tenant(collection: Any, name: str) -> bool:
+    try:
+        return not collection.tenant(name).is_role
+    except NotFound:
+        return False
+
+
+SERVICERS: dict[str, Callable[..., Servicer]] = {"Points": Points, "Collections": Collections, "Tenants": Tenants}
+"""By the service's name in vectordb.proto."""

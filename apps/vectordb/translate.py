@@ -1,0 +1,167 @@
+"""Between messages and what the database takes and gives. No message leaves the service, no model of the database enters a message
+but here."""
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from .database.errors import Invalid
+
+METRICS = {1: "cosine", 2: "ip", 3: "l2"}
+DTYPES = {1: "float32", 2: "float16"}
+_BOUNDS = ("gt", "gte", "lt", "lte")
+_LIMITS = ("vectors", "bytes", "queries_per_s", "burst")
+
+
+def vectors(request: Any, rows: int) -> np.ndarray:
+    """[rows, dim] of a message's vectors or values, read where the message lies. Invalid when they make no such array."""
+    data = request.vectors
+    try:
+        flat = np.frombuffer(data, np.float16 if request.dtype == 2 else np.float32) if data else np.asarray(request.values, np.float32)
+        return flat.reshape(rows, -1)
+    except ValueError:
+        raise Invalid(f"{len(data) or 4 * len(request.values)} bytes of vectors are not {rows} rows of {DTYPES[request.dtype or 1]}") from None
+
+
+def ids(message: Any) -> Sequence[Any]:
+    """Numbers as an array, or, with UUIDs, numbers and texts as a list."""
+    if len(message.uuids):
+        return [*message.ids, *message.uuids]
+    return np.asarray(message.ids, np.uint64)
+
+
+def payloads(message: Any) -> list[bytes | None] | None:
+    """JSON texts; None where there is none, or for all."""
+    return [text.encode() or None for text in message.payloads] or None
+
+
+def payload(text: str) -> dict[str, Any]:
+    """A JSON object. Invalid for other text."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Invalid("the payload is no JSON") from None
+    if not isinstance(found, dict):
+        raise Invalid("a payload is a JSON object")
+    return found
+
+
+def selected(points: Any) -> Any:
+    """Ids, (owner, id) pairs, or a filter as the database reads it. Invalid when both are there."""
+    if not points.HasField("filter"):
+        return named(points)
+    if len(points.ids) or len(points.uuids):
+        raise Invalid("a selection names points by id or by filter, not by both")
+    return filter_of(points.filter)
+
+
+def named(points: Any) -> Sequence[Any]:
+    """Ids, or (owner, id) pairs where the message names an owner."""
+    found = ids(points)
+    return [(points.owner, each) for each in _listed(found)] if points.owner else found
+
+
+def filter_of(message: Any) -> dict[str, Any]:
+    """A Filter message as nested dicts."""
+    return {name: [_condition(each) for each in getattr(message, name)] for name in ("must", "should", "must_not")}
+
+
+def optional_filter(request: Any) -> dict[str, Any] | None:
+    return filter_of(request.filter) if request.HasField("filter") else None
+
+
+def _condition(message: Any) -> dict[str, Any]:
+    test = message.WhichOneof("test")
+    if test == "match":
+        return {"key": message.key, "match": _match(message.match)}
+    if test == "range":
+        return {"key": message.key, "range": {name: getattr(message.range, name) for name in _BOUNDS if message.range.HasField(name)}}
+    if test == "filter":
+        return filter_of(message.filter)
+    if test == "has_id":
+        return {"has_id": list(_listed(named(message.has_id)))}
+    if test is None:
+        raise Invalid("a condition of the filter tests nothing")
+    return {test: {"key": message.key}}
+
+
+def _match(message: Any) -> dict[str, Any]:
+    kind = message.WhichOneof("value")
+    if kind in ("any", "except"):
+        values = getattr(message, kind)
+        return {kind: [*values.keywords, *values.integers]}
+    if kind is None:
+        raise Invalid("a match of the filter names no value")
+    return {"text" if kind == "text" else "value": getattr(message, kind)}
+
+
+def quota(message: Any) -> dict[str, Any]:
+    """The limits that are set."""
+    return {name: getattr(message, name) for name in _LIMITS if message.HasField(name)}
+
+
+class Replies:
+    """Makes reply messages of one transport's classes."""
+
+    def __init__(self, pb: Any) -> None:
+        self._pb = pb
+
+    def hits(self, found: Sequence[Any], tenant: str, metric: str) -> Any:
+        """A SearchReply of one Hits for each query."""
+        if len(found) == 1:
+            only = found[0]
+            point_ids, owners, distances, texts = only.ids, only.owners, only.distances, only.payloads
+        else:
+            point_ids, owners = ([*chain.from_iterable(parts)] for parts in zip(*((each.ids, each.owners) for each in found), strict=True))
+            distances = np.concatenate([each.distances for each in found])
+            texts = [*chain.from_iterable(each.payloads or () for each in found)]
+        points = self.points(point_ids, owners, tenant, texts)
+        return self._pb.SearchReply(points=points, scores=scores(distances, metric), counts=[len(each.ids) for each in found])
+
+    def records(self, found: Sequence[Any], tenant: str) -> Any:
+        """A Records message of database records."""
+        texts = [each.payload for each in found] if found and found[0].payload is not None else None
+        message = self.points([each.id for each in found], [each.owner for each in found], tenant, texts)
+        if found and found[0].vector is not None:
+            message.vectors, message.dtype = rows(found)
+        return message
+
+    def points(self, point_ids: list[Any], owners: list[str], tenant: str, texts: Sequence[bytes] | None) -> Any:
+        columns: dict[str, Any] = {"payloads": [text.decode() for text in texts]} if texts else {}
+        if owners.count(tenant) != len(owners):
+            names = list(dict.fromkeys(owners))
+            place = {name: index for index, name in enumerate(names)}
+            columns |= {"owners": names, "owner": [place[name] for name in owners]}
+        try:
+            return self._pb.Records(ids=point_ids, **columns)
+        except TypeError:  # there are UUIDs among them
+            columns["uuids"] = [each if isinstance(each, str) else "" for each in point_ids]
+            return self._pb.Records(ids=[0 if isinstance(each, str) else each for each in point_ids], **columns)
+
+
+def rows(records: Sequence[Any]) -> tuple[bytes, int]:
+    """The vectors of records one after the other, and their DType."""
+    if not records:
+        return b"", 0
+    stacked = np.stack([each.vector for each in records])
+    return stacked.tobytes(), number(DTYPES, stacked.dtype.name)
+
+
+def number(names: dict[int, str], name: str) -> int:
+    """Of an enum's value."""
+    return next(number for number, each in names.items() if each == name)
+
+
+def scores(distances: np.ndarray, metric: str) -> np.ndarray:
+    """What qdrant's users know: similarities for cosine and ip, the distance itself for l2."""
+    if metric == "cosine":
+        return 1.0 - distances
+    return -distances if metric == "ip" else np.sqrt(distances)
+
+
+def _listed(found: Sequence[Any]) -> Sequence[Any]:
+    return found.tolist() if isinstance(found, np.ndarray) else found
