@@ -37,12 +37,12 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     newcomers = Quota.checked({"vectors": options.newcomer_vectors}) if options.newcomers else None
     settings = Options(options.admin or (own_name(),), newcomers, threads=options.threads)
-    with Database.open(options.dir, fsync=options.fsync) as database:
-        with Service(database, transport.load(options.transport), options.listen, settings) as service:
-            if options.metrics is not None:
-                print(f"metrics http://127.0.0.1:{service.serve_metrics(options.metrics)}/metrics")
-            print(f"ready vectordb over {options.transport}" + (f" at port {service.port}" if options.transport == "grpc" else ""), flush=True)
-            stop.wait()
+    with (Database.open(options.dir, fsync=options.fsync) as database,
+          Service(database, transport.load(options.transport), options.listen, settings) as service):
+        if options.metrics is not None:
+            print(f"metrics http://127.0.0.1:{service.serve_metrics(options.metrics)}/metrics")
+        print(f"ready vectordb over {options.transport}" + (f" at port {service.port}" if options.transport == "grpc" else ""), flush=True)
+        stop.wait()
 
 
 def parse_options() -> argparse.Namespace:
@@ -53,7 +53,8 @@ def parse_options() -> argparse.Namespace:
     serve.add_argument("--dir", type=Path, required=True, help="the database; made when it is not there")
     serve.add_argument("--transport", choices=transport.SYSTEMS, default="mrpc")
     serve.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="over gRPC; port 0 takes a free one")
-    serve.add_argument("--admin", action="append", metavar="TENANT", help=f"may change collections, tenants and roles (default: {own_name()}); repeatable")
+    serve.add_argument("--admin", action="append", metavar="TENANT",
+                       help=f"may change collections, tenants and roles (default: {own_name()}); repeatable")
     serve.add_argument("--newcomers", action="store_true", help="a tenant that writes to a collection for the first time is made there")
     serve.add_argument("--newcomer-vectors", type=int, metavar="N", help="how many points such a tenant may own (default: no limit)")
     serve.add_argument("--fsync", choices=("group", "always", "off"), default="group", help="when writes become durable (default: group)")

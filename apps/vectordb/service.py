@@ -9,13 +9,13 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from . import translate
-from .database import Database
+from .database import Database, Quota
 from .database import Points as Batch
-from .database import Quota
 from .database.errors import NotFound
 from .statuses import NotAllowed
-from .transport import Transport
+from .transfers import Transfers
 from .translate import Replies
+from .transport import Transport
 
 
 class Servicer:
@@ -155,6 +155,10 @@ class Tenants(Servicer):
     METHODS = ("Create", "Drop", "List", "SetQuota", "Usage", "Recall", "Export", "Import", "CreateRole", "DropRole", "AddMember",
                "RemoveMember")
 
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._exports, self._imports = Transfers(), Transfers()
+
     def Create(self, tenant: str, request: Any) -> Any:
         quota = Quota.checked(translate.quota(request.quota))
         self._managed(tenant, request.collection).create_tenant(request.tenant or tenant, quota)
@@ -181,6 +185,28 @@ class Tenants(Servicer):
     def Recall(self, tenant: str, request: Any) -> Any:
         collection, subject = self._about(tenant, request)
         return self._pb.RecallReply(**collection.recall(subject)._asdict())
+
+    def Export(self, tenant: str, request: Any) -> Any:
+        collection, subject = self._about(tenant, request)
+        if request.cursor:
+            transfer = self._exports.find(tenant, request.cursor)
+        else:
+            transfer = self._exports.begin(tenant)
+            collection.export_tenant(subject, transfer.path)
+        piece, following = self._exports.read(tenant, transfer)
+        return self._pb.ExportReply(piece=piece, next_cursor=following)
+
+    def Import(self, tenant: str, request: Any) -> Any:
+        """For administrators: an export has the owner's quota, and names of those who see its points."""
+        collection = self._managed(tenant, request.collection)
+        transfer = self._imports.find(tenant, request.cursor) if request.cursor else self._imports.begin(tenant)
+        following = self._imports.write(transfer, request.piece)
+        if not request.last:
+            return self._pb.ImportReply(next_cursor=following)
+        try:
+            return self._pb.ImportReply(points=collection.import_tenant(transfer.path, request.tenant or None))
+        finally:
+            self._imports.end(tenant, transfer)
 
     def CreateRole(self, tenant: str, request: Any) -> Any:
         self._managed(tenant, request.collection).create_role(request.role)

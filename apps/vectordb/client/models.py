@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 PointId = int | str
@@ -16,13 +16,13 @@ Vector = Sequence[float]
 """A list of numbers or a NumPy array [dim]."""
 
 
-class Distance(str, Enum):
+class Distance(StrEnum):
     COSINE = "Cosine"
     DOT = "Dot"
     EUCLID = "Euclid"
 
 
-class Datatype(str, Enum):
+class Datatype(StrEnum):
     FLOAT32 = "float32"
     FLOAT16 = "float16"
 
@@ -167,7 +167,7 @@ class QueryResponse(NamedTuple):
     points: list[ScoredPoint]
 
 
-class UpdateStatus(str, Enum):
+class UpdateStatus(StrEnum):
     COMPLETED = "completed"
 
 
