@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from itertools import islice, repeat
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,14 @@ from .models import Record, ScoredPoint
 
 def records(points: Any, own: str) -> list[Record]:
     """Of a Records message. own: the owner's name where the message says that it is the caller."""
-    return [Record(*row) for row in zip(ids(points), payloads(points), vectors(points), owners(points, own), strict=True)]
+    return list(map(Record, ids(points), payloads(points), vectors(points), owners(points, own)))
 
 
-def hits(reply: Any, own: str) -> Iterator[list[ScoredPoint]]:
+def hits(reply: Any, own: str) -> list[list[ScoredPoint]]:
     """Of a SearchReply: one list for each query."""
     points = reply.points
-    rows = map(ScoredPoint, ids(points), reply.scores.tolist(), payloads(points), vectors(points), owners(points, own))
-    return ([next(rows) for _ in range(count)] for count in reply.counts.tolist())
+    rows = map(ScoredPoint, ids(points), reply.scores, payloads(points), vectors(points), owners(points, own))
+    return [list(islice(rows, count)) for count in reply.counts]
 
 
 def ids(points: Any) -> list[Any]:
@@ -27,19 +27,18 @@ def ids(points: Any) -> list[Any]:
     return [uuid or number for uuid, number in zip(points.uuids, numbers, strict=True)] if points.uuids else numbers
 
 
-def owners(points: Any, own: str) -> list[str]:
+def owners(points: Any, own: str) -> Any:
     names = list(points.owners)
-    return [names[index] for index in points.owner] if names else [own] * len(points.ids)
+    return [names[index] for index in points.owner] if names else repeat(own)
 
 
-def payloads(points: Any) -> list[dict[str, Any] | None]:
+def payloads(points: Any) -> Any:
     """None for each point when they were not asked for."""
-    return [json.loads(text) if text else {} for text in points.payloads] or [None] * len(points.ids)
+    return [json.loads(text) if text else {} for text in points.payloads] or repeat(None)
 
 
-def vectors(points: Any) -> list[Any]:
+def vectors(points: Any) -> Any:
     """Arrays [dim], read where the reply lies; None for each point when they were not asked for."""
-    count, data = len(points.ids), points.vectors
-    if not data:
-        return [None] * count
-    return list(np.frombuffer(data, np.float16 if points.dtype == 2 else np.float32).reshape(count, -1))
+    if not points.vectors:
+        return repeat(None)
+    return np.frombuffer(points.vectors, np.float16 if points.dtype == 2 else np.float32).reshape(len(points.ids), -1)

@@ -67,7 +67,7 @@ class PointsMixin(CollectionsMixin):
                      with_vectors: bool = False, score_threshold: float | None = None) -> QueryResponse:
         """The nearest points to one vector, of all that the tenant sees."""
         found = self._search(collection_name, query, query_filter, search_params, limit + offset, with_payload, with_vectors)
-        return QueryResponse(self._within(collection_name, next(found)[offset:], score_threshold))
+        return QueryResponse(self._within(collection_name, found[0][offset:], score_threshold))
 
     def query_batch_points(self, collection_name: str, requests: Sequence[QueryRequest]) -> list[QueryResponse]:
         """Many vectors at once. ValueError when the requests differ in more than the query."""
