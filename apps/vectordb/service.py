@@ -75,7 +75,7 @@ class Points(Servicer):
 
     def Revoke(self, tenant: str, request: Any) -> Any:
         collection = self._open(tenant, request.collection)
-        return self._pb.Changed(count=collection.revoke(tenant, translate.selected(request.points), to=request.to))
+        return self._pb.Changed(count=collection.revoke(tenant, translate.selected(request.points), request.to))
 
     def Search(self, tenant: str, request: Any) -> Any:
         collection = self._open(tenant, request.collection)
