@@ -10,6 +10,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # g++ brings gcc, through which mrpcd compiles policies where it runs.
 DEBIAN := g++ make python3-dev python3-venv doctest-dev libnghttp2-dev libssl-dev nlohmann-json3-dev libhwy-dev
 DEBIAN_TESTS := iproute2 redis-server chromium ccache
+# Texts and pictures of the vector database. What they recommend, a window to browse WordNet in, nobody needs here.
+DEBIAN_DATA := wordnet-base dataset-fashion-mnist
 DEBIAN_FUZZ := clang libclang-rt-14-dev
 
 help:  ## this list
@@ -22,7 +24,7 @@ doctor:  ## what this machine has, and how to mend what is missing
 define apt
 	@missing=$$(for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ]; then echo "installing:" $$missing; \
-	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; fi
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(2) $$missing >/dev/null; fi
 endef
 
 setup:
@@ -52,6 +54,10 @@ demo: build  ## hotel reservation over the mesh, beside gRPC and Envoy; leaves n
 
 up: build  ## the hotel kept running until Ctrl-C, with its URL
 	@python -m apps.hotel.run --keep
+
+demo-vectordb: build  ## a vector database for 1000 tenants: questions in plain words, grants, a policy; leaves nothing running
+	$(call apt,$(DEBIAN_DATA),--no-install-recommends)
+	@python -m apps.vectordb.demo
 
 test: setup-tests build test-native test-sanitized test-python test-install test-soak  ## every test
 
@@ -96,4 +102,4 @@ lint: $(VENV)/.ready  ## ruff, and the house rules
 clean:  ## everything that was built
 	rm -rf build $(VENV)/.ready stubs/mrpc/*.so mrpc_service/*.so mrpc_service/bin apps/vectordb/*.so
 
-.PHONY: help doctor setup setup-tests build demo up test test-native test-python test-install test-sanitized test-sanitize test-soak bench sanitize fuzz soak lint clean
+.PHONY: help doctor setup setup-tests build demo demo-vectordb up test test-native test-python test-install test-sanitized test-sanitize test-soak bench sanitize fuzz soak lint clean

@@ -1,0 +1,94 @@
+"""A mesh of its own with the vector database on it, for the demo and for trying things out; all of it is gone when it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from apps.processes import Child, StartError
+
+ROOT = Path(__file__).parents[2]
+POLICIES = Path(__file__).parent / "policies"
+START_TIMEOUT_S = 60.0
+BACKEND, SERVICE = "backend", "vectordb"  # apps: the web backend that this process plays, and the service
+SERVICE_COMMAND = ("-m", "apps.vectordb", "serve", "--admin", BACKEND)
+
+
+class Mesh:
+    """`with Mesh() as mesh:` runs mrpcd and the service; meanwhile this process is the app "backend", which may act for every tenant.
+
+    folder: where everything lies, the database in folder/"data". StartError when a process does not come up.
+    """
+
+    def __init__(self) -> None:
+        self._children: list[Child] = []
+        self._before: dict[str, str | None] = {}
+        self.folder = Path()
+
+    def __enter__(self) -> Mesh:
+        self.folder = Path(tempfile.mkdtemp(prefix="vectordb-"))
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        return {child.name: child.pid for child in self._children}
+
+    def memory_bytes(self) -> int:
+        """Resident memory of the service."""
+        return psutil.Process(self.pids[SERVICE]).memory_info().rss
+
+    def command(self, *words: str) -> str:
+        """What `mrpc WORDS …` prints on this mesh. StartError when it fails."""
+        done = subprocess.run([sys.executable, "-m", "mrpc_service.cli", *words], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise StartError(f"mrpc {' '.join(words)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def _start(self) -> None:
+        runtime = self.folder / "mrpc"
+        runtime.mkdir(mode=0o700)
+        self._set_environment(MRPC_RUNTIME_DIR=str(runtime), PYTHONPATH=os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)])))
+        config = self.folder / "policies"
+        config.mkdir()
+        self._child("mrpcd", "-m", "mrpc_service.daemon", "--runtime-dir", str(runtime), "--config", str(config)).wait_for_line(
+            "mrpcd ready", START_TIMEOUT_S)
+        uid = str(os.getuid())
+        token = self.command("app", "register", SERVICE, "--uid", uid, "--quiet").strip()
+        self._child(SERVICE, *SERVICE_COMMAND, "--dir", str(self.folder / "data"), token=token).wait_for_line("ready", START_TIMEOUT_S)
+        self._set_environment(MRPC_TOKEN=self.command("app", "register", BACKEND, "--uid", uid, "--act-as", "*", "--quiet").strip())
+
+    def _child(self, name: str, *words: str, token: str = "") -> Child:
+        child = Child(name, [sys.executable, *words], log=self.folder / f"{name}.log", env={"MRPC_TOKEN": token, "MRPC_LABEL": name})
+        self._children.append(child)
+        return child
+
+    def _set_environment(self, **values: str) -> None:
+        for name, value in values.items():
+            self._before.setdefault(name, os.environ.get(name))
+            os.environ[name] = value
+
+    def _stop(self) -> None:
+        for child in reversed(self._children):
+            child.stop()
+        self._children.clear()
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        shutil.rmtree(self.folder, ignore_errors=True)
