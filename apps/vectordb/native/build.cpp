@@ -41,14 +41,12 @@ Status Index::build(std::span<const VectorId> ids, const float* rows, std::span<
   train(kRoot, matrix, std::move(all), leaves);
 
   ids_.reserve(ids.size());
-  std::vector<Slot> slots;  // in the order of paths
   for (const auto& [leaf, members] : leaves) {
     for (const uint32_t row : members) {
       const Slot slot = tree_.place(leaf);
       store_.write(slot, ids[row], matrix.row(row), tree_.centroid(tree_.node(leaf).reference));
       store_.access(slot).assign(slot % kChunk, owners.subspan(row, 1));
       ids_.insert(ids[row], slot);
-      slots.push_back(slot);
     }
     tree_.count(leaf, static_cast<int32_t>(members.size()));
   }
@@ -57,9 +55,14 @@ Status Index::build(std::span<const VectorId> ids, const float* rows, std::span<
     AccessSets& access = store_.access(slot);
     if (!access.holds(slot % kChunk, grant_tenants[i])) access.add(slot % kChunk, grant_tenants[i]);
   }
-  std::sort(slots.begin(), slots.end(), [this](Slot a, Slot b) { return store_.before(a, b); });
+  publish_all();
+  commit();
+  return mrpc::ok_status();
+}
+
+void Index::publish_all() {
   std::vector<std::vector<Slot>> seen;
-  for (const Slot slot : slots) {
+  for (const Slot slot : tree_.slots(kRoot)) {
     for (const TenantId tenant : store_.access(slot).of(slot % kChunk)) {
       const uint32_t record = record_of(tenant);
       if (seen.size() <= record) seen.resize(record + 1);
@@ -67,10 +70,10 @@ Status Index::build(std::span<const VectorId> ids, const float* rows, std::span<
     }
   }
   for (uint32_t record = 0; record < seen.size(); ++record) {
-    if (!seen[record].empty()) publish(record, parts_.build(kRoot, seen[record]), static_cast<uint32_t>(seen[record].size()));
+    const std::vector<Slot>& slots = seen[record];
+    if (slots.empty()) continue;
+    publish(record, tenant_records_[record].unloaded ? nullptr : parts_.build(kRoot, slots), static_cast<uint32_t>(slots.size()));
   }
-  commit();
-  return mrpc::ok_status();
 }
 
 }  // namespace curator

@@ -76,6 +76,7 @@ class Index {
   const Parts& parts() const { return parts_; }
   Slot find(VectorId id) const { return ids_.find(id); }               // kNone: unknown
   const Tenant* tenant(TenantId id) const;                             // nullptr: never heard of, or holds nothing
+  Result<const Part*> seen_by(TenantId id) const;                      // its tree, nullptr for nothing; an error for an unloaded tenant
   const Part* root(const Tenant& tenant) const { return tenant.root.load(std::memory_order_seq_cst); }
   uint64_t version() const { return epochs_.now(); }                   // another after every change
   size_t size() const { return ids_.size(); }
@@ -87,6 +88,7 @@ class Index {
   // Reads that take the writer's lock.
   Result<TenantId> owner(VectorId id) const;
   Result<std::vector<TenantId>> tenants(VectorId id) const;
+  Result<std::vector<float>> centroid(NodeId node) const;
   Stats stats() const;
   Status check() const;
 
@@ -96,9 +98,10 @@ class Index {
   Status save(const std::string& path) const;
   static Result<std::unique_ptr<Index>> load(const std::string& path);
   static Result<std::unique_ptr<Index>> from_image(std::string_view image);
-  std::string image() const;
 
  private:
+  friend class Checker;
+  friend class Image;
   struct IdOf { const Store* store; uint64_t operator()(uint32_t slot) const { return store->id(slot); } };
   using Tenants = Segmented<Tenant, 64, 1u << 20>;
   struct TenantOf { const Tenants* tenants; uint64_t operator()(uint32_t index) const { return (*tenants)[index].id; } };
@@ -117,6 +120,7 @@ class Index {
   void commit();
   void apply(TenantId id, std::span<const Edit> edits);
   void publish(uint32_t record, Part* root, uint32_t count);
+  void publish_all();                // every tenant, from the access sets
   uint32_t record_of(TenantId id);   // made where there is none
   void forget(uint32_t record);
 

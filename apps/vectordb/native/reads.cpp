@@ -8,11 +8,10 @@ namespace curator {
 
 Result<std::vector<VectorId>> Index::ids(TenantId id, std::optional<VectorId> after, size_t limit) const {
   const auto guard = read();
+  const auto part = seen_by(id);
+  if (!part) return part.error();
   std::vector<VectorId> ids;
-  const Tenant* known = tenant(id);
-  if (known == nullptr) return ids;
-  if (known->unloaded) return unloaded_error(id);
-  each_list(root(*known), [&](const Part& list) {
+  each_list(*part, [&](const Part& list) {
     for (const Slot slot : list.list()) {
       if (!after || store_.id(slot) > *after) ids.push_back(store_.id(slot));
     }
@@ -32,6 +31,15 @@ Result<std::vector<uint8_t>> Index::rows(std::span<const VectorId> ids) const {
   return rows;
 }
 
+// A tenant is marked before its root goes, and its root is back before the mark goes: without both, there is nothing.
+Result<const Part*> Index::seen_by(TenantId id) const {
+  const Tenant* known = tenant(id);
+  if (known == nullptr) return nullptr;
+  const Part* part = root(*known);
+  if (part == nullptr && known->unloaded.load(std::memory_order_seq_cst)) return unloaded_error(id);
+  return part != nullptr ? part : root(*known);
+}
+
 const Tenant* Index::tenant(TenantId id) const {
   const uint32_t record = tenants_.find(id);
   return record == kNone ? nullptr : &tenant_records_[record];
@@ -45,6 +53,12 @@ Result<std::vector<TenantId>> Index::tenants(VectorId id) const {
   std::vector<TenantId> sorted(set.begin(), set.end());
   std::sort(sorted.begin(), sorted.end());
   return sorted;
+}
+
+Result<std::vector<float>> Index::centroid(NodeId node) const {
+  const std::lock_guard lock(writer_);
+  if (!tree_.alive(node)) return mrpc::invalid_argument("there is no node " + std::to_string(node) + " (any more)");
+  return std::vector<float>(tree_.centroid(node), tree_.centroid(node) + options_.dim);
 }
 
 Result<TenantId> Index::owner(VectorId id) const {

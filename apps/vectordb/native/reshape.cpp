@@ -112,6 +112,7 @@ void Index::split(NodeId leaf) {
     const auto centre = kmeans(matrix, half, 1, 1, 0);
     const NodeId child = tree_.add(parent, tree_.free_child(parent), centre.data());
     for (const uint32_t i : half) move(slots[i], child);
+    crowded_.push_back(child);  // one that had waited for its double may still be
   }
   if (parent != leaf) tree_.remove(leaf);
   else tree_.node(leaf).grown = tree_.node(leaf).count;

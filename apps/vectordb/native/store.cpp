@@ -1,5 +1,6 @@
 #include "store.h"
 
+#include <cfloat>
 #include <cstring>
 
 #include "half.h"
@@ -72,6 +73,19 @@ void Store::write(Slot slot, VectorId id, const float* vector, const float* refe
     }
   }
   encode(slot, vector, reference);
+}
+
+bool Store::restore(Slot slot, VectorId id, const std::byte* row, const float* reference) {
+  Segment& home = segment(slot);
+  home.ids[slot % kSegment] = id;
+  std::memcpy(home.rows + size_t{slot % kSegment} * row_bytes_, row, row_bytes_);
+  std::vector<float> vector(options_.dim);
+  load(slot, vector.data());
+  double square = 0;
+  for (const float x : vector) square += double{x} * double{x};
+  if (!(square <= FLT_MAX / 4)) return false;
+  encode(slot, vector.data(), reference);
+  return true;
 }
 
 void Store::encode(Slot slot, const float* vector, const float* reference) {

@@ -1,6 +1,8 @@
 // Reads as Python sees them.
+#include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -70,6 +72,69 @@ bool contains(const Index& self, uint64_t id) {
   return self.find(id) != kNone;
 }
 
+auto centroid(const Index& self, uint32_t node) {
+  auto found = self.centroid(node);
+  const size_t n = good(found).size();
+  return to_numpy(std::move(*found), {n});
+}
+
+nb::dict stats(const Index& self) {
+  const Stats stats = [&] {
+    nb::gil_scoped_release release;
+    return self.stats();
+  }();
+  nb::dict named;
+  const auto put = [&](const char* name, size_t value) { named[name] = value; };
+  put("vectors", stats.vectors), put("grants", stats.grants), put("tenants", stats.tenants), put("unloaded", stats.unloaded);
+  put("nodes", stats.nodes), put("leaves", stats.leaves), put("shortlists", stats.shortlists), put("depth", stats.depth);
+  put("leaf_splits", stats.leaf_splits), put("leaf_merges", stats.leaf_merges), put("reclusters", stats.reclusters);
+  put("waiting", stats.waiting);
+  put("bytes_vectors", stats.bytes_vectors), put("bytes_codes", stats.bytes_codes), put("bytes_ids", stats.bytes_ids);
+  put("bytes_access", stats.bytes_access), put("bytes_tree", stats.bytes_tree), put("bytes_tenants", stats.bytes_tenants);
+  put("bytes_total", stats.bytes_vectors + stats.bytes_codes + stats.bytes_ids + stats.bytes_access + stats.bytes_tree + stats.bytes_tenants);
+  return named;
+}
+
+void check(const Index& self) {
+  Status found = [&] {
+    nb::gil_scoped_release release;
+    return self.check();
+  }();
+  good(found);
+}
+
+nb::bytes unload(Index& self, uint32_t tenant) {
+  auto blob = [&] {
+    nb::gil_scoped_release release;
+    return self.unload(tenant);
+  }();
+  return nb::bytes(good(blob).data(), blob->size());
+}
+
+void reload(Index& self, uint32_t tenant, nb::bytes blob) {
+  Status done = [&] {
+    nb::gil_scoped_release release;
+    return self.reload(tenant, {blob.c_str(), blob.size()});
+  }();
+  good(done);
+}
+
+void save(const Index& self, const std::filesystem::path& path) {
+  Status done = [&] {
+    nb::gil_scoped_release release;
+    return self.save(path.string());
+  }();
+  good(done);
+}
+
+std::unique_ptr<Index> load(const std::filesystem::path& path) {
+  auto loaded = [&] {
+    nb::gil_scoped_release release;
+    return Index::load(path.string());
+  }();
+  return std::move(good(loaded));
+}
+
 }  // namespace
 
 void bind_reads(nb::class_<Index>& index) {
@@ -79,6 +144,13 @@ void bind_reads(nb::class_<Index>& index) {
   index.def("tenants", tenants, nb::arg("id"));
   index.def("vectors", vectors, nb::arg("ids"));
   index.def("tenant_tree", tenant_tree, nb::arg("tenant"));
+  index.def("centroid", centroid, nb::arg("node"));
+  index.def("stats", stats);
+  index.def("check", check);
+  index.def("unload", unload, nb::arg("tenant"));
+  index.def("reload", reload, nb::arg("tenant"), nb::arg("blob"));
+  index.def("save", save, nb::arg("path"));
+  index.def_static("load", load, nb::arg("path"));
   index.def("__contains__", contains, nb::arg("id"));
   index.def("__len__", &Index::size);
 }

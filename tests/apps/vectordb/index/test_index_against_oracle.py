@@ -42,7 +42,7 @@ class Driver:
             self.centre = self.rng.standard_normal(self.oracle.dim) * 10  # drift
         vectors = self.rng.standard_normal((n, self.oracle.dim)) + self.centre
         if self.rng.random() < 0.2:
-            vectors[:] = vectors[0]
+            vectors[:] = vectors[:1]
         return vectors.astype(np.float32)
 
     def someone(self, n: int) -> np.ndarray:

@@ -1,0 +1,302 @@
+// The whole index on disk.
+//
+// A file is a header and four sections, little-endian, each section preceded by {length, checksum}: the tree, parents before children, with the
+// number of vectors in each leaf; then, in the order of those leaves, ids, rows, and access sets (how many, then who; the owner first); then
+// the tenants that are unloaded. Tenants' trees, codes and the id map follow from these and are made anew. Nothing read is trusted:
+// lengths are compared with what is there before memory is taken, and what loads passes check().
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+
+#include "checksum.h"
+#include "index.h"
+
+namespace curator {
+namespace {
+
+constexpr uint64_t kMagic = 0x524F544152555843;  // "CXURATOR"
+constexpr uint32_t kVersion = 1;
+
+struct Header {
+  uint64_t magic;
+  uint32_t version, dim;
+  uint32_t metric, element, shortlist_max, leaf_max, branching;
+  float recall;
+  uint64_t seed, vectors;
+  uint64_t checksum;  // of all above
+};
+static_assert(sizeof(Header) == 64);
+
+struct NodeRecord {
+  uint32_t child, fanout, vectors, grown, split_at;  // child index under its parent; vectors of a leaf
+};
+
+// Writes a section at a time; its length and checksum are filled in when it ends.
+class Writer {
+ public:
+  explicit Writer(std::FILE* file) : file_(file) {}
+  void put(const void* data, size_t size) {
+    sum_.add(data, size);
+    length_ += size;
+    raw(data, size);
+  }
+  void begin() {
+    sum_ = {};
+    length_ = 0;
+    at_ = std::ftell(file_);
+    const uint64_t blank[2] = {};
+    raw(blank, sizeof blank);
+  }
+  void end() {
+    const uint64_t filled[2] = {length_, sum_.value()};
+    good_ = good_ && std::fseek(file_, at_, SEEK_SET) == 0;
+    raw(filled, sizeof filled);
+    good_ = good_ && std::fseek(file_, 0, SEEK_END) == 0;
+  }
+  void raw(const void* data, size_t size) { good_ = good_ && (size == 0 || std::fwrite(data, size, 1, file_) == 1); }
+  bool good() const { return good_; }
+
+ private:
+  std::FILE* file_;
+  Checksum sum_;
+  uint64_t length_ = 0;
+  long at_ = 0;
+  bool good_ = true;
+};
+
+Error damaged(size_t offset, const char* what) {
+  return mrpc::invalid_argument("damaged image at offset " + std::to_string(offset) + ": " + what + "; restore it from an earlier one");
+}
+
+// A part of the image, read from the front.
+class Section {
+ public:
+  Section() = default;
+  Section(std::string_view bytes, size_t offset) : bytes_(bytes), offset_(offset) {}
+  template <typename T>
+  bool take(T* out, size_t count) {
+    if (count > bytes_.size() / sizeof(T)) return false;
+    if (count > 0) std::memcpy(out, bytes_.data(), count * sizeof(T));
+    bytes_.remove_prefix(count * sizeof(T));
+    offset_ += count * sizeof(T);
+    return true;
+  }
+  template <typename T>
+  bool take(T& out) { return take(&out, 1); }
+  size_t size() const { return bytes_.size(); }
+  size_t offset() const { return offset_; }
+  Error bad(const char* what) const { return damaged(offset_, what); }
+
+ private:
+  std::string_view bytes_;
+  size_t offset_ = 0;
+};
+
+Result<Section> next_section(std::string_view image, size_t& at) {
+  uint64_t head[2];
+  Section section(image.substr(at), at);
+  if (!section.take(head, 2)) return section.bad("it ends here");
+  at += sizeof head;
+  if (head[0] > image.size() - at) return section.bad("a section is longer than the file");
+  const std::string_view content = image.substr(at, head[0]);
+  if (checksum(content.data(), content.size()) != head[1]) return section.bad("the checksum of the section that follows does not match");
+  at += content.size();
+  return Section(content, at - content.size());
+}
+
+}  // namespace
+
+class Image {
+ public:
+  static void save_tree(const Index& index, NodeId id, uint32_t child, Writer& out, std::vector<Slot>& slots) {
+    const Node& node = index.tree_.node(id);
+    const NodeRecord record{child, node.leaf ? 0 : index.tree_.fanout(id), node.leaf ? node.count : 0, node.grown, node.split_at};
+    out.put(&record, sizeof record);
+    out.put(index.tree_.centroid(id), index.options_.dim * sizeof(float));
+    if (node.leaf) {
+      const auto mine = index.tree_.slots(id);
+      slots.insert(slots.end(), mine.begin(), mine.end());
+    }
+    for (uint32_t i = 0; i < node.children.size(); ++i) {
+      if (node.children[i] != kNone) save_tree(index, node.children[i], i, out, slots);
+    }
+  }
+
+  static bool save(const Index& index, Writer& out) {
+    const Options& o = index.options_;
+    Header header{kMagic,       kVersion,   o.dim,       static_cast<uint32_t>(o.metric), static_cast<uint32_t>(o.element), o.shortlist_max,
+                  o.leaf_max,   o.branching, o.recall,   o.seed,                          index.ids_.size(),                0};
+    header.checksum = checksum(&header, sizeof header - sizeof header.checksum);
+    out.raw(&header, sizeof header);
+    std::vector<Slot> slots;
+    out.begin();
+    save_tree(index, kRoot, 0, out, slots);
+    out.end();
+    out.begin();
+    for (const Slot slot : slots) {
+      const VectorId id = index.store_.id(slot);
+      out.put(&id, sizeof id);
+    }
+    out.end();
+    out.begin();
+    for (const Slot slot : slots) out.put(index.store_.row(slot), index.store_.row_bytes());
+    out.end();
+    out.begin();
+    for (const Slot slot : slots) {
+      const auto set = index.store_.access(slot).of(slot % kChunk);
+      const auto count = static_cast<uint32_t>(set.size());
+      out.put(&count, sizeof count);
+      out.put(set.data(), set.size_bytes());
+    }
+    out.end();
+    out.begin();
+    for (uint32_t record = 0; record < index.tenants_used_; ++record) {
+      const Tenant& tenant = index.tenant_records_[record];
+      if (tenant.unloaded && index.tenants_.find(tenant.id) == record) out.put(&tenant.id, sizeof tenant.id);
+    }
+    out.end();
+    return out.good();
+  }
+
+  Image(Index& index, uint64_t vectors) : index_(index), vectors_(vectors), dim_(index.options_.dim) {}
+
+  Status load(std::string_view image, size_t at) {
+    Section sections[5];
+    for (Section& section : sections) {
+      auto next = next_section(image, at);
+      if (!next) return next.error();
+      section = *next;
+    }
+    if (at != image.size()) return damaged(at, "there is more than an image");
+    auto& [tree, ids, rows, access, unloaded] = sections;
+    if (ids.size() / sizeof(VectorId) != vectors_ || ids.size() % sizeof(VectorId) != 0) return ids.bad("not as many ids as vectors");
+    if (rows.size() / index_.store_.row_bytes() != vectors_ || rows.size() % index_.store_.row_bytes() != 0) return rows.bad("not as many rows as vectors");
+    if (Status good = load_tree(tree, kNone); !good) return good;
+    if (tree.size() > 0 || leaf_vectors_ != vectors_) return tree.bad("the tree and the number of vectors do not agree");
+    index_.ids_.reserve(vectors_);
+    for (const auto& [leaf, count] : leaves_) {
+      for (uint32_t i = 0; i < count; ++i) {
+        if (Status good = load_vector(leaf, ids, rows, access); !good) return good;
+      }
+      index_.tree_.count(leaf, static_cast<int32_t>(count));
+    }
+    if (access.size() > 0) return access.bad("more access sets than vectors");
+    return load_tenants(unloaded);
+  }
+
+ private:
+  Status load_tree(Section& in, NodeId parent) {
+    NodeRecord record;
+    std::vector<float> centroid(dim_);
+    if (!in.take(record) || !in.take(centroid.data(), dim_)) return in.bad("the tree ends early");
+    if (!std::all_of(centroid.begin(), centroid.end(), [](float x) { return std::abs(x) <= std::numeric_limits<float>::max(); })) {
+      return in.bad("a centroid holds NaN or infinity");
+    }
+    if (record.fanout > kFanoutMax || (record.fanout > 0 && record.vectors > 0)) return in.bad("a node is neither leaf nor inner node");
+    NodeId id = kRoot;
+    if (parent != kNone) {
+      const Node& above = index_.tree_.node(parent);
+      const bool taken = record.child >= kFanoutMax || (record.child < above.children.size() && above.children[record.child] != kNone);
+      if (taken || above.depth == kDepthMax) return in.bad("a node has a place that cannot be");
+      id = index_.tree_.add(parent, record.child, centroid.data());
+    }
+    Node& node = index_.tree_.node(id);
+    node.grown = record.grown;
+    node.split_at = record.split_at;
+    leaf_vectors_ += record.vectors;
+    if (record.vectors > std::max(index_.options_.leaf_max, record.split_at)) return in.bad("a leaf holds too much");
+    if (record.fanout == 0) leaves_.emplace_back(id, record.vectors);
+    for (uint32_t i = 0; i < record.fanout; ++i) {
+      if (Status good = load_tree(in, id); !good) return good;
+    }
+    return mrpc::ok_status();
+  }
+
+  Status load_vector(NodeId leaf, Section& ids, Section& rows, Section& access) {
+    VectorId id;
+    uint32_t count;
+    if (!ids.take(id) || index_.ids_.find(id) != kNone) return ids.bad("an id comes twice");
+    if (!access.take(count) || count == 0 || count > access.size() / sizeof(TenantId)) return access.bad("an access set is empty or too long");
+    tenants_.resize(count);
+    access.take(tenants_.data(), count);
+    sorted_ = tenants_;
+    std::sort(sorted_.begin(), sorted_.end());
+    if (std::adjacent_find(sorted_.begin(), sorted_.end()) != sorted_.end()) return access.bad("an access set names a tenant twice");
+    const Slot slot = index_.tree_.place(leaf);
+    row_.resize(index_.store_.row_bytes());
+    rows.take(row_.data(), row_.size());
+    if (!index_.store_.restore(slot, id, row_.data(), index_.tree_.centroid(index_.tree_.node(leaf).reference))) {
+      return rows.bad("a vector holds NaN or infinity");
+    }
+    index_.store_.access(slot).assign(slot % kChunk, tenants_);
+    index_.ids_.insert(id, slot);
+    return mrpc::ok_status();
+  }
+
+  Status load_tenants(Section& unloaded) {
+    std::vector<TenantId> resting(unloaded.size() / sizeof(TenantId));
+    if (unloaded.size() % sizeof(TenantId) != 0) return unloaded.bad("half a tenant");
+    unloaded.take(resting.data(), resting.size());
+    for (const TenantId tenant : resting) index_.tenant_records_[index_.record_of(tenant)].unloaded = true;
+    index_.publish_all();
+    return mrpc::ok_status();
+  }
+
+  Index& index_;
+  const uint64_t vectors_;
+  const uint32_t dim_;
+  uint64_t leaf_vectors_ = 0;
+  std::vector<std::pair<NodeId, uint32_t>> leaves_;
+  std::vector<TenantId> tenants_, sorted_;
+  std::vector<std::byte> row_;
+};
+
+Status Index::save(const std::string& path) const {
+  const std::lock_guard lock(writer_);
+  std::FILE* const file = std::fopen(path.c_str(), "wb");
+  const auto failed = [&] { return mrpc::unavailable(path + ": " + std::strerror(errno)); };
+  if (file == nullptr) return failed();
+  Writer out(file);
+  errno = 0;
+  const bool written = Image::save(*this, out) && std::fflush(file) == 0;
+  Status result = written ? mrpc::ok_status() : Status(failed());
+  if (std::fclose(file) != 0 && written) result = failed();
+  return result;
+}
+
+Result<std::unique_ptr<Index>> Index::from_image(std::string_view image) {
+  Header header;
+  if (image.size() < sizeof header) return damaged(image.size(), "it ends within its header");
+  std::memcpy(&header, image.data(), sizeof header);
+  if (header.magic != kMagic) return damaged(0, "this is not an image of an index");
+  if (header.version != kVersion) {
+    return mrpc::invalid_argument("the image is of version " + std::to_string(header.version) + ", this build reads version " + std::to_string(kVersion));
+  }
+  if (header.checksum != checksum(&header, sizeof header - sizeof header.checksum)) return damaged(0, "the header's checksum does not match");
+  if (header.metric > 2 || header.element > 1) return damaged(0, "it names a metric or type that there is not");
+  const Options options{header.dim,      static_cast<Metric>(header.metric), static_cast<Element>(header.element), header.shortlist_max,
+                        header.leaf_max, header.branching,                   header.recall,                        header.seed};
+  if (const Status good = check_options(options); !good) return damaged(0, good.error().text.c_str());
+  auto index = std::make_unique<Index>(options);
+  const Status loaded = Image(*index, header.vectors).load(image, sizeof header);
+  if (!loaded) return loaded.error();
+  return index;
+}
+
+Result<std::unique_ptr<Index>> Index::load(const std::string& path) {
+  std::FILE* const file = std::fopen(path.c_str(), "rb");
+  if (file == nullptr) return mrpc::unavailable(path + ": " + std::strerror(errno));
+  std::string image;
+  std::fseek(file, 0, SEEK_END);
+  const long size = std::ftell(file);
+  std::rewind(file);
+  bool read = size >= 0;
+  if (read) image.resize(static_cast<size_t>(size)), read = size == 0 || std::fread(image.data(), image.size(), 1, file) == 1;
+  std::fclose(file);
+  if (!read) return mrpc::unavailable(path + ": " + std::strerror(errno));
+  return from_image(image);
+}
+
+}  // namespace curator
