@@ -6,7 +6,8 @@ leaves the index before it leaves here. `version` counts changes; what was worke
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,32 +19,38 @@ from .quota import Tallies
 from .records import Change, keys_of, payloads_of, pb, rows_of, u64s_of
 from .segments import PointsFile
 
-IndexFactory = Callable[..., Any]
-
 
 def index_ids(owner: int, rows: np.ndarray) -> np.ndarray:
     """The ids in the index, u64[n], of an owner's rows."""
     return np.uint64(owner << 32) | rows.astype(np.uint64)
 
 
-class Contents:
-    """clock: monotonic seconds. index: one that was loaded; points: what belongs to it."""
+class Saved(NamedTuple):
+    """A snapshot that holds the contents as of a version."""
 
-    def __init__(self, number: int, created: pb.CreateCollection, make_index: IndexFactory, clock: Callable[[], float],
-                 index: Any = None, points: PointsFile | None = None) -> None:
+    version: int
+    folder: Path
+    entry: pb.Collection
+
+
+class Contents:
+    """index_type: the class of the index. clock: monotonic seconds. index: one that was loaded, else a new one is made."""
+
+    def __init__(self, number: int, created: pb.CreateCollection, index_type: Any, clock: Callable[[], float], index: Any = None) -> None:
         self.number, self.created = number, created
         self.config = CollectionConfig.model_validate_json(created.config)
         self.cursors = Cursors(created.secret)
         self.parties = Parties(clock)
         self.tallies = Tallies()
-        self.index = index if index is not None else self._new_index(make_index)
-        self.points = points
+        self.index = index if index is not None else self._new_index(index_type)
+        self.points: PointsFile | None = None
         self.namespaces: dict[int, Namespace] = {}
         self.version = 0
+        self.saved: Saved | None = None
 
-    def _new_index(self, make_index: IndexFactory) -> Any:
+    def _new_index(self, index_type: Any) -> Any:
         config = self.config
-        return make_index(config.dim, metric=config.metric, dtype=config.dtype, recall=config.recall, seed=config.seed)
+        return index_type(config.dim, metric=config.metric, dtype=config.dtype, recall=config.recall, seed=config.seed)
 
     def namespace(self, owner: int) -> Namespace:
         """The points that the party owns; made when it is first asked for."""
@@ -106,6 +113,13 @@ class Contents:
         ids, parties = u64s_of(change.ids), np.array(change.parties, np.uint32)
         pairs = np.repeat(ids, len(parties)), np.tile(parties, len(ids))
         return self.index.revoke(*pairs) if change.revoked else self.index.grant(*pairs)
+
+    def settle(self, folder: Path, entry: pb.Collection, points: PointsFile) -> None:
+        """A snapshot holds all of it: points are read from there from now on. A writer's, as apply()."""
+        self.saved = Saved(self.version, folder, entry)
+        self.points = points
+        for namespace in list(self.namespaces.values()):
+            namespace.settle(points.describe(namespace.owner)[0])
 
     def describe(self) -> pb.Collection:
         """Its entry in a manifest, but for the points."""

@@ -25,6 +25,14 @@ class Core:
         self._dropped = False
 
     @property
+    def number(self) -> int:
+        return self._contents.number
+
+    def retire(self) -> None:
+        """It was dropped: every later call is Closed."""
+        self._dropped = True
+
+    @property
     def config(self) -> CollectionConfig:
         return self._contents.config
 

@@ -1,69 +1,160 @@
-"""A database: collections over one log, in one directory or in memory."""
+"""A database: collections over one log, in a directory of its own or in memory.
+
+    LOCK  wal-0000000007.log  snapshot-0000000007/  and those of the generation before
+
+Opening takes the lock, loads the newest good snapshot, and does again what the log holds since.
+"""
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any
 
+from . import snapshots
 from .collection import Collection
-from .contents import Contents, IndexFactory
-from .errors import AlreadyExists, NotFound
+from .disk import Disk
+from .errors import AlreadyExists, DatabaseError, NotFound
+from .housekeeping import Housekeeper
 from .journal import Journal, Memory
-from .model import CollectionConfig
+from .lock import DirectoryLock
+from .model import CollectionConfig, Options, Recovery
 from .recall import Sampler
 from .records import Change, pb
+from .recovery import Recoverer
+from .state import State
+from .wal import segments
+
+log = logging.getLogger(__name__)
 
 
-def _make_index(dim: int, **settings: Any) -> Any:
-    from apps.vectordb._curator import Index  # so that a test may bring another index
+def curator() -> Any:
+    """The class of the index."""
+    from apps.vectordb._curator import Index  # not above: tests bring another
 
-    return Index(dim, **settings)
+    return Index
 
 
 class Database:
-    @staticmethod
-    def open(directory: str | Path | None, *, fsync: Literal["group", "always", "off"] = "group", recall_sample: float = 0.01,
-             make_index: IndexFactory = _make_index, clock: Callable[[], float] = time.monotonic) -> Database:
-        return Database(directory, fsync, recall_sample, make_index, clock)
+    """Made by open(). `recovery` says what opening found. Any thread may call any method."""
 
-    def __init__(self, directory: Any, fsync: str, recall_sample: float, make_index: IndexFactory, clock: Callable[[], float]) -> None:
-        self._journal = Journal(Memory())
-        self._make_index, self._clock = make_index, clock
-        self._sampler = Sampler(recall_sample)
-        self._collections: dict[str, Collection] = {}
-        self._next_number = 1
+    @staticmethod
+    def open(directory: str | Path | None, *, index_type: Any = None, disk: Disk | None = None, clock: Callable[[], float] = time.monotonic,
+             **settings: Any) -> Database:
+        """Opens the database of a directory, made if need be, or one in memory (None). settings: fields of Options.
+
+        index_type, disk, clock: for tests. Locked when it is open already; Damaged when it cannot be recovered without loss, with file,
+        offset, and what to do; DiskFull; Invalid for the settings.
+        """
+        state = State(index_type or curator(), clock)
+        return Database(Path(directory) if directory is not None else None, Options.checked(settings), disk or Disk(), state)
+
+    def __init__(self, folder: Path | None, options: Options, disk: Disk, state: State) -> None:
+        self._folder, self._options, self._disk, self._state = folder, options, disk, state
+        self._lock = self._wal = None
+        self._kept: list[int] = []  # generations of good snapshots, newest first
+        self.recovery = Recovery()
+        if folder is not None:
+            self._open(folder)
+        self._journal = Journal(self._wal or Memory(), alone=options.fsync == "always")
+        self._sampler = Sampler(options.recall_sample)
+        self._collections = {contents.config.name: Collection(contents, self._journal, self._sampler) for contents in state.contents.values()}
+        self._housekeeper = Housekeeper([self._sync, self._snapshot_when_due, self._sampler.judge], options.interval_s)
+        if options.background:
+            self._housekeeper.start()
+
+    def _open(self, folder: Path) -> None:
+        self._lock = DirectoryLock(folder)
+        try:
+            self._wal, self.recovery, self._kept = Recoverer(self._disk, folder, self._state).run(self._options.fsync)
+        except BaseException:
+            self._lock.close()
+            raise
 
     def __enter__(self) -> Database:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     def create_collection(self, name: str, *, dim: int, metric: str = "l2", dtype: str = "float32", **settings: Any) -> Collection:
+        """A new collection, with no tenants. settings: further fields of CollectionConfig. AlreadyExists; Invalid."""
         config = CollectionConfig.checked({"name": name, "dim": dim, "metric": metric, "dtype": dtype, **settings})
         with self._journal.writing() as write:
             if name in self._collections:
                 raise AlreadyExists(f"there is a collection {name!r} already")
             created = pb.CreateCollection(config=config.model_dump_json(), secret=secrets.token_bytes(16))
-            change = Change(collection=self._next_number, create_collection=created)
+            change = Change(collection=self._state.next_number, create_collection=created)
             write.log([change])
-            self._apply(change)
+            self._state.apply(change)
+            self._collections[name] = Collection(self._state.contents[change.collection], self._journal, self._sampler)
         return self._collections[name]
 
     def collection(self, name: str) -> Collection:
-        if name not in self._collections:
-            raise NotFound(f"there is no collection {name!r}")
-        return self._collections[name]
+        """NotFound."""
+        try:
+            return self._collections[name]
+        except KeyError:
+            raise NotFound(f"there is no collection {name!r}") from None
 
     def collections(self) -> list[str]:
+        """Names of all collections."""
         return sorted(self._collections)
 
-    def close(self) -> None:
-        self._journal.close()
+    def drop_collection(self, name: str) -> None:
+        """Deletes a collection with all tenants and points in it. NotFound."""
+        with self._journal.writing() as write:
+            collection = self.collection(name)
+            change = Change(collection=collection.number, drop_collection=pb.DropCollection())
+            write.log([change])
+            self._state.apply(change)
+            del self._collections[name]
+            collection.retire()
 
-    def _apply(self, change: Change) -> None:
-        contents = Contents(change.collection, change.create_collection, self._make_index, self._clock)
-        self._collections[contents.config.name] = Collection(contents, self._journal, self._sampler)
-        self._next_number = change.collection + 1
+    def snapshot(self) -> None:
+        """Writes all of it to files, so that opening need not do the log again. Writers wait meanwhile, readers do not. DiskFull: nothing changed."""
+        if self._wal is None or self._folder is None:
+            return
+        with self._journal.writing():
+            generation = max([*segments(self._folder), *snapshots.generations(self._folder)]) + 1
+            self._wal.begin(generation)
+            manifest = pb.Manifest(generation=generation, sequence=self._wal.sequence, next_collection=self._state.next_number)
+            snapshots.write(self._disk, self._folder, manifest, list(self._state.contents.values()))
+            self._kept = [generation, *self._kept[:1]]
+            snapshots.remove_older(self._disk, self._folder, self._kept[-1])
+
+    def housekeep(self) -> None:
+        """One round of what the background thread does: makes the log durable, writes a snapshot when the log is long, judges searches."""
+        self._housekeeper.round()
+
+    def _sync(self) -> None:
+        if self._wal is not None and self._options.fsync == "interval":
+            self._wal.sync()
+
+    def _snapshot_when_due(self) -> None:
+        if self._wal is not None and self._wal.size > self._options.wal_bytes_max:
+            self.snapshot()
+
+    def close(self) -> None:
+        """Writes a snapshot if anything was written since the last, and lets the directory go. Calling it again does nothing."""
+        self._housekeeper.close()
+        if self._journal.closed and self._lock is None:
+            return
+        try:
+            if self._wal is not None and self._wal.used and not self._journal.closed:
+                self.snapshot()
+        except DatabaseError as error:
+            log.warning("closed without a snapshot, the log holds everything: %s", error)
+        finally:
+            self._journal.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._wal is not None:
+            self._wal.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None

@@ -53,8 +53,11 @@ class Write:
 
 
 class Journal:
-    def __init__(self, log: Log) -> None:
+    """alone: a writer waits for its fsync before the next one begins."""
+
+    def __init__(self, log: Log, *, alone: bool = False) -> None:
         self.log = log
+        self._alone = alone
         self._lock = threading.Lock()
         self._closed: str | None = None
 
@@ -71,6 +74,8 @@ class Journal:
                 if write.sequence is not None:
                     self._fail(error)
                 raise
+            if self._alone and write.sequence is not None:
+                self._wait(write.sequence)
         if write.sequence is not None:
             self._wait(write.sequence)
 

@@ -177,3 +177,30 @@ class Recall(NamedTuple):
     @property
     def recall(self) -> float | None:
         return self.found / self.expected if self.expected else None
+
+
+class Options(Settings):
+    """Settings of a database.
+
+    fsync: when a call that writes returns. group: when its record is on the disk, one fsync for all that came meanwhile; always: the
+    same, with an fsync of its own; interval: at once, with an fsync every interval_s; off: at once, with none until it is closed.
+    wal_bytes_max: a longer log leads to a snapshot. warm_bytes_max: what tenants may hold in memory that can be dropped and made
+    again; None: no limit. recall_sample: part of the searches that is judged. background: whether a thread keeps house, or the
+    caller of housekeep().
+    """
+
+    fsync: Literal["group", "always", "interval", "off"] = "group"
+    interval_s: float = Field(default=1.0, gt=0, le=3600)
+    wal_bytes_max: int = Field(default=256 << 20, ge=1 << 16)
+    warm_bytes_max: int | None = Field(default=None, ge=0)
+    recall_sample: float = Field(default=0.01, ge=0, le=1)
+    background: bool = True
+
+
+class Recovery(NamedTuple):
+    """What opening found. generation: of the snapshot it began with, 0 for none; notes: what was wrong and is mended."""
+
+    generation: int = 0
+    replayed: int = 0            # transactions of the log
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()

@@ -26,7 +26,7 @@ def clock() -> Clock:
 @pytest.fixture
 def memory(clock: Clock) -> Iterator[Database]:
     """A database that keeps nothing."""
-    with Database.open(None, make_index=PlainIndex, clock=clock) as db:
+    with Database.open(None, index_type=PlainIndex, background=False, clock=clock) as db:
         yield db
 
 

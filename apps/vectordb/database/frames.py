@@ -1,0 +1,107 @@
+"""Frames: how records lie in a log segment or an export file. Pure functions of bytes.
+
+A file begins with a header of 32 bytes and goes on with frames on 8-byte boundaries, all little-endian:
+    header  magic 8s · version u32 · crc u32 of the rest · generation u64 · first sequence u64
+    frame   length u32 of the body, its top bit set when more frames of the transaction follow · crc u32 · sequence u64 ·
+            durable u64 · body · zeros up to the boundary
+The crc is over length, sequence, durable and body. Sequences go up by one. Zeros behind the last frame are room made ahead.
+
+`durable` is the last sequence that was known to be on the disk when the frame was written. It tells a torn tail from a damaged
+middle: what was not yet durable may be lost in any order when the power goes, so a bad frame with good ones behind it is
+no damage, unless one of those knew the bad one to be durable.
+"""
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from .errors import Damaged
+
+HEADER = struct.Struct("<8sIIQQ")
+FRAME = struct.Struct("<IIQQ")
+_CHECKED = struct.Struct("<IQQ")
+VERSION = 1
+MORE = 1 << 31
+BODY_MAX = 1 << 30
+
+
+def header(magic: bytes, generation: int, first: int) -> bytes:
+    """The header of a file of frames whose first has the sequence `first`."""
+    crc = zlib.crc32(struct.pack("<8sIQQ", magic, VERSION, generation, first))
+    return HEADER.pack(magic, VERSION, crc, generation, first)
+
+
+def read_header(data: memoryview, magic: bytes, name: object) -> tuple[int, int]:
+    """(generation, first sequence). Damaged for a header that is short, of another kind or version, or has a wrong checksum."""
+    if len(data) < HEADER.size:
+        raise Damaged(f"{name}: has {len(data)} bytes, its header alone has {HEADER.size}")
+    found, version, crc, generation, first = HEADER.unpack_from(data)
+    if found != magic or version != VERSION:
+        raise Damaged(f"{name}: offset 0: begins with {found!r}, version {version}; expected {magic!r}, version {VERSION}")
+    if crc != zlib.crc32(struct.pack("<8sIQQ", found, version, generation, first)):
+        raise Damaged(f"{name}: offset 0: the checksum of the header is wrong")
+    return generation, first
+
+
+def encode(body: bytes, sequence: int, durable: int, more: bool) -> list[bytes]:
+    """A frame, as parts to write one after the other."""
+    length = len(body) | (MORE if more else 0)
+    crc = zlib.crc32(body, zlib.crc32(_CHECKED.pack(length, sequence, durable)))
+    return [FRAME.pack(length, crc, sequence, durable), body, bytes(-len(body) % 8)]
+
+
+def size_of(body: bytes) -> int:
+    """Bytes of the frame of that body."""
+    return FRAME.size + len(body) + -len(body) % 8
+
+
+def _frame_at(data: memoryview, at: int) -> tuple[int, int, memoryview] | None:
+    """(length field, sequence, body) of the good frame there, or None."""
+    if at + FRAME.size > len(data):
+        return None
+    length, crc, sequence, durable = FRAME.unpack_from(data, at)
+    size = length & ~MORE
+    body = data[at + FRAME.size:at + FRAME.size + size]
+    if not sequence or size > BODY_MAX or len(body) < size or crc != zlib.crc32(body, zlib.crc32(_CHECKED.pack(length, sequence, durable))):
+        return None
+    return length, sequence, body
+
+
+class Reader:
+    """Iterates over the bodies of whole transactions; then `end` is the offset behind the last, `sequence` its sequence."""
+
+    def __init__(self, data: memoryview, first: int, start: int = HEADER.size) -> None:
+        self._data = data
+        self.end, self.sequence = start, first - 1
+        self._stopped_at, self._expected = start, first
+
+    def __iter__(self) -> Iterator[list[memoryview]]:
+        bodies: list[memoryview] = []
+        while (frame := _frame_at(self._data, self._stopped_at)) and frame[1] == self._expected:
+            length, sequence, body = frame
+            bodies.append(body)
+            self._stopped_at += FRAME.size + len(body) + -len(body) % 8
+            self._expected += 1
+            if not length & MORE:
+                self.end, self.sequence = self._stopped_at, sequence
+                yield bodies
+                bodies = []
+
+    def torn(self) -> int:
+        """After the last: how many bytes from the end of the last transaction on hold something."""
+        rest = np.frombuffer(self._data[self.end:], np.uint8)
+        used = np.flatnonzero(rest)
+        return int(used[-1]) + 1 if len(used) else 0
+
+    def damage(self) -> int | None:
+        """After the last: the offset of a bad frame that a later one knew to be durable, or None when what is left is a torn tail."""
+        words = np.frombuffer(self._data[self._stopped_at:self._stopped_at + (len(self._data) - self._stopped_at) // 8 * 8], "<u8")
+        sequences, durables = words[1:-1], words[2:]
+        likely = (sequences > self._expected) & (durables >= self._expected) & (durables < sequences)
+        for at in np.flatnonzero(likely).tolist():
+            if _frame_at(self._data, self._stopped_at + 8 * at):
+                return self._stopped_at
+        return None
