@@ -94,14 +94,14 @@ def killed_at(folder: Path, at: int, half: bool) -> int:
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["before", "half"])
-def test_kill_at_every_step(tmp_path: Path, half: bool) -> None:
+def test_kill_at_every_step(quick_folder: Path, half: bool) -> None:
     states = expected()
-    steps = steps_of_the_story(tmp_path / "whole")
+    steps = steps_of_the_story(quick_folder / "whole")
     assert len(steps) > 80
     for at, step in enumerate(steps):
         if half and step != "write":
             continue
-        folder = tmp_path / f"at-{at}"
+        folder = quick_folder / f"at-{at}"
         acknowledged = killed_at(folder, at, half)
         with opened(folder) as db:
             assert dump(db) in states[acknowledged:acknowledged + 2], f"killed at step {at}, {step}, after {acknowledged} operations"
@@ -109,7 +109,7 @@ def test_kill_at_every_step(tmp_path: Path, half: bool) -> None:
 
 
 class Refusing(Counting):
-    """From one step on, as many steps that need room (or every sync) fail with the error; then all is well again."""
+    """From one step on, so many of the named steps fail with the error, a write half way; then all is well again."""
 
     def __init__(self, at: int, error: int, steps: tuple[str, ...], times: int = 1) -> None:
         super().__init__()
@@ -117,20 +117,39 @@ class Refusing(Counting):
 
     def step(self, name: str) -> None:
         super().step(name)
+        if name != "write":
+            self._refuse(name)
+
+    def write(self, fd: int, parts: Sequence[bytes | memoryview], offset: int) -> int:
+        end = super().write(fd, parts[:-1], offset)
+        self._refuse("write")
+        return super().write(fd, parts[-1:], end)
+
+    def _refuse(self, name: str) -> None:
         if len(self.steps) > self._at and self._times and name.startswith(self._refused):
             self._times -= 1
             raise OSError(self._error, os.strerror(self._error))
+
+
+def dump_of_a_copy(folder: Path) -> dict[str, Any]:
+    """What is there if the process ends now."""
+    copy = folder.with_suffix(".copy")
+    shutil.copytree(folder, copy)
+    with opened(copy) as db:
+        found = dump(db)
+    shutil.rmtree(copy)
+    return found
 
 
 ROOM = ("create", "allocate", "write", "make folder", "link", "save index", "rename")
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_disk_full_at_every_step(tmp_path: Path, times: int) -> None:
+def test_disk_full_at_every_step(quick_folder: Path, times: int) -> None:
     """Each refused operation changes nothing, says so, and succeeds when there is room."""
     states = expected()
-    for at in range(0, len(steps_of_the_story(tmp_path / "whole")), times):
-        folder = tmp_path / f"at-{at}"
+    for at in range(0, len(steps_of_the_story(quick_folder / "whole")), times):
+        folder = quick_folder / f"at-{at}"
         with opened(folder) as db:
             pass
         with opened(folder, Refusing(at, errno.ENOSPC, ROOM, times)) as db:
@@ -141,6 +160,7 @@ def test_disk_full_at_every_step(tmp_path: Path, times: int) -> None:
                     except DiskFull as error:
                         assert str(folder) in str(error)
                         assert dump(db) == states[done], f"full at step {at}"
+                        assert dump_of_a_copy(folder) == states[done], f"full at step {at}"
                     else:
                         break
                 assert dump(db) == states[done + 1], f"full at step {at}"
@@ -150,10 +170,10 @@ def test_disk_full_at_every_step(tmp_path: Path, times: int) -> None:
         shutil.rmtree(folder)
 
 
-def test_a_failed_sync_ends_writing_and_loses_nothing_acknowledged(tmp_path: Path) -> None:
+def test_a_failed_sync_ends_writing_and_loses_nothing_acknowledged(quick_folder: Path) -> None:
     states = expected()
-    for at in range(0, len(steps_of_the_story(tmp_path / "whole")), 3):
-        folder, acknowledged = tmp_path / f"at-{at}", 0
+    for at in range(0, len(steps_of_the_story(quick_folder / "whole")), 3):
+        folder, acknowledged = quick_folder / f"at-{at}", 0
         disk = Refusing(at, errno.EIO, ("sync",))
         try:
             with opened(folder, disk) as db:
@@ -167,9 +187,9 @@ def test_a_failed_sync_ends_writing_and_loses_nothing_acknowledged(tmp_path: Pat
         shutil.rmtree(folder)
 
 
-def test_after_a_failed_sync_reads_go_on_and_writes_do_not(tmp_path: Path) -> None:
+def test_after_a_failed_sync_reads_go_on_and_writes_do_not(quick_folder: Path) -> None:
     disk = Refusing(10**9, errno.EIO, ("sync",))
-    with opened(tmp_path / "db", disk) as db:
+    with opened(quick_folder / "db", disk) as db:
         for operation in STORY[:5]:
             operation(db)
         disk._at = 0
@@ -217,10 +237,10 @@ class Losing(Counting):
                             file.write(bytes(len(whole[at:at + 512])))
 
 
-def test_power_lost_at_every_step(tmp_path: Path) -> None:
+def test_power_lost_at_every_step(quick_folder: Path) -> None:
     states, dice = expected(), random.Random(7)
-    for at in range(len(steps_of_the_story(tmp_path / "whole"))):
-        folder, acknowledged, disk = tmp_path / f"at-{at}", 0, Losing(at)
+    for at in range(len(steps_of_the_story(quick_folder / "whole"))):
+        folder, acknowledged, disk = quick_folder / f"at-{at}", 0, Losing(at)
         db = None
         try:
             db = opened(folder, disk)
@@ -239,9 +259,9 @@ def test_power_lost_at_every_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
-def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+def test_a_disk_that_is_really_full(quick_folder: Path) -> None:
     """On a file system of one MiB, in a mount namespace of a process of its own."""
-    mount = tmp_path / "small"
+    mount = quick_folder / "small"
     mount.mkdir()
     if os.system(f"mount -t tmpfs -o size=1m none {mount} 2>/dev/null"):
         pytest.skip("cannot mount a tmpfs here")
@@ -264,4 +284,4 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
         with opened(mount / "db") as db:
             assert papers(db).count("acme") == written * 100 + 1
     finally:
-        os.system(f"umount {mount}")
+        os.system(f"umount -l {mount}")

@@ -35,9 +35,9 @@ def flip(path: Path, offset: int) -> None:
 
 
 @pytest.mark.parametrize("fsync", ["group", "always", "interval", "off"])
-def test_every_prefix_of_a_life_is_there_again(tmp_path: Path, fsync: str) -> None:
+def test_every_prefix_of_a_life_is_there_again(quick_folder: Path, fsync: str) -> None:
     for operations, state in enumerate(expected()):
-        folder = crashed(tmp_path / str(operations), operations, fsync=fsync)
+        folder = crashed(quick_folder / str(operations), operations, fsync=fsync)
         with opened(folder) as db:
             assert dump(db) == state
         with opened(folder) as db:  # now from the snapshot that closing made
@@ -45,8 +45,8 @@ def test_every_prefix_of_a_life_is_there_again(tmp_path: Path, fsync: str) -> No
             assert db.recovery.replayed == 0
 
 
-def test_writing_goes_on_after_recovery(tmp_path: Path) -> None:
-    folder = crashed(tmp_path / "db", 5)
+def test_writing_goes_on_after_recovery(quick_folder: Path) -> None:
+    folder = crashed(quick_folder / "db", 5)
     for round_ in range(3):
         with opened(folder) as db:
             papers(db).upsert("acme", [Point(100 + round_, [0, 0])])
@@ -55,8 +55,8 @@ def test_writing_goes_on_after_recovery(tmp_path: Path) -> None:
             papers(db).upsert("acme", [Point(round_, [round_, 0])])
 
 
-def test_a_torn_tail_is_cut_off_wherever_it_is_torn(tmp_path: Path) -> None:
-    folder = crashed(tmp_path / "db", 6)
+def test_a_torn_tail_is_cut_off_wherever_it_is_torn(quick_folder: Path) -> None:
+    folder = crashed(quick_folder / "db", 6)
     wal, states = wals(folder)[0], expected()
     whole = wal.read_bytes()
     used = len(whole.rstrip(b"\0"))
@@ -71,8 +71,8 @@ def test_a_torn_tail_is_cut_off_wherever_it_is_torn(tmp_path: Path) -> None:
             path.rmdir()
 
 
-def test_a_damaged_middle_is_an_error_that_says_where(tmp_path: Path) -> None:
-    folder = crashed(tmp_path / "db", 6)
+def test_a_damaged_middle_is_an_error_that_says_where(quick_folder: Path) -> None:
+    folder = crashed(quick_folder / "db", 6)
     flip(wals(folder)[0], 32 + 24 + 5)
     with pytest.raises(Damaged, match=r"wal-0000000000.log: offset 32: .*restore"):
         opened(folder)
@@ -80,9 +80,9 @@ def test_a_damaged_middle_is_an_error_that_says_where(tmp_path: Path) -> None:
         opened(folder)
 
 
-def test_a_lost_write_before_one_that_is_there_was_not_acknowledged(tmp_path: Path) -> None:
+def test_a_lost_write_before_one_that_is_there_was_not_acknowledged(quick_folder: Path) -> None:
     """Power fails while two writes are on their way: the second may be on the disk and the first not."""
-    folder = crashed(tmp_path / "db", 3, fsync="off")
+    folder = crashed(quick_folder / "db", 3, fsync="off")
     flip(wals(folder)[0], 32 + 24 + 5)
     with opened(folder) as db:
         assert dump(db) == {}
@@ -92,8 +92,8 @@ def test_a_lost_write_before_one_that_is_there_was_not_acknowledged(tmp_path: Pa
 @pytest.mark.parametrize("victim", ["manifest", "collection-1.points", "collection-1.index"])
 @pytest.mark.parametrize("harm", [lambda path: flip(path, path.stat().st_size // 2), lambda path: path.write_bytes(path.read_bytes()[:-3]),
                                   lambda path: path.write_bytes(b""), lambda path: path.unlink()], ids=["flip", "cut", "empty", "gone"])
-def test_a_damaged_snapshot_is_passed_over(tmp_path: Path, victim: str, harm: Callable[[Path], None]) -> None:
-    folder = crashed(tmp_path / "db")
+def test_a_damaged_snapshot_is_passed_over(quick_folder: Path, victim: str, harm: Callable[[Path], None]) -> None:
+    folder = crashed(quick_folder / "db")
     newest = sorted(folder.glob("snapshot-*"))[-1]
     harm(newest / victim)
     with opened(folder) as db:
@@ -102,49 +102,49 @@ def test_a_damaged_snapshot_is_passed_over(tmp_path: Path, victim: str, harm: Ca
         assert victim in db.recovery.notes[0]
 
 
-def test_no_good_snapshot_is_an_error(tmp_path: Path) -> None:
-    folder = crashed(tmp_path / "db")
+def test_no_good_snapshot_is_an_error(quick_folder: Path) -> None:
+    folder = crashed(quick_folder / "db")
     for manifest in folder.glob("snapshot-*/manifest"):
         flip(manifest, 40)
     with pytest.raises(Damaged, match="no snapshot is good"):
         opened(folder)
 
 
-def test_a_missing_segment_is_an_error(tmp_path: Path) -> None:
-    folder = crashed(tmp_path / "db")
+def test_a_missing_segment_is_an_error(quick_folder: Path) -> None:
+    folder = crashed(quick_folder / "db")
     wals(folder)[-1].unlink()
     with pytest.raises(Damaged, match="missing"):
         opened(folder)
 
 
-def test_two_generations_are_kept(tmp_path: Path) -> None:
-    folder = crashed(tmp_path / "db")
+def test_two_generations_are_kept(quick_folder: Path) -> None:
+    folder = crashed(quick_folder / "db")
     assert [path.name for path in sorted(folder.iterdir())] == [
         "LOCK", "snapshot-0000000002", "snapshot-0000000003", "wal-0000000002.log", "wal-0000000003.log"]
 
 
-def test_one_process_at_a_time(tmp_path: Path) -> None:
-    with opened(tmp_path / "db"), pytest.raises(Locked, match="open in process"):
-        opened(tmp_path / "db")
-    opened(tmp_path / "db").close()
+def test_one_process_at_a_time(quick_folder: Path) -> None:
+    with opened(quick_folder / "db"), pytest.raises(Locked, match="open in process"):
+        opened(quick_folder / "db")
+    opened(quick_folder / "db").close()
 
 
-def test_a_long_log_leads_to_a_snapshot(tmp_path: Path) -> None:
-    with opened(tmp_path / "db", wal_bytes_max=1 << 16) as db:
+def test_a_long_log_leads_to_a_snapshot(quick_folder: Path) -> None:
+    with opened(quick_folder / "db", wal_bytes_max=1 << 16) as db:
         db.create_collection("papers", dim=2).create_tenant("acme")
         for batch in range(3):
             papers(db).upsert("acme", [Point(batch * 1000 + i, [i, 0], {"text": "x" * 60}) for i in range(1000)])
         db.housekeep()
-        assert sorted(tmp_path.glob("db/snapshot-*"))
+        assert sorted(quick_folder.glob("db/snapshot-*"))
         assert papers(db).count("acme") == 3000
 
 
-def test_a_dropped_collection_stays_away(tmp_path: Path) -> None:
-    with opened(tmp_path / "db") as db:
+def test_a_dropped_collection_stays_away(quick_folder: Path) -> None:
+    with opened(quick_folder / "db") as db:
         db.create_collection("papers", dim=2)
         db.drop_collection("papers")
         db.create_collection("papers", dim=3)
-    with opened(tmp_path / "db") as db:
+    with opened(quick_folder / "db") as db:
         assert db.collection("papers").config.dim == 3
         with pytest.raises(NotFound):
             db.collection("notes")
