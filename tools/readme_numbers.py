@@ -1,9 +1,13 @@
-"""Fills the Measured column of README.md's tables from bench/*/results.json, so that no number there is typed by hand."""
+"""Fills the Measured column of READMEs' tables from bench/*/results.json, so that no number there is typed by hand.
+
+A comment `<!-- claims: NAME -->` is followed by a table of all claims of bench/NAME, which is written anew.
+"""
 
 import json
 import re
 from pathlib import Path
 
+CLAIMS = re.compile(r"(<!-- claims: (\w+) -->\n\n).*?(?=\n\n|\n?\Z)", re.DOTALL)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -34,9 +38,21 @@ def fill(line: str, known: dict[str, dict]) -> str:
     return f"{row.group(1)} {', '.join(cell(known[name]) for name in ids(row.group(2)))} |"
 
 
+def table(name: str, known: dict[str, dict]) -> str:
+    rows = [f"| `{claim['id']}` | {claim['text']} | {claim['target']} | {cell(claim)} |" for claim in known.values()
+            if claim["id"].startswith(f"{name}.")]
+    return "\n".join(["| Claim | What | Target | Measured |", "|---|---|---|---|", *rows]) if rows else "Not measured yet."
+
+
+def filled(page: str, known: dict[str, dict]) -> str:
+    page = CLAIMS.sub(lambda found: found[1] + table(found[2], known), page)
+    return "\n".join(fill(line, known) for line in page.split("\n"))
+
+
 def main() -> None:
-    readme, known = ROOT / "README.md", claims()
-    readme.write_text("\n".join(fill(line, known) for line in readme.read_text().split("\n")))
+    known = claims()
+    for readme in (ROOT / "README.md", *ROOT.glob("apps/*/README.md")):
+        readme.write_text(filled(readme.read_text(), known))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 
 import mrpc
@@ -45,6 +46,7 @@ SCRIPTS = {
 
 
 def main() -> None:
+    argparse.ArgumentParser(prog="python -m apps.vectordb.demo", description="The vector database at work, on a mesh of its own").parse_args()
     try:
         with progress() as bar:
             task = bar.add_task("Embedding texts", total=None)

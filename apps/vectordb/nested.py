@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROUNDS = 400  # of pushing overlapping circles apart
-PULL = 0.04  # towards the middle, each round but the last ones
+PULL = 0.15  # towards the middle, each round but the last ones
 MARGIN = 0.96  # of a circle is for the circles in it
 
 

@@ -1,4 +1,4 @@
-"""`python -m apps.vectordb.picture --tenant music --tenant sea -o map.png`: tenants' trees over the tree of all, as a map.
+"""`python -m apps.vectordb.picture --tenant music --tenant plants -o map.png`: tenants' trees over the tree of all, as a map.
 
 Every circle is a node of the global clustering tree; circles within it are its children, its area is its number of vectors, and
 like lies by like (two principal components of the centroids). Grey is everybody's. Coloured is the tenant's own tree: where it
@@ -23,9 +23,10 @@ from rich.console import Console
 
 from ._curator import Index
 from .data import Dataset, MissingSource, load_texts
-from .data.words import WORD
+from .data.words import TOO_COMMON, WORD
 from .nested import Circle, Node, flatten, nest
 
+TENANTS = ("music", "plants")
 COLOURS = ("#0b7a75", "#c1440e", "#5b3fa0", "#8a6d00")
 PAPER, LINE, INK = "#fcfbf8", "#d9d6ce", "#33312c"
 SAMPLE = 10  # every so many vectors are read to name the regions
@@ -42,9 +43,9 @@ def main() -> None:
         with console.status("Building the index …"):
             data = load_texts()
             index, everybody = build(data)
-        figure = draw(data, index, everybody, options.tenant or ["music", "sea"])
+        figure = draw(data, index, everybody, options.tenant or list(TENANTS))
     except (MissingSource, KeyError) as error:
-        raise SystemExit(f"picture: {error.args[0] if isinstance(error, MissingSource) else f'no tenant {error}'}") from None
+        raise SystemExit(f"picture: {error}" if isinstance(error, MissingSource) else f"picture: no tenant {error}") from None
     figure.savefig(options.output)
     console.print(f"{options.output}")
 
@@ -70,13 +71,13 @@ def draw(data: Dataset, index: Index, everybody: int, names: list[str]) -> Figur
     matplotlib.rcParams["font.family"] = "DejaVu Sans"
     whole, _ = tree_of(index, everybody)
     circles, regions = nest(whole), place_names(data, whole)
-    figure = Figure(figsize=(8 * len(names), 8.9), dpi=100, facecolor=PAPER, layout="constrained")
+    figure = Figure(figsize=(8 * len(names), 8.8), dpi=100, facecolor=PAPER, layout="constrained")
     for axes, name, colour in zip(np.atleast_1d(figure.subplots(1, len(names))), names, COLOURS, strict=False):
         ground(axes, circles)
         draw_tenant(axes, data, index, whole, circles, name, colour)
         write_names(axes, circles, regions)
-    figure.text(0.5, 0.012, "Grey: the tree of all vectors. Coloured: the tenant's own tree, shortlists filled. A dot is a vector.",
-                ha="center", color=INK, fontsize=11)
+    figure.supxlabel("Grey: the tree of all vectors. Coloured: the tenant's own tree, its shortlists filled. A dot is a vector.",
+                     color=INK, fontsize=14)
     return figure
 
 
@@ -131,12 +132,14 @@ def scatter(circle: Circle, vectors: np.ndarray) -> np.ndarray:
 
 
 def place_names(data: Dataset, nodes: Tree) -> dict[int, str]:
-    """What the regions right below the root are about: of each the word that is commonest there and rare elsewhere."""
+    """What the regions right below the root are about: of each the word that is common there and rare elsewhere, or ""."""
     sample = data.ids[::SAMPLE]
     regions = np.array([region_of(home, nodes) for home in descend(nodes, data.vectors[sample])])
     counts = {region: Counter(word for number in sample[regions == region] for word in words(data.texts[number])) for region in set(regions)}
     everywhere = sum(counts.values(), Counter())
-    return {region: max(here, key=lambda word: here[word] ** 2 / (everywhere[word] + 20)) for region, here in counts.items()}
+    telling = {word for word, count in everywhere.items() if count < len(sample) * TOO_COMMON}
+    return {region: max(here.keys() & telling, key=lambda word: here[word] ** 2 / (everywhere[word] + 20), default="")
+            for region, here in counts.items()}
 
 
 def write_names(axes: Axes, circles: dict[int, Circle], names: dict[int, str]) -> None:

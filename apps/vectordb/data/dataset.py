@@ -14,6 +14,8 @@ CASES: tuple[Case, ...] = get_args(Case)
 Metric = Literal["l2", "cosine"]
 NO_ID = np.uint64(2**64 - 1)  # in Truth.ids, where a tenant sees fewer than k vectors
 
+MARGIN = 16  # more candidates than answers are compared exactly: a matrix product rounds
+
 
 class Truth(NamedTuple):
     """Exact answers, nearest first: ids u64 [q, k], distances f32 [q, k] (squared for l2, 1 - cos for cosine; inf beside NO_ID)."""
@@ -84,13 +86,11 @@ class Dataset:
         return self.correlated if case == "correlated" else self.uncorrelated
 
     def distances(self, queries: NDArray[np.float32], ids: NDArray[np.uint64]) -> NDArray[np.float32]:
-        """Exact distances [q, m] from queries [q, d] to the vectors of these m ids."""
+        """Exact distances [q, m] from queries [q, d] to the vectors of ids [q, m]."""
         vectors = self.vectors[ids]
-        products = queries @ vectors.T
         if self.metric == "cosine":
-            return 1 - products
-        squares = (np.einsum("qd,qd->q", queries, queries)[:, None] + np.einsum("md,md->m", vectors, vectors)[None, :])
-        return np.maximum(squares - 2 * products, 0)
+            return 1 - np.einsum("qd,qmd->qm", queries, vectors)
+        return ((queries[:, None] - vectors) ** 2).sum(axis=2)
 
     def truth(self, case: Case, k: int = 10) -> Truth:
         """The k nearest vectors that each query's tenant sees. One matrix product a tenant; kept for the next time."""
@@ -106,14 +106,23 @@ class Dataset:
         ids = np.full((len(tenants), k), NO_ID)
         distances = np.full((len(tenants), k), np.inf, np.float32)
         for tenant in np.unique(tenants):
-            asked, seen = np.flatnonzero(tenants == tenant), self.visible(int(tenant))
-            here = self.distances(self.queries[asked], seen)
-            nearest = np.argpartition(here, k, axis=1)[:, :k] if k < len(seen) else np.tile(np.arange(len(seen)), (len(asked), 1))
-            nearest = np.take_along_axis(nearest, np.argsort(np.take_along_axis(here, nearest, axis=1), axis=1), axis=1)
-            found = nearest.shape[1]
-            ids[asked, :found] = seen[nearest]
-            distances[asked, :found] = np.take_along_axis(here, nearest, axis=1)
+            asked = np.flatnonzero(tenants == tenant)
+            near = self._candidates(asked, self.visible(int(tenant)), k + MARGIN)
+            exact = self.distances(self.queries[asked], near)
+            order = np.argsort(exact, axis=1)[:, :k]
+            ids[asked, : order.shape[1]] = np.take_along_axis(near, order, axis=1)
+            distances[asked, : order.shape[1]] = np.take_along_axis(exact, order, axis=1)
         return Truth(ids, distances)
+
+    def _candidates(self, asked: NDArray[np.int64], seen: NDArray[np.uint64], count: int) -> NDArray[np.uint64]:
+        """For each of these queries the nearest `count` of the ids seen, by one matrix product, or all if they are fewer."""
+        if count >= len(seen):
+            return np.tile(seen, (len(asked), 1))
+        vectors = self.vectors[seen]
+        far = -2 * self.queries[asked] @ vectors.T
+        if self.metric == "l2":
+            far += np.einsum("md,md->m", vectors, vectors)
+        return seen[np.argpartition(far, count, axis=1)[:, :count]]
 
     def recall(self, case: Case, found: NDArray[np.uint64]) -> NDArray[np.float64]:
         """For each query, the share of its k true answers among `found` [q, k] (rows padded with NO_ID).
@@ -122,11 +131,7 @@ class Dataset:
         """
         truth = self.truth(case, found.shape[1])
         real = found != NO_ID
-        vectors = self.vectors[np.where(real, found, 0)]
-        if self.metric == "cosine":
-            distances = 1 - np.einsum("qd,qkd->qk", self.queries, vectors)
-        else:
-            distances = ((self.queries[:, None] - vectors) ** 2).sum(axis=2)
+        distances = self.distances(self.queries, np.where(real, found, 0))
         wanted = truth.ids != NO_ID
         farthest = np.max(truth.distances, axis=1, where=wanted, initial=0)[:, None]
         among = (found[:, :, None] == truth.ids[:, None, :]).any(axis=2)
