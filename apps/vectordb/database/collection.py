@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from .reads import ReadOperations
 from .tenants import TenantOperations
+from .transfer import Transfer
 from .writes import WriteOperations
 
 __all__ = ["Collection"]
 
 
-class Collection(TenantOperations, WriteOperations, ReadOperations):
+class Collection(TenantOperations, WriteOperations, ReadOperations, Transfer):
     """One of a Database, which makes it: create_collection() and collection()."""
 
     def check(self) -> None:

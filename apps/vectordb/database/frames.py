@@ -64,10 +64,12 @@ def _frame_at(data: memoryview, at: int) -> tuple[int, int, memoryview] | None:
         return None
     length, crc, sequence, durable = FRAME.unpack_from(data, at)
     size = length & ~MORE
-    body = data[at + FRAME.size:at + FRAME.size + size]
-    if not sequence or size > BODY_MAX or len(body) < size or crc != zlib.crc32(body, zlib.crc32(_CHECKED.pack(length, sequence, durable))):
+    start, end = at + FRAME.size, at + FRAME.size + size
+    body, padding = data[start:end], data[end:end + -size % 8]
+    if not sequence or size > BODY_MAX or len(body) < size or any(padding):
         return None
-    return length, sequence, body
+    good = crc == zlib.crc32(body, zlib.crc32(_CHECKED.pack(length, sequence, durable)))
+    return (length, sequence, body) if good else None
 
 
 class Reader:

@@ -66,8 +66,9 @@ class Parties:
         """LookupError for one that was dropped meanwhile."""
         return self._by_number[number].name
 
-    def number(self, number: int) -> Party:
-        return self._by_number[number]
+    def find_name(self, number: int) -> str | None:
+        party = self._by_number.get(number)
+        return party.name if party else None
 
     def new(self, name: str, is_role: bool, quota: Quota) -> pb.Party:
         """What to log for a new one. AlreadyExists."""

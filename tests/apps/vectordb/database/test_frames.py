@@ -1,0 +1,76 @@
+"""The reader of logs on bytes that nobody wrote: it gives whole transactions in order, and never more than was written."""
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apps.vectordb.database import Damaged, frames
+
+MAGIC = b"MRPCTEST"
+BODIES = st.lists(st.lists(st.binary(max_size=40), min_size=1, max_size=3), min_size=1, max_size=6)
+
+
+def written(transactions: list[list[bytes]], durable_lag: int = 1) -> bytes:
+    """A file of the transactions; each knows those before the last `durable_lag` to be durable."""
+    parts, sequence = [frames.header(MAGIC, 3, 1)], 0
+    for bodies in transactions:
+        durable = max(0, sequence - durable_lag + 1)
+        for at, body in enumerate(bodies, 1):
+            sequence += 1
+            parts += frames.encode(body, sequence, durable, more=at < len(bodies))
+    return b"".join(parts)
+
+
+def read(data: bytes) -> tuple[list[list[bytes]], frames.Reader]:
+    view = memoryview(data)
+    assert frames.read_header(view, MAGIC, "file") == (3, 1)
+    reader = frames.Reader(view, 1)
+    return [[bytes(body) for body in bodies] for bodies in reader], reader
+
+
+@given(BODIES, st.integers(0, 100))
+def test_what_was_written_is_read(transactions: list[list[bytes]], room: int) -> None:
+    data = written(transactions) + bytes(room)
+    found, reader = read(data)
+    assert found == transactions
+    assert (reader.end, reader.torn(), reader.damage()) == (len(data) - room, 0, None)
+
+
+@given(BODIES, st.data())
+def test_a_cut_file_gives_a_prefix(transactions: list[list[bytes]], data: st.DataObject) -> None:
+    whole = written(transactions)
+    end = data.draw(st.integers(frames.HEADER.size, len(whole)))
+    found, reader = read(whole[:end] + bytes(data.draw(st.integers(0, 64))))
+    assert found == transactions[:len(found)]
+    assert reader.damage() is None
+
+
+@settings(max_examples=300)
+@given(BODIES, st.data())
+def test_a_flipped_bit_gives_a_prefix_and_is_told_from_a_torn_tail(transactions: list[list[bytes]], data: st.DataObject) -> None:
+    whole = bytearray(written(transactions))
+    at = data.draw(st.integers(frames.HEADER.size, len(whole) - 1))
+    whole[at] ^= 1 << data.draw(st.integers(0, 7))
+    found, reader = read(bytes(whole))
+    assert found == transactions[:len(found)] and len(found) < len(transactions)
+    later = len(found) < len(transactions) - 1  # then a frame follows that knew the bad one to be durable
+    assert (reader.damage() is not None) == later
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_without_a_fault(data: bytes) -> None:
+    reader = frames.Reader(memoryview(data), 1, 0)
+    list(reader)
+    reader.torn(), reader.damage()
+    try:
+        frames.read_header(memoryview(data), MAGIC, "file")
+    except Damaged as error:
+        assert "file" in str(error)
+
+
+def test_a_later_transaction_does_not_pass_for_an_earlier_one() -> None:
+    whole = written([[b"one"], [b"two"], [b"three"]])
+    frame = frames.size_of(b"one")
+    found, reader = read(whole[:frames.HEADER.size] + whole[frames.HEADER.size + frame:])
+    assert found == []
+    assert reader.damage() == frames.HEADER.size
