@@ -56,6 +56,10 @@ void AccessSets::assign(uint32_t lane, std::span<const TenantId> tenants) {
   if (block_->ends[kLanes - 1] == 0) block_.reset();
 }
 
+void AccessSets::reserve(uint32_t more) {
+  if (more > 0) reallocate((block_ ? block_->ends[kLanes - 1] : 0) + more);
+}
+
 void AccessSets::add(uint32_t lane, TenantId tenant) {
   const auto size = static_cast<uint32_t>(of(lane).size());
   resize(lane, size + 1)[size] = tenant;

@@ -15,6 +15,7 @@ class AccessSets {
   std::span<const TenantId> of(uint32_t lane) const;
   bool holds(uint32_t lane, TenantId tenant) const;
   void assign(uint32_t lane, std::span<const TenantId> tenants);
+  void reserve(uint32_t more);  // room for so many
   void add(uint32_t lane, TenantId tenant);
   bool remove(uint32_t lane, TenantId tenant);
   void clear(uint32_t lane) { assign(lane, {}); }

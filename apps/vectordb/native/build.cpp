@@ -1,5 +1,7 @@
 // A batch build: the tree is trained on all vectors, which are then placed leaf by leaf, so that slots are in the order of paths from the start
 // and each tenant's slots come out sorted.
+#include <malloc.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -50,13 +52,17 @@ Status Index::build(std::span<const VectorId> ids, const float* rows, std::span<
     }
     tree_.count(leaf, static_cast<int32_t>(members.size()));
   }
-  for (size_t i = 0; i < grant_ids.size(); ++i) {
-    const Slot slot = ids_.find(grant_ids[i]);
-    AccessSets& access = store_.access(slot);
-    if (!access.holds(slot % kChunk, grant_tenants[i])) access.add(slot % kChunk, grant_tenants[i]);
+  std::vector<Slot> granted(grant_ids.size());
+  std::vector<uint32_t> grants_in(store_.chunks());
+  for (size_t i = 0; i < granted.size(); ++i) ++grants_in[(granted[i] = ids_.find(grant_ids[i])) / kChunk];
+  for (uint32_t chunk = 0; chunk < grants_in.size(); ++chunk) store_.access(chunk * kChunk).reserve(grants_in[chunk]);
+  for (size_t i = 0; i < granted.size(); ++i) {
+    AccessSets& access = store_.access(granted[i]);
+    if (!access.holds(granted[i] % kChunk, grant_tenants[i])) access.add(granted[i] % kChunk, grant_tenants[i]);
   }
   publish_all();
   commit();
+  ::malloc_trim(0);  // what training took
   return mrpc::ok_status();
 }
 

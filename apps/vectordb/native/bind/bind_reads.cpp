@@ -108,7 +108,8 @@ nb::bytes unload(Index& self, uint32_t tenant) {
     nb::gil_scoped_release release;
     return self.unload(tenant);
   }();
-  return nb::bytes(good(blob).data(), blob->size());
+  const std::string& bytes = good(blob);
+  return nb::bytes(bytes.data(), bytes.size());
 }
 
 void reload(Index& self, uint32_t tenant, nb::bytes blob) {
