@@ -27,7 +27,8 @@ def test_values_that_are_not_numbers(index, bad):
 
 
 @pytest.mark.parametrize(
-    "vectors", [np.ones((1, 3), np.float32), np.ones((1, 5)), np.ones((1, 1, 4)), np.array([["a"] * 4]), np.ones((1, 4), int), np.ones((2, 4)), np.float32(1)]
+    "vectors",
+    [np.ones((1, 3), np.float32), np.ones((1, 5)), np.ones((1, 1, 4)), np.array([["a"] * 4]), np.ones((1, 4), int), np.ones((2, 4)), np.float32(1)],
 )
 def test_vectors_of_another_shape_or_type(index, vectors):
     with pytest.raises(ValueError):
@@ -115,7 +116,10 @@ def test_only_an_empty_index_is_built(index):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"dim": 0}, {"dim": 70000}, {"metric": "l3"}, {"dtype": "int8"}, {"branching": 1}, {"branching": 33}, {"leaf_max": 0}, {"shortlist_max": 0}, {"recall": 0.0}],
+    [
+        {"dim": 0}, {"dim": 70000}, {"metric": "l3"}, {"dtype": "int8"}, {"branching": 1}, {"branching": 33},
+        {"leaf_max": 0}, {"shortlist_max": 0}, {"recall": 0.0},
+    ],
 )
 def test_settings(settings):
     with pytest.raises(ValueError):
