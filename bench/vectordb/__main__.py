@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench.common import environment
 from bench.common import report as reports
-from bench.vectordb import claims, scale, search, updates
+from bench.vectordb import claims, restart, scale, search, service, updates
 
 RESULTS = Path(__file__).with_name("results.json")
 TABLE_COLUMNS = 170  # where the output is no terminal
@@ -42,7 +42,8 @@ NOTES = (
 def parts_of(sets: scale.Scale) -> dict[str, Callable[[scale.Bench], None]]:
     """By name, in the order in which they run."""
     return {**{f"search.{title}": partial(search.one_set, title=title) for title in sets.sets},
-            "memory": updates.memory, "changes": updates.in_memory}
+            "memory": updates.memory, "changes": updates.in_memory, "durable": updates.durable, "service": service.beside_the_library,
+            "fair": service.fair, **({"restart": restart.one_million} if restart.SET in sets.sets else {})}
 
 
 def main() -> int:
@@ -57,7 +58,7 @@ def main() -> int:
     everything = parts_of(chosen)
     wanted = [name for name in everything if not flags.only or {name, name.partition(".")[0]} & set(flags.only.split(","))]
     kept = RESULTS.with_suffix(".quick-kept" if flags.quick else ".kept")
-    found, done = _restored(kept) if flags.resume else (reports.Report("vectordb", notes=list(NOTES)), [])
+    found, done = restored(kept) if flags.resume else (reports.Report("vectordb", notes=list(NOTES)), [])
     console = Console() if sys.stdout.isatty() else Console(width=TABLE_COLUMNS)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress, tempfile.TemporaryDirectory(prefix="mrpc-bench-") as folder:
@@ -81,7 +82,7 @@ def main() -> int:
     return 0
 
 
-def _restored(kept: Path) -> tuple[reports.Report, list[str]]:
+def restored(kept: Path) -> tuple[reports.Report, list[str]]:
     """The rows and notes of parts that were done, and their names."""
     if not kept.exists():
         return reports.Report("vectordb", notes=list(NOTES)), []

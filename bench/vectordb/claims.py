@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator
 
 from apps.vectordb.data import CASES
 from bench.common.report import Claim, Report
-from bench.vectordb import search, updates
+from bench.vectordb import restart, search, service, updates
 from bench.vectordb.scale import FULL_SETS
-from bench.vectordb.systems.names import HALF, OURS
+from bench.vectordb.systems.names import HALF, OURS, STORED
 
 WORKS = [f"{title}, {case}" for title in FULL_SETS for case in CASES]
 
 
 def make(report: Report) -> list[Claim]:
     """All claims, measured where `report` has the rows."""
-    return [*_recall(report), *_speed(report), *_memory(report), *_changes(report)]
+    return [*_recall(report), *_speed(report), *_memory(report), *_changes(report), *_service(report)]
 
 
 def of_all(pick, values: Iterable[float | None]) -> float | None:
@@ -60,3 +60,16 @@ def _changes(report: Report) -> Iterator[Claim]:
     for change, us in (("grant", 3), ("revoke", 3), ("insert", 50), ("delete", 25)):
         yield Claim(f"vectordb.{change}_us", f"us for each {change} in memory, in batches of 1,000", f"<= {us}",
                     report.find(updates.WORK, OURS, change))
+        yield Claim(f"vectordb.durable_{change}_us", f"us for each durable {change}, in batches of 1,000 with one fsync each", f"<= {2 * us}",
+                    report.find(updates.DURABLE, STORED, change))
+
+
+def _service(report: Report) -> Iterator[Claim]:
+    yield Claim("vectordb.service_batch32", "throughput of the service over mRPC over that of the library, batches of 32", ">= 0.7",
+                report.find(service.BATCHES, service.MESH, "throughput over the library's"))
+    yield Claim("vectordb.service_p50_over_library_us", "us that a single search over mRPC, with policies, takes longer than in the library: p50, "
+                "100k vectors", "<= 60", report.find(service.SINGLE, service.MESH, "p50 over the library's"))
+    yield Claim("vectordb.fair_p99", "p99 of a small tenant's searches while another tenant floods, over that without", "<= 2",
+                report.find(service.FAIR, service.MESH, "p99, flooded over alone"))
+    yield Claim("vectordb.restart_s", "s from opening a database of 1M vectors to its first answer", "<= 2",
+                report.find(restart.WORK, STORED, "first answer after a clean end"))

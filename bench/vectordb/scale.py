@@ -46,12 +46,14 @@ class Scale:
     build_seconds: int     # a system that takes longer to build is not measured
     sweep_seconds: int     # nor are further settings of a knob tried after that
     batches: int           # of changes
+    calls: int             # of the service, one after another, in a pass
     seconds: float         # of each load of the service
+    restarts: int          # of each kind
     batch: int = 1000      # changes in each
 
 
-FULL = Scale(FULL_SETS, 7, None, 250, 420, 60, 20, 15.0)
-QUICK = Scale(QUICK_SETS, 3, 400, 60, 60, 10, 5, 3.0)
+FULL = Scale(FULL_SETS, 7, None, 250, 420, 60, 20, 2000, 15.0, 3)
+QUICK = Scale(QUICK_SETS, 3, 400, 60, 60, 10, 5, 500, 3.0, 1)
 
 
 @dataclass

@@ -83,32 +83,40 @@ class Worker:
     def mutate(self, batches: int, size: int, seed: int = 1) -> dict[str, list[float] | str]:
         """Microseconds each, a batch of `size` at a time: grants of random pairs, their revokes, inserts for an owner each, deletes. Or why not."""
         draw = np.random.default_rng(seed)
-        lists, count = self._corpus.lists, len(self._corpus.vectors)
-        names = np.array(list(lists), np.uint32)
-        fresh: dict[str, list[tuple[np.ndarray, ...]]] = {"grant": [], "insert": [], "delete": []}
+        count = len(self._corpus.vectors)
         gone = draw.permutation(count)[:batches * size].reshape(batches, size)
-        stay = np.setdiff1d(np.arange(count), gone)
-        taken: set[tuple[int, int]] = set()
-        for batch in range(batches):
-            fresh["grant"].append(self._new_pairs(draw, stay, names, size, taken))
-            vectors = self._corpus.vectors[draw.choice(count, size)]
-            vectors = vectors + NEAR * vectors.std() * draw.standard_normal(vectors.shape, np.float32)
-            if self._corpus.metric == "cosine":
-                vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            ids = np.arange(count + batch * size, count + (batch + 1) * size)
-            fresh["insert"].append((ids, vectors, self._corpus.owners[draw.choice(count, size)]))
-            fresh["delete"].append((gone[batch],))
-        fresh["revoke"] = fresh["grant"]
-        return {work: self._timed(work, fresh[work], size) for work in ("grant", "revoke", "insert", "delete")}
+        stay, taken = np.setdiff1d(np.arange(count), gone), set[tuple[int, int]]()
+        pairs = [self._new_pairs(draw, stay, size, taken) for _ in range(batches)]
+        inserts = [(*self._new_vectors(draw, batch, size), self._corpus.owners[draw.choice(count, size)]) for batch in range(batches)]
+        work = {"grant": pairs, "revoke": pairs, "insert": inserts, "delete": [(batch,) for batch in gone]}
+        return {change: self._timed(change, of, size) for change, of in work.items()}
 
-    def _new_pairs(self, draw: np.random.Generator, rows: np.ndarray, tenants: np.ndarray, size: int,
-                   taken: set[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-        pairs: list[tuple[int, int]] = []
+    def share(self, batches: int, size: int, seed: int = 1) -> dict[str, list[float] | str]:
+        """The same of what whole databases do: an owner inserts a batch, grants it to another tenant, takes it back, deletes it."""
+        draw = np.random.default_rng(seed)
+        names = np.array(list(self._corpus.lists), np.uint32)
+        fresh = [self._new_vectors(draw, batch, size) for batch in range(batches)]
+        parties = [np.repeat(draw.choice(names, 2, replace=False)[:, None], size, axis=1) for _ in range(batches)]
+        shared = [(ids, to) for (ids, _), (_, to) in zip(fresh, parties, strict=True)]
+        work = {"insert": [(*of, owners) for of, (owners, _) in zip(fresh, parties, strict=True)], "grant": shared, "revoke": shared,
+                "delete": [(ids,) for ids, _ in fresh]}
+        return {change: self._timed(change, of, size) for change, of in work.items()}
+
+    def _new_vectors(self, draw: np.random.Generator, batch: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ids that nobody has, and vectors near some that are there."""
+        count = len(self._corpus.vectors)
+        vectors = self._corpus.vectors[draw.choice(count, size)]
+        vectors = vectors + NEAR * vectors.std() * draw.standard_normal(vectors.shape, np.float32)
+        if self._corpus.metric == "cosine":
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.arange(count + batch * size, count + (batch + 1) * size), vectors
+
+    def _new_pairs(self, draw: np.random.Generator, rows: np.ndarray, size: int, taken: set[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+        """Grants that are not there yet, nor in `taken`, which holds them then."""
+        lists, tenants, pairs = self._corpus.lists, list(self._corpus.lists), []
         while len(pairs) < size:
-            row, tenant = int(draw.choice(rows)), int(draw.choice(tenants))
-            mine = self._corpus.lists[tenant]
-            at = np.searchsorted(mine, row)
-            if (row, tenant) not in taken and (at == len(mine) or mine[at] != row):
+            row, tenant = int(draw.choice(rows)), tenants[draw.integers(len(tenants))]
+            if (row, tenant) not in taken and row not in lists[tenant][np.searchsorted(lists[tenant], row):][:1]:
                 taken.add((row, tenant))
                 pairs.append((row, tenant))
         return np.array([row for row, _ in pairs]), np.array([tenant for _, tenant in pairs], np.uint32)

@@ -8,12 +8,12 @@ from bench.vectordb.systems.base import System
 
 MODULES = {
     "curator": ("curator", "Curator"), "curator-f16": ("curator", "CuratorHalf"),
-    "by-id-faiss": ("scan", "ByIdFaiss"), "by-id-numpy": ("scan", "ByIdNumpy"),
+    "database": ("database", "Stored"), "by-id-faiss": ("scan", "ByIdFaiss"), "by-id-numpy": ("scan", "ByIdNumpy"),
     "copy-faiss": ("scan", "CopyFaiss"), "copy-numpy": ("scan", "CopyNumpy"),
     "ivf-per-tenant": ("ivf", "IvfPerTenant"),
     "hnsw-per-tenant": ("graphs", "HnswlibPerTenant"), "faiss-hnsw-per-tenant": ("graphs", "FaissPerTenant"),
     "hnsw-callback": ("graphs", "HnswlibFilter"), "hnsw-bitmap": ("graphs", "FaissBitmap"),
-    "qdrant": ("qdrant", "Qdrant"), "qdrant-graphs": ("qdrant", "QdrantGraphs"),
+    "qdrant": ("qdrant", "Qdrant"), "qdrant-unflushed": ("qdrant", "QdrantUnflushed"), "qdrant-graphs": ("qdrant", "QdrantGraphs"),
     "postgres": ("postgres", "Postgres"), "postgres-partitions": ("postgres", "PostgresPartitions"),
 }
 IVF = "ivf-bitmap-"

@@ -19,7 +19,7 @@ from psycopg.pq import Format
 
 from bench.vectordb.corpus import Corpus
 from bench.vectordb.systems.access import Access
-from bench.vectordb.systems.base import System
+from bench.vectordb.systems.base import System, by_tenant
 
 SETTINGS = {"shared_buffers": "2GB", "maintenance_work_mem": "2GB", "max_parallel_workers_per_gather": 0, "max_parallel_maintenance_workers": 0,
             "jit": "off", "max_wal_size": "8GB", "autovacuum": "off"}
@@ -110,17 +110,17 @@ class Postgres(_Server):
             cursor.executemany(statement, rows)
 
     def grant(self, ids: np.ndarray, tenants: np.ndarray) -> None:
-        self._write("UPDATE items SET tenants = tenants || %s::int4 WHERE id = %s", zip(tenants.tolist(), ids.tolist(), strict=True))
+        self._write("UPDATE items SET tenants = tenants || %s::int4 WHERE id = ANY(%s::int4[])", by_tenant(ids, tenants).items())
 
     def revoke(self, ids: np.ndarray, tenants: np.ndarray) -> None:
-        self._write("UPDATE items SET tenants = array_remove(tenants, %s::int4) WHERE id = %s", zip(tenants.tolist(), ids.tolist(), strict=True))
+        self._write("UPDATE items SET tenants = array_remove(tenants, %s::int4) WHERE id = ANY(%s::int4[])", by_tenant(ids, tenants).items())
 
     def insert(self, ids: np.ndarray, vectors: np.ndarray, owners: np.ndarray) -> None:
         self._write("INSERT INTO items VALUES (%s, %s::int4[], %s)",
                     ((row, [owner], Vector.of(vector)) for row, owner, vector in zip(ids.tolist(), owners.tolist(), vectors, strict=True)))
 
     def delete(self, ids: np.ndarray) -> None:
-        self._write("DELETE FROM items WHERE id = %s", ((row,) for row in ids.tolist()))
+        self._write("DELETE FROM items WHERE id = ANY(%s::int4[])", [(ids.tolist(),)])
 
 
 class PostgresPartitions(_Server):

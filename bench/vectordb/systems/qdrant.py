@@ -1,12 +1,13 @@
 """Qdrant's engine in this process (qdrant-edge-py): a keyword array of tenants with is_tenant, planner as it is, or a graph for each tenant.
 
 The wheel has the core of the server without its network; the planner scans a tenant's points below `full_scan_threshold`. It writes a
-write-ahead log, as our database does and our bare index does not."""
+write-ahead log, as our database does and our bare index does not; changes end with a flush, which makes them durable."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class Qdrant(System):
     slow = True
     modes = {"Qdrant (edge, is_tenant)": EFFORTS}
     links, payload_links, threshold_kb = 16, None, THRESHOLD_KB
+    durable = True
 
     def build(self, corpus: Corpus) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="qdrant-"))
@@ -65,8 +67,17 @@ class Qdrant(System):
         return [point.id for point in self._shard.search(request)]
 
     def _write(self, ids: np.ndarray) -> None:
+        """Payloads of these points, those that are equal in one operation."""
+        alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for row in dict.fromkeys(ids.tolist()):
-            self._shard.update(qdrant.UpdateOperation.set_payload([row], self._payload(row)))
+            alike[tuple(self._access.of(row))].append(row)
+        for rows in alike.values():
+            self._shard.update(qdrant.UpdateOperation.set_payload(rows, self._payload(rows[0])))
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.durable:
+            self._shard.flush()
 
     def grant(self, ids: np.ndarray, tenants: np.ndarray) -> None:
         self._access.grant(ids, tenants)
@@ -79,9 +90,11 @@ class Qdrant(System):
     def insert(self, ids: np.ndarray, vectors: np.ndarray, owners: np.ndarray) -> None:
         self._access.grant(ids, owners)
         self._upsert(ids, vectors)
+        self._settle()
 
     def delete(self, ids: np.ndarray) -> None:
         self._shard.update(qdrant.UpdateOperation.delete_points(ids.tolist()))
+        self._settle()
 
     def disk_bytes(self) -> int:
         return sum(path.stat().st_blocks * 512 for path in self._folder.rglob("*") if path.is_file())
@@ -89,6 +102,13 @@ class Qdrant(System):
     def close(self) -> None:
         self._shard.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class QdrantUnflushed(Qdrant):
+    """Changes are acknowledged when they are in the log, which the system writes to disk some time later: how the server runs by default."""
+
+    modes = {"Qdrant (edge, is_tenant, not durable)": EFFORTS}
+    durable = False
 
 
 class QdrantGraphs(Qdrant):

@@ -1,0 +1,155 @@
+"""The service over mRPC with policies on, beside the library that it serves and beside itself over gRPC; and a small tenant while another floods."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from bench.common import judged
+from bench.common.process import Child
+from bench.policy.mesh import Mesh, chain
+from bench.rpc.systems import Client
+from bench.vectordb import stored
+from bench.vectordb.scale import Bench
+from bench.vectordb.seats import ONE_THREAD
+
+SET = "synthetic"
+SINGLE, BATCHES, FAIR = "service, single searches", "service, batches of 32", "service, a small tenant beside a flood"
+POLICIES_ON = "service, policies"
+LIBRARY, MESH, GRPC = "library", "mrpc", "grpc"
+IN_FLIGHT = (1, 2, 4)
+LOAD_SECONDS, READY = 300, r"^ready vectordb over \w+(?: at port (\d+))?"
+FLOOD_THREADS = 16
+RATE = 100  # searches a second of the small tenant
+APP = "backend"
+# The policies that apps/vectordb ships, with limits that are judged and never reached.
+BUDGET = Path("apps/vectordb/policies/search_budget.py")
+POLICIES = [
+    chain([{"name": "budget", "use": f"./{BUDGET.name}", "config": {"results_per_s": 1e12, "burst": 1e12}}], "search", service="vectordb.Points",
+          method="Search"),
+    chain([{"name": "daily", "use": "quota", "config": {"calls_max": 1 << 50, "bytes_max": 1 << 60, "period": "24h"}}], "quota",
+          service="vectordb.Points"),
+]
+
+
+class Stage:
+    """A database with the set's corpus, copied for each process that opens one; and what serves it."""
+
+    def __init__(self, bench: Bench, folder: Path, mesh: Mesh) -> None:
+        self.corpus, self._folder, self._mesh = bench.corpus(SET), folder, mesh
+        stored.asked("load", self.corpus, folder / "loaded", LOAD_SECONDS)
+
+    def client(self, system: str) -> Client:
+        """The library, or a client of a new service over that system."""
+        return {LIBRARY: self._library, MESH: self._over_mesh, GRPC: self._over_grpc}[system]()
+
+    def _library(self) -> Client:
+        return self._started(LIBRARY, str(self._copy(LIBRARY)), {})
+
+    def _over_grpc(self) -> Client:
+        server = self._serve(GRPC, {})
+        return self._started(GRPC, f"127.0.0.1:{server.answer}", {})
+
+    def _over_mesh(self) -> Client:
+        """A client of a service on a daemon of its own, with the policies."""
+        daemon = self._mesh.daemon("bench")
+        self.runtime = daemon.runtime
+        daemon.apply(*POLICIES, programs={f"./{BUDGET.name}": BUDGET.read_text()})
+        token = daemon.control.call("RegisterApp", name=APP, uid=os.geteuid(), act_as=["*"]).token
+        self._serve(MESH, daemon.env)
+        self._mesh_env = {**daemon.env, "MRPC_TOKEN": token}
+        return self.another_over_mesh()
+
+    def another_over_mesh(self) -> Client:
+        """One more of the same service."""
+        return self._started(MESH, "mrpc:///vectordb.Points", self._mesh_env)
+
+    def _serve(self, system: str, env: dict[str, str]) -> Child:
+        command = [sys.executable, "-m", "apps.vectordb", "serve", "--dir", str(self._copy(system)), "--transport", system]
+        return self._mesh.stack.enter_context(Child(command, READY, {**ONE_THREAD, **env}))
+
+    def _started(self, system: str, target: str, env: dict[str, str]) -> Client:
+        client = Client([sys.executable, "-m", "bench.vectordb.client", system, target, str(self.corpus)], {**ONE_THREAD, **env}, None)
+        self._mesh.stack.enter_context(client.child)
+        return client
+
+    def _copy(self, name: str) -> Path:
+        return Path(shutil.copytree(self._folder / "loaded", tempfile.mkdtemp(dir=self._folder, prefix=name), dirs_exist_ok=True))
+
+
+@contextmanager
+def staged(bench: Bench) -> Iterator[Stage]:
+    bench.step("service: load a database")
+    with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
+        mesh = Mesh(Path(folder), Path(folder), b"")
+        with mesh.stack:
+            yield Stage(bench, Path(folder), mesh)
+
+
+def beside_the_library(bench: Bench) -> None:
+    with staged(bench) as stage:
+        clients = {system: stage.client(system) for system in (LIBRARY, MESH, GRPC)}
+        for client in clients.values():
+            client.do("single", calls=bench.scale.calls)
+        _single(bench, clients)
+        _batches(bench, clients)
+        judged.add(bench.report, MESH, judged.by_daemon(stage.runtime), POLICIES_ON)
+
+
+def _single(bench: Bench, clients: dict[str, Client]) -> None:
+    p50: dict[str, list[float]] = {system: [] for system in clients}
+    for turn in range(bench.scale.passes):
+        bench.step(f"{SINGLE}, pass {turn + 1}")
+        for system, client in clients.items():
+            p50[system].append(float(np.percentile(client.do("single", calls=bench.scale.calls), 50)))
+    for system, values in p50.items():
+        bench.report.add(SINGLE, system, "p50", "us", values)
+        if system != LIBRARY:
+            over = [mine - library for mine, library in zip(values, p50[LIBRARY], strict=True)]
+            bench.report.add(SINGLE, system, "p50 over the library's", "us", over)
+
+
+def _batches(bench: Bench, clients: dict[str, Client]) -> None:
+    """The library with one thread; services with one client of several threads, of which the best number counts."""
+    rates: dict[tuple[str, int], list[float]] = {}
+    for turn in range(bench.scale.passes):
+        bench.step(f"{BATCHES}, pass {turn + 1}")
+        for system, client in clients.items():
+            for in_flight in (1,) if system == LIBRARY else IN_FLIGHT:
+                rates.setdefault((system, in_flight), []).append(client.do("batches", seconds=bench.scale.seconds / 5, in_flight=in_flight))
+    library = rates.pop((LIBRARY, 1))
+    bench.report.add(BATCHES, LIBRARY, "throughput, one thread", "vectors/s", library)
+    for (system, in_flight), values in rates.items():
+        bench.report.add(BATCHES, system, f"throughput, {in_flight} in flight", "vectors/s", values)
+    for system in (MESH, GRPC):
+        best = max((values for (of, _), values in rates.items() if of == system), key=np.median)
+        bench.report.add(BATCHES, system, "throughput over the library's", "x", [mine / one for mine, one in zip(best, library, strict=True)])
+
+
+def fair(bench: Bench) -> None:
+    """The smallest tenant searches at a steady rate, alone and while the largest has FLOOD_THREADS batches in flight at any time."""
+    with staged(bench) as stage:
+        small, flood = stage.client(MESH), stage.another_over_mesh()
+        small.do("paced", rate=RATE, seconds=1)
+        p99: dict[bool, list[float]] = {False: [], True: []}
+        rates = []
+        for turn in range(2 * max(1, bench.scale.passes // 2)):
+            flooded = bool(turn % 2)
+            bench.step(f"{FAIR}, {'flooded' if flooded else 'alone'}")
+            if flooded:
+                flood.send("flood", until_told=True, in_flight=FLOOD_THREADS)
+            p99[flooded].append(float(np.percentile(small.do("paced", rate=RATE, seconds=bench.scale.seconds), 99)))
+            if flooded:
+                flood.send("")
+                rates.append(flood.receive() / bench.scale.seconds)
+    bench.report.add(FAIR, MESH, "p99, alone", "us", p99[False])
+    bench.report.add(FAIR, MESH, "p99, flooded", "us", p99[True])
+    bench.report.add(FAIR, MESH, "p99, flooded over alone", "x", [flooded / alone for alone, flooded in zip(*p99.values(), strict=True)])
+    bench.report.add(FAIR, MESH, "the flood's own throughput", "vectors/s", rates)
