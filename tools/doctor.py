@@ -96,12 +96,19 @@ def optional(program: str, package: str, use: str) -> Callable[[], Check]:
     return check
 
 
+def packaged_data() -> Check:
+    if all(os.path.isdir(folder) for folder in ("/usr/share/wordnet", "/usr/share/datasets/fashion-mnist")):
+        return True, "WordNet and Fashion-MNIST, data of the vector database"
+    return None, "not both of WordNet and Fashion-MNIST, data of the vector database (apt-get install wordnet-base dataset-fashion-mnist)"
+
+
 CHECKS = [
     kernel, processor, python, venv, headers, compiler, token_libraries, simd_library, memory, shared_memory, root,
     optional("ip", "iproute2", "tests and benchmarks over network namespaces"),
     optional("redis-server", "redis-server", "tests of the cluster registry and the hotel's cache on a real Redis"),
     optional("chromium", "chromium", "tests of the page in a real browser"),
     optional("clang++", "clang libclang-rt-14-dev", "make fuzz"),
+    packaged_data,
 ]  # fmt: skip
 
 

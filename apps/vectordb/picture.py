@@ -121,8 +121,8 @@ def descend(nodes: Tree, vectors: np.ndarray) -> np.ndarray:
         inside = np.flatnonzero(homes == name)
         if name in children and len(inside):
             centroids = np.stack([nodes[child].centroid for child in children[name]])
-            squares = ((vectors[inside, None] - centroids[None]) ** 2).sum(axis=2)
-            homes[inside] = np.array(children[name])[squares.argmin(axis=1)]
+            far = (centroids**2).sum(axis=1) - 2 * vectors[inside] @ centroids.T
+            homes[inside] = np.array(children[name])[far.argmin(axis=1)]
     return homes
 
 
