@@ -5,6 +5,7 @@ leaves the index before it leaves here. `version` counts changes; what was worke
 """
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from .namespace import Namespace
 from .parties import Parties
 from .quota import Tallies
 from .records import Change, keys_of, payloads_of, pb, rows_of, u64s_of
+from .resting import Resting
 from .segments import PointsFile
 
 
@@ -47,6 +49,9 @@ class Contents:
         self.namespaces: dict[int, Namespace] = {}
         self.version = 0
         self.saved: Saved | None = None
+        self.resting = Resting(self.index)
+        self.used: dict[int, int] = {}  # when each tenant was last heard of, in calls
+        self._calls = itertools.count(1)
 
     def _new_index(self, index_type: Any) -> Any:
         config = self.config
@@ -59,6 +64,31 @@ class Contents:
             fresh = Namespace(owner, *self.points.describe(owner)) if self.points else Namespace(owner)
             namespace = self.namespaces.setdefault(owner, fresh)  # one of several threads wins
         return namespace
+
+    def touch(self, number: int) -> None:
+        """The tenant was heard of."""
+        self.used[number] = next(self._calls)
+
+    def cool(self, bytes_max: int, folder: Path) -> int:
+        """Drops from memory what can be made again, of the tenants that were not heard of for longest, until no more than that
+        is left; how many tenants. A writer's, as apply(). DiskFull."""
+        cooled, left = 0, self.warm_bytes()
+        trees = self.index.stats()["bytes_tenants"] / max(1, self.index.stats()["grants"])
+        for party in sorted(self.parties, key=lambda party: self.used.get(party.number, 0)):
+            if left <= bytes_max:
+                break
+            if party.number not in self.resting and (count := self.index.count(party.number)):
+                self.resting.rest(party.number, folder)
+                left -= trees * count
+                cooled += 1
+            if namespace := self.namespaces.get(party.number):
+                left -= namespace.warm_bytes
+                namespace.cool()
+        return cooled
+
+    def warm_bytes(self) -> int:
+        """What is in memory and could be made again: trees in the index, rows by key, columns of payloads."""
+        return self.index.stats()["bytes_tenants"] + sum(namespace.warm_bytes for namespace in list(self.namespaces.values()))
 
     def owners(self) -> list[int]:
         """Numbers of those that own something, or have."""
@@ -79,10 +109,12 @@ class Contents:
 
     def _drop_party(self, change: pb.DropParty) -> int:
         owned = self.namespace(change.number).size
+        self.resting.wake([change.number])
         self.index.drop_tenant(change.number)
         self.parties.drop(change.number)
         self.namespaces[change.number] = Namespace(change.number)
         self.tallies.drop(change.number)
+        self.used.pop(change.number, None)
         return owned
 
     def _upsert(self, change: pb.Upsert) -> int:
@@ -91,6 +123,7 @@ class Contents:
         vectors = np.frombuffer(change.vectors, self.config.dtype).reshape(len(rows), self.config.dim)
         texts, ids = payloads_of(change.payload_sizes, change.payloads), index_ids(change.owner, rows)
         if fresh:
+            self.resting.wake([change.owner])
             namespace.add(keys[:fresh], texts[:fresh])
             self.index.insert(ids[:fresh], vectors[:fresh], np.full(fresh, change.owner, np.uint32))
         if fresh < len(rows):
@@ -111,11 +144,13 @@ class Contents:
 
     def _grant(self, change: pb.Grant) -> int:
         ids, parties = u64s_of(change.ids), np.array(change.parties, np.uint32)
+        self.resting.wake(change.parties)
         pairs = np.repeat(ids, len(parties)), np.tile(parties, len(ids))
         return self.index.revoke(*pairs) if change.revoked else self.index.grant(*pairs)
 
-    def settle(self, folder: Path, entry: pb.Collection, points: PointsFile) -> None:
-        """A snapshot holds all of it: points are read from there from now on. A writer's, as apply()."""
+    def settle(self, folder: Path, entry: pb.Collection, points: PointsFile, resting: Path) -> None:
+        """A snapshot holds all of it: points are read from there from now on, and trees at rest. A writer's, as apply()."""
+        self.resting.settle(resting, entry)
         self.saved = Saved(self.version, folder, entry)
         self.points = points
         for namespace in list(self.namespaces.values()):

@@ -45,6 +45,7 @@ class Core:
         if self._dropped:
             raise Closed(f"collection {self.name!r} was dropped")
         party = self._contents.parties.tenant(tenant)
+        self._contents.touch(party.number)
         if party.bucket is not None and (wait_s := party.bucket.take(calls)):
             self._contents.tallies.add(party.number, refused=1)
             raise QuotaExceeded(f"tenant {tenant!r} calls too often; try again in {wait_s:.3f} s", wait_s)

@@ -62,7 +62,7 @@ class Database:
         self._journal = Journal(self._wal or Memory(), alone=options.fsync == "always")
         self._sampler = Sampler(options.recall_sample)
         self._collections = {contents.config.name: Collection(contents, self._journal, self._sampler) for contents in state.contents.values()}
-        self._housekeeper = Housekeeper([self._sync, self._snapshot_when_due, self._sampler.judge], options.interval_s)
+        self._housekeeper = Housekeeper([self._sync, self._snapshot_when_due, self._cool, self._sampler.judge], options.interval_s)
         if options.background:
             self._housekeeper.start()
 
@@ -127,7 +127,7 @@ class Database:
             snapshots.remove_older(self._disk, self._folder, self._kept[-1])
 
     def housekeep(self) -> None:
-        """One round of what the background thread does: makes the log durable, writes a snapshot when the log is long, judges searches."""
+        """One round of what the background thread does: makes the log durable, writes a snapshot when the log is long, lets tenants rest, judges."""
         self._housekeeper.round()
 
     def _sync(self) -> None:
@@ -137,6 +137,12 @@ class Database:
     def _snapshot_when_due(self) -> None:
         if self._wal is not None and self._wal.size > self._options.wal_bytes_max:
             self.snapshot()
+
+    def _cool(self) -> None:
+        if self._folder is not None and self._options.warm_bytes_max is not None:
+            with self._journal.writing():
+                for contents in self._state.contents.values():
+                    contents.cool(self._options.warm_bytes_max, self._folder)
 
     def close(self) -> None:
         """Writes a snapshot if anything was written since the last, and lets the directory go. Calling it again does nothing."""
@@ -153,6 +159,8 @@ class Database:
             self._let_go()
 
     def _let_go(self) -> None:
+        for contents in self._state.contents.values():
+            contents.resting.close()
         if self._wal is not None:
             self._wal.close()
         if self._lock is not None:

@@ -184,9 +184,9 @@ class Options(Settings):
 
     fsync: when a call that writes returns. group: when its record is on the disk, one fsync for all that came meanwhile; always: the
     same, with an fsync of its own; interval: at once, with an fsync every interval_s; off: at once, with none until it is closed.
-    wal_bytes_max: a longer log leads to a snapshot. warm_bytes_max: what tenants may hold in memory that can be dropped and made
-    again; None: no limit. recall_sample: part of the searches that is judged. background: whether a thread keeps house, or the
-    caller of housekeep().
+    wal_bytes_max: a longer log leads to a snapshot. warm_bytes_max: what the tenants of a collection may hold in memory that can be
+    dropped and made again; beyond it those not heard of for longest rest; None: no limit. recall_sample: part of the searches that is
+    judged. background: whether a thread keeps house, or the caller of housekeep().
     """
 
     fsync: Literal["group", "always", "interval", "off"] = "group"

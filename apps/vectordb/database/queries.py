@@ -6,7 +6,7 @@ of it that the tenant sees and on nothing else, so that neither a count nor the 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,7 +47,8 @@ class Queries:
     def visible(self, party: Party) -> np.ndarray:
         """Index ids u64[n], ascending, of all that the tenant sees."""
         index = self._contents.index
-        seen = [index.ids(number, limit=count) for number in party.scope if (count := index.count(number))]
+        seen = self._contents.resting.awake(party.scope, lambda: [
+            index.ids(number, limit=count) for number in party.scope if (count := index.count(number))])
         if len(seen) < 2:
             return seen[0] if seen else _EMPTY
         return np.unique(np.concatenate(seen))
@@ -59,21 +60,23 @@ class Queries:
     def page(self, party: Party, wanted: filters.Filter | None, after: int | None, limit: int) -> np.ndarray:
         """The first of what the tenant sees and the filter takes, behind the id `after`: index ids, ascending."""
         if wanted is None and len(party.scope) == 1:
-            return self._contents.index.ids(party.number, after, limit)
+            return self._contents.resting.awake(party.scope, lambda: self._contents.index.ids(party.number, after, limit))
         ids = self.visible(party) if wanted is None else self.matching(party, wanted)
         start = 0 if after is None else int(np.searchsorted(ids, np.uint64(after), "right"))
         return ids[start:start + limit]
 
     def nearest(self, party: Party, queries: np.ndarray, k: int, wanted: filters.Filter | None,
-                how: dict[str, Any]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+                how: dict[str, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
         """For each query [n, dim] (index ids, distances), nearest first, at most k."""
-        index, scope = self._contents.index, party.scope[0] if len(party.scope) == 1 else list(party.scope)
         where = None if wanted is None else self.predicate(party, wanted)
-        if len(queries) == 1 or len(party.scope) > 1:
-            yield from (index.search(query, k, scope, where=where, **how) for query in queries)
-            return
-        ids, distances, counts = index.search_many(queries, k, scope, where=where, **how)
-        yield from ((ids[at, :count], distances[at, :count]) for at, count in enumerate(counts.tolist()))
+        return self._contents.resting.awake(party.scope, lambda: self._ask(party.scope, queries, k, {**how, "where": where}))
+
+    def _ask(self, scope: tuple[int, ...], queries: np.ndarray, k: int, how: dict[str, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
+        index, single = self._contents.index, len(scope) == 1
+        if len(queries) == 1 or not single:
+            return [index.search(query, k, scope[0] if single else list(scope), **how) for query in queries]
+        ids, distances, counts = index.search_many(queries, k, scope[0], **how)
+        return [(ids[at, :count], distances[at, :count]) for at, count in enumerate(counts.tolist())]
 
     def matching(self, party: Party, wanted: filters.Filter) -> np.ndarray:
         """Those of them that the filter takes."""

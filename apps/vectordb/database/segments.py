@@ -73,7 +73,7 @@ class PointsFile:
 
     def __init__(self, path: Path, collection: pb.Collection, *, written_now: bool = False) -> None:
         """Damaged when the file is not the one that the manifest describes, which one written just now is not asked."""
-        self._map = _mapped(path, collection.points_size)
+        self._map = mapped(path, collection.points_size)
         if not written_now and zlib.crc32(self._map) != collection.points_crc:
             raise Damaged(f"{path}: the checksum over bytes 0 to {collection.points_size} is wrong")
         self._offsets = np.frombuffer(collection.offsets, "<u8")
@@ -92,7 +92,8 @@ class PointsFile:
         return Segment(self._map[start:start + length], size), int(self._next_rows[at]), payload_bytes
 
 
-def _mapped(path: Path, size: int) -> memoryview:
+def mapped(path: Path, size: int) -> memoryview:
+    """The file in memory, read only. Damaged when it is not of that size."""
     try:
         with path.open("rb") as file:
             length = file.seek(0, 2)

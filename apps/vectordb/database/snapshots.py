@@ -57,25 +57,32 @@ def write(disk: Disk, folder: Path, manifest: pb.Manifest, contents: list[Conten
             shutil.rmtree(aside, ignore_errors=True)
             raise
     for one, entry in zip(contents, entries, strict=True):
-        one.settle(final, entry, PointsFile(_points(final, one.number), entry, written_now=True))
+        if not _unchanged(one):
+            one.settle(final, entry, PointsFile(_file(final, one.number, "points"), entry, written_now=True), _file(final, one.number, "resting"))
+        else:
+            one.saved = one.saved._replace(folder=final)
 
 
-def _index(folder: Path, number: int) -> Path:
-    return folder / f"collection-{number}.index"
+FILES = ("index", "points", "resting")
 
 
-def _points(folder: Path, number: int) -> Path:
-    return folder / f"collection-{number}.points"
+def _file(folder: Path, number: int, kind: str) -> Path:
+    return folder / f"collection-{number}.{kind}"
+
+
+def _unchanged(contents: Contents) -> bool:
+    return contents.saved is not None and contents.saved.version == contents.version
 
 
 def _write_collection(disk: Disk, folder: Path, contents: Contents) -> pb.Collection:
-    index, points = _index(folder, contents.number), _points(folder, contents.number)
-    if contents.saved and contents.saved.version == contents.version:
-        disk.link(_index(contents.saved.folder, contents.number), index)
-        disk.link(_points(contents.saved.folder, contents.number), points)
+    if _unchanged(contents):
+        for kind in FILES:
+            disk.link(_file(contents.saved.folder, contents.number, kind), _file(folder, contents.number, kind))
         return contents.saved.entry
     entry = contents.describe()
-    write_points(disk, points, map(contents.namespace, contents.owners()), entry)
+    write_points(disk, _file(folder, contents.number, "points"), map(contents.namespace, contents.owners()), entry)
+    contents.resting.save(disk, _file(folder, contents.number, "resting"), entry)
+    index = _file(folder, contents.number, "index")
     disk.step("save index")
     contents.index.save(str(index))
     fd = os.open(index, os.O_RDONLY | os.O_CLOEXEC)
@@ -116,15 +123,15 @@ def _read_manifest(path: Path, generation: int) -> pb.Manifest:
 
 
 def _load_collection(folder: Path, entry: pb.Collection, index_type: Any, clock: Any) -> Contents:
-    points = PointsFile(_points(folder, entry.number), entry)
-    path = _index(folder, entry.number)
+    points = PointsFile(_file(folder, entry.number, "points"), entry)
+    path = _file(folder, entry.number, "index")
     try:
         index = index_type.load(str(path))
     except (ValueError, OSError) as error:
         raise Damaged(f"{path}: {error}") from error
     contents = Contents(entry.number, entry.created, index_type, clock, index)
     contents.restore_parties(entry)
-    contents.settle(folder, entry, points)
+    contents.settle(folder, entry, points, _file(folder, entry.number, "resting"))
     return contents
 
 

@@ -1,0 +1,168 @@
+"""Filters: what they mean, that columns and scan agree, and hostile ones."""
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from apps.vectordb.database import Collection, Filter, Invalid, Point, Points, filters
+from apps.vectordb.database import namespace as namespaces
+from apps.vectordb.database.namespace import Namespace
+
+PAYLOADS = [
+    {"city": "Oslo", "price": 5, "tags": ["a", "b"], "owner": {"name": "x", "age": 3}},
+    {"city": "Bergen", "price": 7.5, "tags": [], "lines": [{"sku": 1}, {"sku": 2}]},
+    {"city": None, "price": True, "tags": None},
+    {"price": "5", "lines": [{"sku": 3}, 4]},
+    {},
+]
+
+
+@pytest.fixture
+def shop(papers: Collection) -> Collection:
+    papers.upsert("acme", Points(range(5), np.zeros((5, 2)), PAYLOADS))
+    return papers
+
+
+@pytest.mark.parametrize(("condition", "ids"), [
+    ({"key": "city", "match": {"value": "Oslo"}}, [0]),
+    ({"key": "city", "match": {"any": ["Oslo", "Bergen", "Rome"]}}, [0, 1]),
+    ({"key": "city", "match": {"except": ["Oslo"]}}, [1]),
+    ({"key": "city", "match": {"text": "er"}}, [1]),
+    ({"key": "price", "match": {"value": 5}}, [0]),
+    ({"key": "price", "match": {"value": 5.0}}, [0]),
+    ({"key": "price", "match": {"value": True}}, [2]),
+    ({"key": "price", "match": {"value": 1}}, []),
+    ({"key": "price", "match": {"value": "5"}}, [3]),
+    ({"key": "price", "range": {"gte": 5, "lt": 7.5}}, [0]),
+    ({"key": "price", "range": {"gt": 5}}, [1]),
+    ({"key": "price", "range": {"gt": 9, "lt": 2}}, []),
+    ({"key": "tags", "match": {"value": "b"}}, [0]),
+    ({"key": "tags[]", "match": {"value": "b"}}, [0]),
+    ({"key": "owner.name", "match": {"value": "x"}}, [0]),
+    ({"key": "owner", "match": {"value": "x"}}, []),
+    ({"key": "lines[].sku", "range": {"gte": 2}}, [1, 3]),
+    ({"key": "lines.sku", "match": {"value": 1}}, []),
+    ({"is_empty": {"key": "tags"}}, [1, 2, 3, 4]),
+    ({"is_null": {"key": "tags"}}, [2]),
+    ({"has_id": [1, 4, 99, ["acme", 2], ["bolt", 0]]}, [1, 2, 4]),
+    ({"must_not": [{"is_empty": {"key": "city"}}]}, [0, 1]),
+    ({"should": [{"key": "city", "match": {"value": "Oslo"}}, {"is_null": {"key": "city"}}]}, [0, 2]),
+    ({"must": []}, [0, 1, 2, 3, 4]),
+], ids=json.dumps)
+@pytest.mark.parametrize("scan_max", [0, 256], ids=["columns", "scan"])
+def test_what_a_condition_takes(shop: Collection, condition: dict, ids: list[int], scan_max: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "SCAN_MAX", scan_max)
+    wanted = {"must": [condition]}
+    assert [record.id for record in shop.scroll("acme", wanted).records] == ids
+    assert sorted(shop.search("acme", [0, 0], 9, wanted).ids) == ids
+    assert shop.count("acme", json.dumps(wanted)) == len(ids)
+
+
+def test_a_filter_is_for_what_the_tenant_sees(shop: Collection) -> None:
+    shop.upsert("bolt", [Point(0, [0, 0], {"city": "Oslo"})])
+    shop.grant("acme", [1], to="bolt")
+    assert shop.count("bolt", {"must": [{"key": "city", "match": {"any": ["Oslo", "Bergen"]}}]}) == 2
+    assert shop.count("bolt", {"must": [{"has_id": [0, 1, ["acme", 0], ["acme", 1]]}]}) == 2
+
+
+def test_changes_take_points_of_ones_own_by_filter(shop: Collection) -> None:
+    shop.upsert("bolt", [Point(0, [0, 0], {"city": "Oslo"})])
+    shop.grant("bolt", [0], to="acme")
+    oslo = {"must": [{"key": "city", "match": {"value": "Oslo"}}]}
+    assert shop.grant("acme", oslo, to="cove") == 1
+    assert shop.set_payload("acme", oslo, {"seen": 1}) == 1
+    assert shop.delete("acme", Filter.model_validate(oslo)) == 1
+    assert shop.count("acme", oslo) == 1  # bolt's
+
+
+def test_written_points_are_found_before_and_after_columns_are_built(papers: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "SCAN_MAX", 10)
+    red = {"must": [{"key": "colour", "match": {"value": "red"}}]}
+    papers.upsert("acme", [Point(i, [i, 0], {"colour": "red" if i % 2 else "blue"}) for i in range(100)])
+    assert papers.count("acme", red) == 50
+    papers.set_payload("acme", [0], {"colour": "red"})
+    papers.set_payload("acme", [1], {"colour": "blue"})
+    papers.delete("acme", [3])
+    papers.upsert("acme", [Point(200, [0, 0], {"colour": "red"})])
+    assert papers.count("acme", red) == 50
+    for round_ in range(60):  # until the columns are built anew, and let go
+        papers.set_payload("acme", range(4, 90), {"colour": "red" if round_ % 2 else "blue"})
+        assert papers.count("acme", red) == len(range(4, 90)) * (round_ % 2) + 7
+
+
+SCALARS = st.sampled_from([None, True, False, 0, 1, 1.0, -2, 2**63, 10**400, 0.5, "", "a", "ab"])
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2), max_leaves=4)
+OBJECTS = st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3)
+KEYS = st.sampled_from(["a", "b", "a.b", "a[]", "a[].b", "b.a[]", "c", "[]", ".", "a."])
+MATCHED = st.sampled_from([True, False, 0, 1, -2, 0.5, "", "a", 2**63])
+LEAVES = st.one_of(
+    st.builds(lambda key, value: {"key": key, "match": {"value": value}}, KEYS, MATCHED),
+    st.builds(lambda key, kind, values: {"key": key, "match": {kind: values}}, KEYS, st.sampled_from(["any", "except"]),
+              st.lists(MATCHED, max_size=3)),
+    st.builds(lambda key: {"key": key, "match": {"text": "a"}}, KEYS),
+    st.builds(lambda key, bounds: {"key": key, "range": bounds}, KEYS,
+              st.dictionaries(st.sampled_from(["gt", "gte", "lt", "lte"]), st.sampled_from([-2, 0, 0.5, 1, 1e300]), min_size=1)),
+    st.builds(lambda key, kind: {kind: {"key": key}}, KEYS, st.sampled_from(["is_empty", "is_null"])),
+    st.builds(lambda ids: {"has_id": ids}, st.lists(st.integers(0, 5), max_size=3)))
+TREES = st.recursive(LEAVES, lambda inner: st.dictionaries(
+    st.sampled_from(["must", "should", "must_not"]), st.lists(inner, max_size=3), max_size=3), max_leaves=6)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(OBJECTS, min_size=1, max_size=6), TREES, st.lists(st.tuples(st.integers(0, 5), OBJECTS), max_size=3))
+def test_columns_and_scan_agree(objects: list[dict], tree: dict, changes: list[tuple[int, dict]]) -> None:
+    """Also for rows that were written after the columns were built."""
+    namespace = Namespace(1)
+    namespace.add(range(len(objects)), [json.dumps(each).encode() for each in objects])
+    rows, wanted = np.arange(len(objects), dtype=np.uint32), filters.parse({"must": [tree]})
+
+    def ask(scan_max: int) -> list[int]:
+        namespaces.SCAN_MAX = scan_max
+        try:
+            return namespace.matching(wanted, rows, lambda condition: list(condition.has_id)).tolist()
+        finally:
+            namespaces.SCAN_MAX = 256
+
+    assert ask(0) == ask(256)
+    for row, payload in changes:
+        if row < len(objects):
+            namespace.replace([row], [json.dumps(payload).encode()])
+        assert ask(0) == ask(256)
+
+
+def nested(depth: int) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for _ in range(depth):
+        tree = {"must": [tree]}
+    return tree
+
+
+@pytest.mark.parametrize("hostile", [
+    nested(50), "[" * 100_000, '{"must":' * 50_000, {"must": [{"key": "a", "match": {"any": list(range(5000))}}]},
+    {"must": [{"has_id": ["x" * 5000]}]}, {"must": [{"key": "", "match": {"value": 1}}]},
+    {"must": [{"key": "a"}]}, {"must": [{"key": "a", "match": {}}]}, {"must": [{"key": "a", "match": {"value": 1, "any": [2]}}]},
+    {"must": [{"key": "a", "range": {"lt": "x"}}]}, {"must": [{"key": "a", "range": {"lt": float("nan")}}]},
+    {"drop": "table"}, {"must": "x"}, [], 7, b"\xff", "null x", {"must": [{"has_id": [-1]}]}, {"must": [{"has_id": [{}]}]},
+    {"must": [{"key": "a", "match": {"text": ""}}]},
+], ids=lambda hostile: str(hostile)[:40])
+def test_hostile_filters_are_refused(papers: Collection, hostile: Any) -> None:
+    papers.upsert("acme", [Point(1, [0, 0])])
+    for ask in (lambda: papers.count("acme", hostile), lambda: papers.search("acme", [0, 0], 1, hostile), lambda: papers.scroll("acme", hostile)):
+        with pytest.raises(Invalid):
+            ask()
+    assert papers.count("acme") == 1
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.recursive(SCALARS | st.text(max_size=5), lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
+    st.sampled_from(["must", "should", "must_not", "key", "match", "value", "any", "range", "gt", "has_id", "is_empty", "x"]), inner, max_size=4)))
+def test_any_object_is_a_filter_or_invalid(papers: Collection, raw: Any) -> None:
+    try:
+        papers.count("acme", raw)
+    except Invalid as error:
+        assert len(str(error)) < 400
