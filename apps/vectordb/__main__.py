@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from . import transport
-from .database import Database, Quota
+from .database import Database, DatabaseError, Quota
 from .server import Options, Service, own_name
 
 EXAMPLES = """
@@ -35,6 +35,14 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    try:
+        serve(options, stop)
+    except DatabaseError as error:
+        raise SystemExit(f"vectordb: {error}") from None
+
+
+def serve(options: argparse.Namespace, stop: threading.Event) -> None:
+    """Serves until stop is set. DatabaseError when the directory cannot be opened."""
     newcomers = Quota.checked({"vectors": options.newcomer_vectors}) if options.newcomers else None
     settings = Options(options.admin or (own_name(),), newcomers, threads=options.threads)
     with (Database.open(options.dir, fsync=options.fsync) as database,
@@ -48,18 +56,19 @@ def main() -> None:
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m apps.vectordb", description="A multi-tenant vector database on the mesh.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    serve = commands.add_parser("serve", help="serve a database until SIGTERM or Ctrl-C", epilog=EXAMPLES,
+    command = commands.add_parser("serve", help="serve a database until SIGTERM or Ctrl-C", epilog=EXAMPLES,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    serve.add_argument("--dir", type=Path, required=True, help="the database; made when it is not there")
-    serve.add_argument("--transport", choices=transport.SYSTEMS, default="mrpc")
-    serve.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="over gRPC; port 0 takes a free one")
-    serve.add_argument("--admin", action="append", metavar="TENANT",
-                       help=f"may change collections, tenants and roles (default: {own_name()}); repeatable")
-    serve.add_argument("--newcomers", action="store_true", help="a tenant that writes to a collection for the first time is made there")
-    serve.add_argument("--newcomer-vectors", type=int, metavar="N", help="how many points such a tenant may own (default: no limit)")
-    serve.add_argument("--fsync", choices=("group", "always", "off"), default="group", help="when writes become durable (default: group)")
-    serve.add_argument("--metrics", type=int, metavar="PORT", help="Prometheus metrics on 127.0.0.1; 0 takes a free port")
-    serve.add_argument("--threads", type=int, default=Options.threads, help="calls that run or wait at once (default: %(default)s)")
+    command.add_argument("--dir", type=Path, required=True, help="the database; made when it is not there")
+    command.add_argument("--transport", choices=transport.SYSTEMS, default="mrpc")
+    command.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="over gRPC; port 0 takes a free one")
+    command.add_argument("--admin", action="append", metavar="TENANT",
+                         help=f"may change collections, tenants and roles (default: {own_name()}); repeatable")
+    command.add_argument("--newcomers", action="store_true", help="a tenant that writes to a collection for the first time is made there")
+    command.add_argument("--newcomer-vectors", type=int, metavar="N", help="how many points such a tenant may own (default: no limit)")
+    command.add_argument("--fsync", choices=("group", "always", "interval", "off"), default="group",
+                         help="when a write is acknowledged (default: group, once it is on the disk)")
+    command.add_argument("--metrics", type=int, metavar="PORT", help="Prometheus metrics on 127.0.0.1; 0 takes a free port")
+    command.add_argument("--threads", type=int, default=Options.threads, help="calls that run or wait at once (default: %(default)s)")
     return parser.parse_args()
 
 

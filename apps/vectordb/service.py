@@ -11,7 +11,7 @@ from typing import Any
 from . import translate
 from .database import Database, Quota
 from .database import Points as Batch
-from .database.errors import NotFound
+from .database.errors import Damaged, Invalid, NotFound
 from .statuses import NotAllowed
 from .transfers import Transfers
 from .translate import Replies
@@ -122,8 +122,8 @@ class Collections(Servicer):
         """The administrator who makes a collection becomes its first tenant."""
         self._only_admins(tenant)
         settings = {"recall": request.recall} if request.recall else {}
-        made = self._database.create_collection(request.collection, dim=request.dim, metric=translate.METRICS[request.metric or 1],
-                                                dtype=translate.DTYPES[request.dtype or 1], **settings)
+        made = self._database.create_collection(request.collection, dim=request.dim, metric=translate.METRICS.get(request.metric or 1),
+                                                dtype=translate.DTYPES.get(request.dtype or 1), **settings)
         made.create_tenant(tenant)
         return self._pb.Empty()
 
@@ -204,7 +204,10 @@ class Tenants(Servicer):
         if not request.last:
             return self._pb.ImportReply(next_cursor=following)
         try:
+            transfer.file.flush()
             return self._pb.ImportReply(points=collection.import_tenant(transfer.path, request.tenant or None))
+        except Damaged as error:  # it came from the caller, and where we keep it is not his business
+            raise Invalid(str(error).replace(str(transfer.path), "the import")) from None
         finally:
             self._imports.end(tenant, transfer)
 

@@ -54,7 +54,8 @@ class Transfers:
                 self._transfers.pop(each).file.close()
             if len(self._transfers) >= TRANSFERS_MAX:
                 raise QuotaExceeded("too many exports or imports are under way; try again later")
-            transfer = self._transfers[tenant] = Transfer(tempfile.NamedTemporaryFile(prefix="vectordb-"), used_s=self._clock())
+            file = tempfile.NamedTemporaryFile(prefix="vectordb-")  # noqa: SIM115 (it lives as long as the transfer)
+            transfer = self._transfers[tenant] = Transfer(file, used_s=self._clock())
         return transfer
 
     def find(self, tenant: str, cursor: str) -> Transfer:

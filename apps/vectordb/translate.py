@@ -13,6 +13,8 @@ from .database.errors import Invalid
 
 METRICS = {1: "cosine", 2: "ip", 3: "l2"}
 DTYPES = {1: "float32", 2: "float16"}
+"""What enums' numbers mean. Others are left to the database to refuse."""
+
 _BOUNDS = ("gt", "gte", "lt", "lte")
 _LIMITS = ("vectors", "bytes", "queries_per_s", "burst")
 
@@ -22,7 +24,7 @@ def vectors(request: Any, rows: int) -> np.ndarray:
     data = request.vectors
     try:
         flat = np.frombuffer(data, np.float16 if request.dtype == 2 else np.float32) if data else np.asarray(request.values, np.float32)
-        return flat.reshape(rows, -1)
+        return flat.reshape(rows, -1 if rows else flat.size)
     except ValueError:
         raise Invalid(f"{len(data) or 4 * len(request.values)} bytes of vectors are not {rows} rows of {DTYPES[request.dtype or 1]}") from None
 
