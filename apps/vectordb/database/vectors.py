@@ -20,7 +20,7 @@ def checked(config: CollectionConfig, vectors: Any, ndim: int = 2) -> np.ndarray
     given = _array(vectors)
     if given.ndim != ndim or given.shape[-1] != config.dim:
         raise Invalid(f"vectors of collection {config.name!r} have {config.dim} components; this has the shape {list(given.shape)}")
-    largest = np.abs(given).max(initial=0)
+    largest = float(np.abs(given).max(initial=0))  # a float16 could not be compared with the limit
     if not largest <= COMPONENT_MAX:
         raise Invalid(f"a component is NaN, infinite, or over {COMPONENT_MAX:g}")
     if config.metric == "cosine":
