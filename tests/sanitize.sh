@@ -2,8 +2,8 @@
 # Native and Python tests under sanitizers.
 # usage: tests/sanitize.sh            ASan and UBSan: every native test, and the Python tests that drive native code
 #        tests/sanitize.sh --quick    ASan and UBSan: Python tests of calls, processes and messages only; no native test is built
-#        tests/sanitize.sh --smoke    ASan and UBSan: shared memory, images, wire frames, and the corpora of their fuzz targets; a minute
-#        tests/sanitize.sh --thread   TSan: native tests of stub, transport and data plane
+#        tests/sanitize.sh --smoke    ASan and UBSan: shared memory, images, wire frames, the vector index, and the corpora of their fuzz targets
+#        tests/sanitize.sh --thread   TSan: native tests of stub, transport, data plane and vector index
 # Everything is built below $MRPC_BUILD/sanitize (build/sanitize); the working tree's own modules are not touched.
 #
 # Leaks are not looked for in Python processes: CPython itself frees neither interned objects nor static types at its end. Native
@@ -30,7 +30,7 @@ build() {
 
 if [ "$mode" = --thread ]; then
   # -Wno-tsan: TSan takes no notice of fences. Ours order a doorbell's two flags, both atomic; no plain memory relies on them.
-  targets=(stub_test dataplane_test transport_{local,fake,tcp,tcp_hostile,session}_test)
+  targets=(stub_test dataplane_test transport_{local,fake,tcp,tcp_hostile,session}_test curator_test)
   build "$out/thread" thread -DMRPC_PYTHON=OFF -DCMAKE_CXX_FLAGS="-O1 -g1 -Wno-tsan" -- "${targets[@]}"
   # TSan of gcc 12 knows where shared memory lies only without address randomisation.
   TSAN_OPTIONS=halt_on_error=1 setarch -R ctest --test-dir "$out/thread" --output-on-failure -R "^($(IFS='|'; echo "${targets[*]}"))\$"
@@ -39,7 +39,7 @@ fi
 
 if [ "$mode" = --smoke ]; then
   # What needs no data plane, whose build alone takes longer than `make test` can spare.
-  targets=(shm_test test_message message_{schema,verify,transcode} transport_frame)
+  targets=(shm_test test_message message_{schema,verify,transcode} transport_frame curator_test vectordb_image)
   build "$out/smoke" address,undefined -DMRPC_PYTHON=OFF -- "${targets[@]}"
   UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
     ctest --test-dir "$out/smoke" --output-on-failure -j "$jobs" -R "^($(IFS='|'; echo "${targets[*]}"))\$"

@@ -4,8 +4,9 @@
 
 namespace curator {
 
-Epochs::~Epochs() {
+void Epochs::drop_all() {
   for (const Retired& item : retired_) item.drop(item.owner, item.what);
+  retired_.clear();
 }
 
 // A thread begins at the cell where it was last; with more readers than cells, some wait for a reader to leave.

@@ -27,11 +27,12 @@ class Epochs {
 
   using Drop = void (*)(void* owner, uint64_t what);
 
-  ~Epochs();
+  ~Epochs() { drop_all(); }
   // The writer's: drop(owner, what) is called once no reader can have it any more, in the order of retirement.
   void retire(Drop drop, void* owner, uint64_t what) { retired_.push_back({now_.load(std::memory_order_relaxed), drop, owner, what}); }
   void advance();   // after everything of a batch is published
   void reclaim();   // drops what nobody can read
+  void drop_all();  // when there are no readers any more, before what is retired loses its owners
   size_t waiting() const { return retired_.size(); }
   uint64_t now() const { return now_.load(std::memory_order_seq_cst); }  // grows by one a batch
 

@@ -67,6 +67,7 @@ Index::Index(const Options& options)
       tenants_({&tenant_records_}, epochs_) {}
 
 Index::~Index() {
+  epochs_.drop_all();
   for (uint32_t i = 0; i < tenants_used_; ++i) Parts::free_tree(tenant_records_[i].root.load(std::memory_order_relaxed));
 }
 

@@ -1,0 +1,77 @@
+#include <algorithm>
+
+#include "fixture.h"
+
+using namespace curator;
+using namespace curator::test;
+
+TEST_CASE("the shape of a tenant's tree follows from what it sees, however that came about") {
+  std::mt19937 random(1);
+  const auto rows = random_rows(600, 4, random);
+  const auto ids = range(0, 600);
+  const std::vector<TenantId> owners(600, 1);
+  Index index(small_options());
+  must(index.build(ids, rows.data(), owners, {}, {}));
+  std::vector<VectorId> some;
+  for (const VectorId id : ids) {
+    if (id % 3 == 0) some.push_back(id);
+  }
+  REQUIRE(index.grant(some, std::vector<TenantId>(some.size(), 2)).ok());      // at once
+  std::shuffle(some.begin(), some.end(), random);
+  for (const VectorId id : some) {                                            // one by one, with others that go again
+    REQUIRE(index.grant({{id, id + 1}}, {{3, 3}}).ok());
+  }
+  for (const VectorId id : some) REQUIRE(index.revoke({{id + 1}}, {{3}}).ok());
+  const auto shape = [&](TenantId tenant) {
+    std::vector<std::pair<NodeId, std::vector<Slot>>> lists;
+    const auto guard = index.read();
+    each_list(index.root(*index.tenant(tenant)), [&](const Part& list) { lists.push_back({list.node, {list.list().begin(), list.list().end()}}); });
+    return lists;
+  };
+  CHECK(shape(2) == shape(3));
+  CHECK(shape(2).size() > 10);
+  must(index.check());
+}
+
+TEST_CASE("slots are used again, so that memory does not grow with the number of changes") {
+  std::mt19937 random(2);
+  Index index(small_options());
+  size_t settled = 0;
+  for (VectorId round = 0; round < 60; ++round) {
+    const auto ids = range(round * 100, round * 100 + 100);
+    must(index.insert(ids, random_rows(100, 4, random, static_cast<float>(round % 5) * 4).data(), std::vector<TenantId>(100, 1)));
+    if (round > 0) must(index.remove(range(round * 100 - 100, round * 100)));
+    if (round == 20) settled = index.stats().bytes_vectors + index.stats().bytes_tree;
+  }
+  CHECK(index.stats().bytes_vectors + index.stats().bytes_tree <= settled * 3 / 2);
+  must(index.check());
+}
+
+TEST_CASE("a hundred thousand tenants cost what they hold") {
+  std::mt19937 random(3);
+  Index index(small_options());
+  std::vector<TenantId> owners(100'000);
+  for (TenantId tenant = 0; tenant < owners.size(); ++tenant) owners[tenant] = tenant * 40'009u;
+  must(index.build(range(0, owners.size()), random_rows(owners.size(), 4, random).data(), owners, {}, {}));
+  const Stats stats = index.stats();
+  CHECK(stats.tenants == owners.size());
+  CHECK(stats.bytes_tenants < owners.size() * 150);
+  CHECK(view(index, owners[77]) == std::set<VectorId>{77});
+  must(index.remove(range(0, owners.size())));
+  CHECK(index.stats().tenants == 0);
+}
+
+TEST_CASE("a view of a moment stays as it was while the index goes on") {
+  std::mt19937 random(4);
+  Index index(small_options());
+  must(index.insert(range(0, 200), random_rows(200, 4, random).data(), std::vector<TenantId>(200, 1)));
+  const auto guard = index.read();
+  const Part* before = *index.seen_by(1);
+  must(index.remove(range(0, 150)));
+  must(index.insert(range(1000, 1200), random_rows(200, 4, random).data(), std::vector<TenantId>(200, 1)));
+  std::set<VectorId> ids;
+  for (const Slot slot : slots_of(before)) ids.insert(index.store().id(slot));
+  const auto expected = range(0, 200);
+  CHECK(ids == std::set<VectorId>(expected.begin(), expected.end()));
+  CHECK(index.stats().waiting > 0);
+}

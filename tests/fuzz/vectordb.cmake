@@ -1,0 +1,1 @@
+mrpc_fuzz(vectordb_image vectordb_image.cpp curator)
