@@ -93,7 +93,10 @@ class ContextBase(_native.IncomingCall):
         """Accepted, as `set_compression`."""
 
     def _attribute(self, key: str) -> str | None:
-        return next((str(pair.value) for pair in self.invocation_metadata() if pair.key == key), None)
+        for name, value in self._metadata():
+            if name == key:
+                return str(value)
+        return None
 
     def _set_abort(self, code: StatusCode, details: str, trailing_metadata: Metadata) -> None:
         if code is StatusCode.OK:
