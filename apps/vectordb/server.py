@@ -14,7 +14,7 @@ from .database import Database, Quota
 from .door import Door
 from .metrics import Collector, Meters
 from .scheduler import Scheduler
-from .service import SERVICERS, is_tenant
+from .service import SERVICERS
 from .transport import Transport, mesh_modules
 
 GRACE_S = 2.0
@@ -84,7 +84,7 @@ class Service:
         for name in self._database.collections():
             collection = self._database.collection(name)
             for tenant in callers:
-                if is_tenant(collection, tenant):
+                if collection.has_tenant(tenant):
                     yield name, tenant, collection.usage(tenant), collection.recall(tenant).recall
 
 

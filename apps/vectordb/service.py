@@ -6,12 +6,13 @@ which statuses.py maps. A collection in which the caller is no tenant is NotFoun
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from typing import Any
 
 from . import translate
 from .database import Database, Quota
 from .database import Points as Batch
-from .database.errors import Damaged, Invalid, NotFound
+from .database.errors import AlreadyExists, Damaged, Invalid, NotFound
 from .statuses import NotAllowed
 from .transfers import Transfers
 from .translate import Replies
@@ -30,12 +31,16 @@ class Servicer:
 
     def _open(self, tenant: str, name: str) -> Any:
         """The collection, for a tenant of it."""
-        try:
-            collection = self._database.collection(name)
-            collection.tenant(tenant)
-        except NotFound:
-            raise NotFound(f"there is no collection {name!r} with a tenant {tenant!r}") from None
+        collection = self._find(name)
+        if collection is None or not collection.has_tenant(tenant):
+            raise NotFound(f"there is no collection {name!r} with a tenant {tenant!r}")
         return collection
+
+    def _find(self, name: str) -> Any:
+        try:
+            return self._database.collection(name)
+        except NotFound:
+            return None
 
     def _managed(self, tenant: str, name: str) -> Any:
         """The collection, for an administrator."""
@@ -105,14 +110,10 @@ class Points(Servicer):
         return self._pb.CountReply(count=self._open(tenant, request.collection).count(tenant, translate.optional_filter(request.points)))
 
     def _open_for_writing(self, tenant: str, name: str) -> Any:
-        try:
-            return self._open(tenant, name)
-        except NotFound:
-            if self._newcomers is None:
-                raise
-        collection = self._database.collection(name)
-        collection.create_tenant(tenant, self._newcomers)
-        return collection
+        if self._newcomers is not None and (collection := self._find(name)) and not collection.has_tenant(tenant):
+            with suppress(AlreadyExists):  # two first writes at once; or a role's name, which _open refuses
+                collection.create_tenant(tenant, self._newcomers)
+        return self._open(tenant, name)
 
 
 class Collections(Servicer):
@@ -142,7 +143,7 @@ class Collections(Servicer):
     def _seen(self, tenant: str) -> Iterator[Any]:
         for name in self._database.collections():
             collection = self._database.collection(name)
-            if tenant in self._admins or is_tenant(collection, tenant):
+            if tenant in self._admins or collection.has_tenant(tenant):
                 yield collection
 
     def _config(self, collection: Any) -> Any:
@@ -237,13 +238,6 @@ class Tenants(Servicer):
         if collection.tenant(name).is_role != is_role:
             raise NotFound(f"there is no {'role' if is_role else 'tenant'} {name!r}")
         return self._pb.Changed(count=collection.drop_tenant(name))
-
-
-def is_tenant(collection: Any, name: str) -> bool:
-    try:
-        return not collection.tenant(name).is_role
-    except NotFound:
-        return False
 
 
 SERVICERS: dict[str, Callable[..., Servicer]] = {"Points": Points, "Collections": Collections, "Tenants": Tenants}

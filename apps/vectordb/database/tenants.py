@@ -39,6 +39,11 @@ class TenantOperations(Core):
         """A tenant or a role. NotFound."""
         return self._contents.parties.info(self._contents.parties.any(name))
 
+    def has_tenant(self, name: str) -> bool:
+        """Whether there is such a tenant; False for a role."""
+        party = self._contents.parties.find(name)
+        return party is not None and not party.is_role
+
     def tenants(self) -> list[TenantInfo]:
         """All tenants and roles, by name."""
         return sorted(map(self._contents.parties.info, self._contents.parties))
