@@ -148,9 +148,8 @@ class Contents:
         pairs = np.repeat(ids, len(parties)), np.tile(parties, len(ids))
         return self.index.revoke(*pairs) if change.revoked else self.index.grant(*pairs)
 
-    def settle(self, folder: Path, entry: pb.Collection, points: PointsFile, resting: Path) -> None:
-        """A snapshot holds all of it: points are read from there from now on, and trees at rest. A writer's, as apply()."""
-        self.resting.settle(resting, entry)
+    def settle(self, folder: Path, entry: pb.Collection, points: PointsFile) -> None:
+        """A snapshot holds all of it: points are read from there from now on. A writer's, as apply()."""
         self.saved = Saved(self.version, folder, entry)
         self.points = points
         for namespace in list(self.namespaces.values()):

@@ -5,13 +5,14 @@ have a number of one series, never used twice, under which the index knows them.
 """
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 
 from .errors import AlreadyExists, Invalid, NotFound
 from .model import Quota, TenantInfo
 from .quota import Bucket
 from .records import pb
+
+NO_LIMITS = Quota()
 
 
 class Party:
@@ -21,7 +22,7 @@ class Party:
 
     def __init__(self, number: int, name: str, is_role: bool) -> None:
         self.number, self.name, self.is_role = number, name, is_role
-        self.quota, self.bucket = Quota(), None
+        self.quota, self.bucket = NO_LIMITS, None
         self.scope: tuple[int, ...] = (number,)
         self.members: tuple[int, ...] = ()
 
@@ -85,7 +86,7 @@ class Parties:
     # What was logged.
     def put(self, message: pb.Party) -> None:
         party = self._by_number.get(message.number) or Party(message.number, message.name, message.is_role)
-        party.quota = Quota(**json.loads(message.quota or "{}"))
+        party.quota = Quota.model_validate_json(message.quota) if message.quota not in ("", "{}") else NO_LIMITS
         party.bucket = Bucket.of(party.quota, self._clock)
         self._by_number[party.number] = self._by_name[party.name] = party
         self.next_number = max(self.next_number, party.number + 1)

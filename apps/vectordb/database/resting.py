@@ -9,7 +9,8 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -85,11 +86,18 @@ class Resting:
             try:
                 return ask()
             except self._asleep:
-                continue  # it was put to rest just after it woke
+                with self.held():  # it was put to rest just after it woke: when that is done, it can be woken
+                    continue
         raise Damaged(f"tenants {list(numbers)} do not wake; open the database again")
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody falls asleep or wakes inside."""
+        with self._lock:
+            yield
+
     def save(self, disk: Disk, path: Path, entry: pb.Collection) -> None:
-        """Writes the blobs of those that rest, and says in the entry which. OSError."""
+        """Writes the blobs of those that rest, and says in the entry which. Inside held(), together with the index. OSError."""
         numbers = sorted(self._where)
         blobs = [self._blob(number) for number in numbers]
         entry.resting, entry.resting_sizes = np.array(numbers, "<u4").tobytes(), np.array(list(map(len, blobs)), "<u8").tobytes()
@@ -100,14 +108,20 @@ class Resting:
         finally:
             os.close(fd)
 
-    def settle(self, path: Path, entry: pb.Collection) -> None:
-        """The snapshot has them all now. Damaged when its file is not as long as it should be."""
+    def adopt(self, path: Path, entry: pb.Collection) -> None:
+        """The index was loaded from a snapshot: these rest. Damaged when its file is not as long as it should be."""
         sizes = u64s_of(entry.resting_sizes)
-        blobs = mapped(path, int(sizes.sum()))
-        ends = np.cumsum(sizes).tolist()
+        blobs, ends = mapped(path, int(sizes.sum())), np.cumsum(sizes).tolist()
+        parts = [blobs[start:end] for start, end in pairwise([0, *ends])]
+        self._where = dict(zip(rows_of(entry.resting).tolist(), parts, strict=True))
+
+    def settle(self, path: Path, entry: pb.Collection) -> None:
+        """A snapshot has them now, but for those that woke since. A writer's."""
         with self._lock:
-            parts = [blobs[start:end] for start, end in pairwise([0, *ends])]
-            self._where = dict(zip(rows_of(entry.resting).tolist(), parts, strict=True))
+            awake = set(rows_of(entry.resting).tolist()) - self._where.keys()
+            self.adopt(path, entry)
+            for number in awake:
+                del self._where[number]
             self.close()
 
     def close(self) -> None:

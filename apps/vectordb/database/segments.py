@@ -18,12 +18,10 @@ import numpy as np
 
 from .disk import Disk
 from .errors import Damaged
-from .records import pb
+from .records import pack_keys, pb
 
 if TYPE_CHECKING:
     from .namespace import Namespace
-
-_HALF = 2**64 - 1
 
 
 def _aligned(size: int) -> int:
@@ -59,6 +57,11 @@ class Segment:
         if self._high.any():
             return [high << 64 | low for high, low in zip(self._high.tolist(), self._low.tolist(), strict=True)]
         return self._low.tolist()
+
+    def halves(self, rows: np.ndarray) -> tuple[bytes, bytes]:
+        """The lower and upper halves of the keys of rows that are in it, ascending."""
+        at = np.searchsorted(self.rows, rows)
+        return self._low[at].tobytes(), self._high[at].tobytes()
 
     def payload(self, row: int) -> bytes:
         at = self._position(row)
@@ -130,9 +133,12 @@ def block_of(namespace: Namespace) -> bytes:
     state = namespace.state
     if not (state.payloads or state.patched or state.dead):
         return bytes(state.segment.block) + bytes(-len(state.segment.block) % 8)
-    rows = list(state.rows())
-    keys, texts = [state.key(row) for row in rows], [state.payload(row) for row in rows]
-    low, high = np.array([key & _HALF for key in keys], "<u8"), np.array([key >> 64 for key in keys], "<u8")
+    rows = np.frombuffer(state.rows().to_array(), np.uint32)
+    old, fresh = rows[:(split := int(np.searchsorted(rows, state.first)))], (rows[split:] - np.uint32(state.first)).tolist()
+    texts = [*map(state.payload, old.tolist()), *(state.payloads[at] for at in fresh)]
     ends = np.cumsum(np.fromiter(map(len, texts), "<u8", len(texts)), dtype="<u8")
-    body = b"".join((np.array(rows, "<u4").tobytes(), bytes(4 * (len(rows) % 2)), low.tobytes(), high.tobytes(), ends.tobytes(), *texts))
+    low, high = state.segment.halves(old)
+    new_low, new_high = pack_keys([state.keys[at] for at in fresh])
+    new_high = new_high or bytes(len(new_low))
+    body = b"".join((rows.tobytes(), bytes(4 * (len(rows) % 2)), low, new_low, high, new_high, ends.tobytes(), *texts))
     return body + bytes(-len(body) % 8)

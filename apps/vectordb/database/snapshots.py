@@ -58,7 +58,8 @@ def write(disk: Disk, folder: Path, manifest: pb.Manifest, contents: list[Conten
             raise
     for one, entry in zip(contents, entries, strict=True):
         if not _unchanged(one):
-            one.settle(final, entry, PointsFile(_file(final, one.number, "points"), entry, written_now=True), _file(final, one.number, "resting"))
+            one.settle(final, entry, PointsFile(_file(final, one.number, "points"), entry, written_now=True))
+            one.resting.settle(_file(final, one.number, "resting"), entry)
         else:
             one.saved = one.saved._replace(folder=final)
 
@@ -81,10 +82,11 @@ def _write_collection(disk: Disk, folder: Path, contents: Contents) -> pb.Collec
         return contents.saved.entry
     entry = contents.describe()
     write_points(disk, _file(folder, contents.number, "points"), map(contents.namespace, contents.owners()), entry)
-    contents.resting.save(disk, _file(folder, contents.number, "resting"), entry)
     index = _file(folder, contents.number, "index")
-    disk.step("save index")
-    contents.index.save(str(index))
+    with contents.resting.held():
+        contents.resting.save(disk, _file(folder, contents.number, "resting"), entry)
+        disk.step("save index")
+        contents.index.save(str(index))
     fd = os.open(index, os.O_RDONLY | os.O_CLOEXEC)
     try:
         disk.sync(fd)
@@ -131,7 +133,8 @@ def _load_collection(folder: Path, entry: pb.Collection, index_type: Any, clock:
         raise Damaged(f"{path}: {error}") from error
     contents = Contents(entry.number, entry.created, index_type, clock, index)
     contents.restore_parties(entry)
-    contents.settle(folder, entry, points, _file(folder, entry.number, "resting"))
+    contents.settle(folder, entry, points)
+    contents.resting.adopt(_file(folder, entry.number, "resting"), entry)
     return contents
 
 

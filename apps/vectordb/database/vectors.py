@@ -9,6 +9,7 @@ from .errors import Invalid
 from .model import CollectionConfig
 
 COMPONENT_MAX = 1e15  # squares of differences of 8192 of these still sum up in a float32
+FLOAT16_MAX = 65504.0
 
 
 def checked(config: CollectionConfig, vectors: Any, ndim: int = 2) -> np.ndarray:
@@ -25,7 +26,7 @@ def checked(config: CollectionConfig, vectors: Any, ndim: int = 2) -> np.ndarray
         raise Invalid(f"a component is NaN, infinite, or over {COMPONENT_MAX:g}")
     if config.metric == "cosine":
         given = _normalised(given)
-    elif config.dtype == "float16" and largest > np.finfo(np.float16).max:
+    elif config.dtype == "float16" and largest > FLOAT16_MAX:
         raise Invalid("a component is over 65504, the largest float16")
     return np.ascontiguousarray(given, dtype=config.dtype)
 
@@ -37,7 +38,7 @@ def _array(vectors: Any) -> np.ndarray:
         raise Invalid("the vectors have different lengths") from None
     if given.dtype.kind not in "fiu":
         raise Invalid(f"a vector has real numbers, not {given.dtype}")
-    return given
+    return given if given.dtype.kind == "f" else given.astype(np.float64)
 
 
 def _normalised(vectors: np.ndarray) -> np.ndarray:

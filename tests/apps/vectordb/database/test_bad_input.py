@@ -12,7 +12,7 @@ from apps.vectordb.database import Collection, Database, Invalid, NotFound, Poin
 GOOD = [0.0, 1.0]
 
 
-@pytest.mark.parametrize("vector", [[float("nan"), 1], [float("inf"), 1], [1e30, 1],
+@pytest.mark.parametrize("vector", [[float("nan"), 1], [float("inf"), 1], [1e30, 1], [-2**63, 0],
                                     [1], [1, 2, 3], ["a", "b"], [1j, 0], [[1, 2]], "ab", None, [True]],
                          ids=str)
 def test_vectors_that_are_none(papers: Collection, vector: Any) -> None:
