@@ -290,6 +290,7 @@ void Index::apply(TenantId id, std::span<const Edit> edits) {
 void Index::publish(uint32_t record, Part* root, uint32_t count) {
   Tenant& known = tenant_records_[record];
   known.root.store(root, std::memory_order_seq_cst);
+  known.changed.store(epochs_.now(), std::memory_order_release);
   known.count.store(count, std::memory_order_relaxed);
   if (count == 0 && !known.unloaded) forget(record);
 }

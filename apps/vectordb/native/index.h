@@ -17,6 +17,7 @@
 #include "epoch.h"
 #include "hash_index.h"
 #include "kmeans.h"
+#include "stop.h"
 #include "store.h"
 #include "tenant.h"
 #include "tree.h"
@@ -33,6 +34,7 @@ struct Tenant {
   std::atomic<Part*> root{nullptr};
   std::atomic<bool> unloaded{false};
   std::atomic<uint32_t> count{0};  // vectors that it may see, unloaded or not
+  std::atomic<uint64_t> changed{0};  // another after every change; set after the root
 };
 
 Error unloaded_error(TenantId id);
@@ -74,6 +76,14 @@ class Index {
   const Tree& tree() const { return tree_; }
   const Codec& codec() const { return codec_; }
   const Parts& parts() const { return parts_; }
+  Stops& stops() const { return stops_; }
+  template <typename F>
+  void each_tenant(F&& visit) const {  // visit(const Tenant&); takes the writer's lock
+    const std::lock_guard lock(writer_);
+    for (uint32_t record = 0; record < tenants_used_; ++record) {
+      if (tenant_records_[record].count > 0) visit(tenant_records_[record]);
+    }
+  }
   Slot find(VectorId id) const { return ids_.find(id); }               // kNone: unknown
   const Tenant* tenant(TenantId id) const;                             // nullptr: never heard of, or holds nothing
   Result<const Part*> seen_by(TenantId id) const;                      // its tree, nullptr for nothing; an error for an unloaded tenant
@@ -148,6 +158,7 @@ class Index {
   Tenants tenant_records_;
   HashIndex<TenantOf> tenants_;
   mutable std::mutex writer_;
+  mutable Stops stops_;
   std::vector<Edit> edits_;               // of this batch
   std::vector<uint32_t> free_tenants_;
   uint32_t tenants_used_ = 0;

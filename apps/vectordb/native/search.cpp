@@ -1,44 +1,212 @@
 #include "search.h"
 
 #include <algorithm>
+#include <string>
 #include <tuple>
+
+#include "pool.h"
+#include "simd/kernels.h"
+#include "stop.h"
+#include "walk.h"
 
 namespace curator {
 namespace {
 
-float distance(Metric metric, const float* a, const float* b, uint32_t dim) {
-  if (metric == Metric::kL2) return squared_distance(a, b, dim);
-  float product = 0;
-  for (uint32_t i = 0; i < dim; ++i) product += a[i] * b[i];
-  return metric == Metric::kCosine ? 1 - product : -product;
+constexpr size_t kFew = 24;  // so many are measured as fast as estimated and measured in part
+
+bool nearer(const Hit& a, const Hit& b) { return std::tie(a.distance, a.id) < std::tie(b.distance, b.id); }
+
+// One search. Kept by its thread, so that the next one finds its memory allocated.
+class Run {
+ public:
+  std::vector<Hit> go(const Index& index, const Ask& ask, std::span<const Part* const> roots);
+  std::vector<float> query;
+  std::vector<const Part*> roots;
+
+ private:
+  std::vector<Hit> measure_all();
+  std::vector<Hit> measure(std::span<const Slot> slots);
+  void look_as_learnt(float recall, size_t k);
+  void walk(std::span<const Part* const> roots, uint64_t budget, uint32_t patience);
+  void gather_all(const Part& root);
+  void gather(std::span<const Slot> slots, float base);
+  void gather(const Shortlist& list);
+  float reference(NodeId node);
+  bool estimate();
+
+  const Index* index_ = nullptr;
+  size_t k_ = 0;
+  std::span<const Part* const> roots_;
+  Walk walk_;
+  Pool pool_;
+  CodeQuery coded_;
+  std::vector<std::pair<NodeId, float>> references_;  // whose bases are known
+  std::vector<Slot> slots_;                           // gathered, with their codes and bases
+  std::vector<const std::byte*> codes_;
+  std::vector<float> bases_;
+  std::vector<float> estimates_, doubts_;
+  std::vector<const std::byte*> rows_;
+  std::vector<float> distances_;
+};
+
+std::vector<Hit> Run::go(const Index& index, const Ask& ask, std::span<const Part* const> roots) {
+  index_ = &index;
+  roots_ = roots;
+  uint64_t visible = 0;
+  for (const Part* root : roots) visible += root->count;
+  k_ = std::min<uint64_t>(ask.k, visible);
+  if (ask.exact || visible <= std::max<size_t>(kFew, k_) || (ask.budget > 0 && ask.budget >= visible)) return measure_all();
+  pool_.start(k_, roots.size() > 1);
+  index.codec().prepare(query.data(), coded_);
+  walk_.start(index, query.data(), roots);
+  references_.clear();
+  slots_.clear();
+  if (ask.budget == 0 && ask.patience == 0) {
+    look_as_learnt(ask.recall > 0 ? ask.recall : index.options().recall, ask.k);
+  } else {
+    walk(roots, ask.budget > 0 ? ask.budget : visible, ask.patience);
+  }
+  estimate();
+  if (!pool_.full()) return measure_all();  // tenants that share vectors: fewer than were counted
+  for (const Pool::Candidate& candidate : pool_.finish()) slots_.push_back(candidate.slot);
+  return measure(slots_);
+}
+
+// Each tenant by itself: in one walk through several trees the lists of the finer one would come first.
+void Run::look_as_learnt(float recall, size_t k) {
+  for (const Part* const& root : roots_) {
+    const uint64_t budget = index_->stops().budget(root->count, k, recall);
+    if (budget >= root->count) gather_all(*root);
+    else walk({&root, 1}, budget, 0);
+  }
+}
+
+// Without patience no list depends on what was found in another: codes are fetched while the walk goes on, and estimated at the end.
+void Run::walk(std::span<const Part* const> roots, uint64_t budget, uint32_t patience) {
+  walk_.start(*index_, query.data(), roots);
+  uint64_t seen = 0;
+  uint32_t idle = 0;
+  for (Shortlist list = walk_.next(); list.part != nullptr; list = walk_.next()) {
+    gather(list);
+    seen += list.part->count;
+    if (patience > 0) {
+      idle = estimate() ? 0 : idle + 1;
+      if (idle >= patience && pool_.full()) break;
+    }
+    if (seen >= budget && seen >= k_) break;
+  }
+}
+
+// In the order of the store: no heap, and memory is read forward.
+void Run::gather_all(const Part& root) {
+  if (root.is_list()) gather({&root, 0, true});
+  for (const Child& child : root.parts()) {
+    const float base = reference(child.node);
+    each_list(child.part, [&](const Part& list) { gather(list.list(), base); });
+  }
+}
+
+void Run::gather(const Shortlist& list) {
+  const std::span<const Slot> slots = list.part->list();
+  if (!list.mixed) return gather(slots, coded_.base(list.reference));
+  for (const Slot& slot : slots) gather({&slot, 1}, reference(index_->tree().node(index_->store().leaf(slot)).reference));
+}
+
+void Run::gather(std::span<const Slot> slots, float base) {
+  for (const Slot slot : slots) {
+    const std::byte* const code = index_->store().code(slot);
+    for (size_t at = 0; at < index_->store().code_bytes(); at += 64) __builtin_prefetch(code + at);
+    __builtin_prefetch(code + index_->store().code_bytes() - 1);
+    codes_.push_back(code);
+  }
+  slots_.insert(slots_.end(), slots.begin(), slots.end());
+  bases_.insert(bases_.end(), slots.size(), base);
+}
+
+// The base of the codes of a reference.
+float Run::reference(NodeId node) {
+  if (references_.empty() || references_.back().first != node) {
+    for (const auto& [known, base] : references_) {
+      if (known == node) return base;
+    }
+    float distance;
+    walk_.measure({&node, 1}, &distance);
+    references_.emplace_back(node, coded_.base(distance));
+  }
+  return references_.back().second;
+}
+
+// What was gathered. True if something was among the k nearest so far.
+bool Run::estimate() {
+  estimates_.resize(slots_.size());
+  doubts_.resize(slots_.size());
+  coded_.estimate(codes_.data(), bases_.data(), slots_.size(), estimates_.data(), doubts_.data());
+  bool improved = false;
+  float bar = pool_.bar();
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    if (Pool::beyond(estimates_[i], doubts_[i], bar)) continue;
+    improved |= pool_.offer({estimates_[i], doubts_[i], slots_[i]});
+    bar = pool_.bar();
+  }
+  slots_.clear();
+  codes_.clear();
+  bases_.clear();
+  return improved;
+}
+
+std::vector<Hit> Run::measure_all() {
+  slots_.clear();
+  for (const Part* root : roots_) each_list(root, [&](const Part& list) { slots_.insert(slots_.end(), list.list().begin(), list.list().end()); });
+  if (roots_.size() > 1) {
+    std::sort(slots_.begin(), slots_.end());
+    slots_.erase(std::unique(slots_.begin(), slots_.end()), slots_.end());
+  }
+  return measure(slots_);
+}
+
+// The k nearest of the slots.
+std::vector<Hit> Run::measure(std::span<const Slot> slots) {
+  const Options& options = index_->options();
+  const bool product = options.metric != Metric::kL2, half = options.element == Element::kFloat16;
+  const RowsKernel kernel = product ? (half ? kernels().product_half : kernels().product) : half ? kernels().squared_half : kernels().squared;
+  rows_.resize(slots.size());
+  distances_.resize(slots.size());
+  for (size_t i = 0; i < slots.size(); ++i) rows_[i] = index_->store().row(slots[i]);
+  kernel(query.data(), rows_.data(), slots.size(), options.dim, distances_.data());
+  std::vector<Hit> hits;
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const float distance = options.metric == Metric::kL2 ? distances_[i] : (options.metric == Metric::kCosine ? 1 : 0) - distances_[i];
+    if (hits.size() == k_ && distance > hits.front().distance) continue;
+    hits.push_back({index_->store().id(slots[i]), distance});
+    std::push_heap(hits.begin(), hits.end(), nearer);
+    if (hits.size() > k_) std::pop_heap(hits.begin(), hits.end(), nearer), hits.pop_back();
+  }
+  std::sort_heap(hits.begin(), hits.end(), nearer);
+  return hits;
 }
 
 }  // namespace
 
-Result<std::vector<Hit>> search(const Index& index, const float* vector, size_t k, std::span<const TenantId> tenants) {
-  const Options& options = index.options();
-  std::vector<float> query(options.dim), row(options.dim);
-  if (const Status good = index.prepare_query(vector, query.data()); !good) return good.error();
-  if (k < 1) return mrpc::invalid_argument("k must be at least 1");
+Status check_ask(const Ask& ask) {
+  if (ask.k < 1 || ask.k > kResultsMax) return mrpc::invalid_argument("k must be from 1 to " + std::to_string(kResultsMax));
+  if (!(ask.recall >= 0 && ask.recall <= 1)) return mrpc::invalid_argument("recall must be above 0 and at most 1");
+  return mrpc::ok_status();
+}
+
+Result<std::vector<Hit>> search(const Index& index, const float* vector, const Ask& ask, std::span<const TenantId> tenants) {
+  if (const Status good = check_ask(ask); !good) return good.error();
+  thread_local Run kept;
+  Run& run = kept;
+  run.query.resize(index.options().dim);
+  if (const Status good = index.prepare_query(vector, run.query.data()); !good) return good.error();
   const Epochs::Guard guard = index.read();
-  std::vector<Slot> slots;
-  for (const TenantId id : tenants) {
-    const Tenant* tenant = index.tenant(id);
-    if (tenant == nullptr) continue;
-    if (tenant->unloaded) return unloaded_error(id);
-    const auto seen = slots_of(index.root(*tenant));
-    slots.insert(slots.end(), seen.begin(), seen.end());
-  }
-  std::vector<Hit> hits;
-  for (const Slot slot : slots) {
-    index.store().load(slot, row.data());
-    hits.push_back({index.store().id(slot), distance(options.metric, query.data(), row.data(), options.dim)});
-  }
-  const auto nearer = [](const Hit& a, const Hit& b) { return std::tie(a.distance, a.id) < std::tie(b.distance, b.id); };
-  std::sort(hits.begin(), hits.end(), nearer);
-  hits.erase(std::unique(hits.begin(), hits.end(), [](const Hit& a, const Hit& b) { return a.id == b.id; }), hits.end());
-  if (hits.size() > k) hits.resize(k);
-  return hits;
+  if (const Status good = roots_of(index, tenants, run.roots); !good) return good.error();
+  if (ask.where == nullptr) return run.go(index, ask, run.roots);
+  const auto within = ask.where->within(index, tenants);
+  if (!within) return within.error();
+  run.roots.clear();
+  if ((*within)->root != nullptr) run.roots.push_back((*within)->root);
+  return run.go(index, ask, run.roots);
 }
 
 }  // namespace curator

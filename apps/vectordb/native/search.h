@@ -1,11 +1,18 @@
 // Searches: a reader's side of the index.
+//
+// A search walks the shortlists of its tenants' trees in the order of promise (walk.h), estimates distances from codes (codes.h), and stops when it
+// has looked at as many as it takes, as the index has learnt from itself (stop.h). What may be among the k nearest is then measured
+// exactly. A tenant no larger than that budget is looked at whole, without a walk; one of a few vectors is measured exactly at once.
+// Only slots that stand in the tenants' own trees are ever touched, so neither results nor their number tell of others' vectors.
+//
+// Distances: squared L2; minus the inner product; 1 - cosine.
 #pragma once
 
 #include <span>
-#include <utility>
 #include <vector>
 
 #include "index.h"
+#include "predicate.h"
 
 namespace curator {
 
@@ -14,7 +21,18 @@ struct Hit {
   float distance;
 };
 
-// The k nearest of what any of the tenants sees, each once, nearest first.
-Result<std::vector<Hit>> search(const Index& index, const float* vector, size_t k, std::span<const TenantId> tenants);
+struct Ask {
+  size_t k = 10;
+  bool exact = false;                 // measure everything
+  uint32_t budget = 0;                // look at about so many vectors; 0: as many as `recall` takes
+  uint32_t patience = 0;              // stop after so many lists in a row that improve nothing; 0: never
+  float recall = 0;                   // the share of the k nearest to find; 0: the index's own
+  const Predicate* where = nullptr;   // within this only
+};
+inline constexpr size_t kResultsMax = 65536;
+Status check_ask(const Ask& ask);
+
+// The k nearest of what any of the tenants sees, each once, nearest first (equal distances by id): min(k, visible) of them, always.
+Result<std::vector<Hit>> search(const Index& index, const float* vector, const Ask& ask, std::span<const TenantId> tenants);
 
 }  // namespace curator

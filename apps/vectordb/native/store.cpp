@@ -1,5 +1,7 @@
 #include "store.h"
 
+#include <sys/mman.h>
+
 #include <cfloat>
 #include <cstring>
 
@@ -27,8 +29,11 @@ void Store::load(Slot slot, float* out) const {
 
 // Cache lines are kept whole; pages that are never touched cost nothing.
 static std::byte* column(size_t bytes) {
-  auto* memory = static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
+  constexpr size_t kHuge = size_t{2} << 20;
+  const size_t alignment = bytes >= kHuge ? kHuge : 64;
+  auto* memory = static_cast<std::byte*>(std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment));
   if (memory == nullptr) throw std::bad_alloc();
+  if (bytes >= kHuge) madvise(memory, bytes, MADV_HUGEPAGE);
   return memory;
 }
 

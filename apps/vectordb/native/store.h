@@ -66,7 +66,7 @@ class Store {
   size_t bytes_access() const;
 
  private:
-  static constexpr uint32_t kSegment = 4096;  // slots
+  static constexpr uint32_t kSegment = 32768;  // slots
   static constexpr uint32_t kSegmentChunks = kSegment / kChunk;
 
   struct ChunkState {

@@ -66,7 +66,10 @@ Array<uint32_t> tenants_from(nb::handle object, const char* name) { return numbe
 
 Rows rows_from(nb::handle object, size_t dim) {
   Rows rows;
-  if (!nb::try_cast(object, rows, false)) {
+  nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu> row;
+  if (nb::try_cast(object, row, false)) {
+    rows = Rows(row.data(), {1, row.shape(0)}, object);
+  } else if (!nb::try_cast(object, rows, false)) {
     nb::object array = numpy("atleast_2d", object);
     const std::string kind = kind_of(array);
     if (kind != "f") throw nb::value_error(("vectors must be of floating point, not of kind '" + kind + "'").c_str());

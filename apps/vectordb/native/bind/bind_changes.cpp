@@ -40,14 +40,20 @@ void build(Index& self, nb::handle ids, nb::handle vectors, nb::handle owners, n
   const nb::object none = nb::list();
   const Pairs grants(grant_ids.is_none() ? none : grant_ids, grant_ids.is_none() ? none : grant_tenants, "grant_ids", "grant_tenants");
   without_gil([&] {
-    return self.build(span_of(given.ids), given.rows.data(), span_of(owned.tenants), span_of(grants.ids), span_of(grants.tenants));
+    auto built = self.build(span_of(given.ids), given.rows.data(), span_of(owned.tenants), span_of(grants.ids), span_of(grants.tenants));
+    self.stops().learn(self, true);
+    return built;
   });
 }
 
 void insert(Index& self, nb::handle ids, nb::handle vectors, nb::handle owners) {
   const Vectors given(self, ids, vectors);
   const Pairs owned(ids, owners, "ids", "owners");
-  without_gil([&] { return self.insert(span_of(given.ids), given.rows.data(), span_of(owned.tenants)); });
+  without_gil([&] {
+    auto inserted = self.insert(span_of(given.ids), given.rows.data(), span_of(owned.tenants));
+    self.stops().learn(self, false);
+    return inserted;
+  });
 }
 
 void update(Index& self, nb::handle ids, nb::handle vectors) {
@@ -70,6 +76,12 @@ uint64_t revoke(Index& self, nb::handle ids, nb::handle tenants) {
   return without_gil([&] { return self.revoke(span_of(pairs.ids), span_of(pairs.tenants)); });
 }
 
+bool maintain(Index& self, uint64_t budget) {
+  const bool more = self.maintain(budget);
+  if (!more) self.stops().learn(self, false);
+  return more;
+}
+
 uint64_t drop_tenant(Index& self, uint32_t tenant) {
   return without_gil([&] { return self.drop_tenant(tenant); });
 }
@@ -85,7 +97,7 @@ void bind_changes(nb::class_<Index>& index) {
   index.def("grant", grant, nb::arg("ids"), nb::arg("tenants"));
   index.def("revoke", revoke, nb::arg("ids"), nb::arg("tenants"));
   index.def("drop_tenant", drop_tenant, nb::arg("tenant"));
-  index.def("maintain", &Index::maintain, nb::arg("budget") = 10000, nb::call_guard<nb::gil_scoped_release>());
+  index.def("maintain", maintain, nb::arg("budget") = 10000, nb::call_guard<nb::gil_scoped_release>());
 }
 
 }  // namespace curator::bind

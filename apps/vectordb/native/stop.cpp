@@ -1,0 +1,172 @@
+#include "stop.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <span>
+
+#include "index.h"
+#include "simd/kernels.h"
+#include "walk.h"
+
+namespace curator {
+namespace {
+
+constexpr uint64_t kSmallest = 256;           // tenants below this are looked at whole
+constexpr size_t kClasses = 16, kTenants = 64, kQueries = 240;   // at most, of a class; queries of either case
+constexpr float kFresh = 0.7f;                // fresh queries miss more than the index's own vectors: so much less may be missed by those
+constexpr uint64_t kVectors = 3'000'000;      // of a class: passed by the walks that teach it
+
+}  // namespace
+
+// What is learnt for tenants of one size.
+class Lesson {
+ public:
+  Lesson(const Index& index, std::mt19937_64& random) : index_(index), random_(random), query_(index.options().dim) {}
+  Stop::SizeClass learn(std::span<const TenantId> tenants, std::span<const TenantId> everyone);
+
+ private:
+  const Part* root(TenantId id) const;
+  Slot draw(TenantId id);
+  void ask(TenantId tenant, Slot query);
+
+  const Index& index_;
+  std::mt19937_64& random_;
+  Walk walk_;
+  std::vector<float> query_, distances_;
+  std::vector<const std::byte*> rows_;
+  std::vector<std::pair<float, float>> seen_;  // distance, vectors passed before
+  std::array<std::vector<float>, Stop::kNearest.size()> passed_;
+};
+
+const Part* Lesson::root(TenantId id) const {
+  const Tenant* tenant = index_.tenant(id);
+  return tenant == nullptr || tenant->unloaded ? nullptr : index_.root(*tenant);
+}
+
+// A vector that the tenant sees.
+Slot Lesson::draw(TenantId id) {
+  const Part* part = root(id);
+  if (part == nullptr) return kNone;
+  auto at = static_cast<uint32_t>(random_() % part->count);
+  while (!part->is_list()) {
+    for (const Child& child : part->parts()) {
+      part = child.part;
+      if (at < child.count) break;
+      at -= child.count;
+    }
+  }
+  return part->list()[at];
+}
+
+// Walks all of the tenant, and notes where the vectors nearest to the query came.
+void Lesson::ask(TenantId tenant, Slot query) {
+  const Part* root = this->root(tenant);
+  if (root == nullptr || query == kNone) return;
+  const Options& options = index_.options();
+  index_.store().load(query, query_.data());
+  const bool half = options.element == Element::kFloat16, product = options.metric == Metric::kInnerProduct;
+  const Kernels& k = kernels();
+  const RowsKernel kernel = product ? (half ? k.product_half : k.product) : half ? k.squared_half : k.squared;
+  seen_.clear();
+  walk_.start(index_, query_.data(), {&root, 1});
+  for (Shortlist list = walk_.next(); list.part != nullptr; list = walk_.next()) {
+    const auto passed = static_cast<float>(seen_.size());
+    rows_.clear();
+    for (const Slot slot : list.part->list()) rows_.push_back(index_.store().row(slot));
+    distances_.resize(rows_.size());
+    kernel(query_.data(), rows_.data(), rows_.size(), options.dim, distances_.data());
+    for (size_t i = 0; i < rows_.size(); ++i) {
+      if (list.part->list()[i] != query) seen_.emplace_back(product ? -distances_[i] : distances_[i], passed + 1);
+    }
+  }
+  for (size_t i = 0; i < Stop::kNearest.size(); ++i) {
+    const size_t nearest = std::min<size_t>(Stop::kNearest[i], seen_.size());
+    std::nth_element(seen_.begin(), seen_.begin() + static_cast<std::ptrdiff_t>(nearest), seen_.end());
+    for (size_t j = 0; j < nearest; ++j) passed_[i].push_back(seen_[j].second);
+  }
+}
+
+Stop::SizeClass Lesson::learn(std::span<const TenantId> tenants, std::span<const TenantId> everyone) {
+  Stop::SizeClass result{};
+  for (const TenantId tenant : tenants) {
+    const Part* root = this->root(tenant);
+    if (root != nullptr) result.visible += static_cast<float>(root->count) / static_cast<float>(tenants.size());
+  }
+  const auto queries = std::clamp<uint64_t>(kVectors / 2 / static_cast<uint64_t>(result.visible + 1), 24, kQueries);
+  for (const bool related : {true, false}) {
+    for (auto& passed : passed_) passed.clear();
+    for (uint64_t i = 0; i < queries; ++i) {
+      const TenantId tenant = tenants[random_() % tenants.size()];
+      ask(tenant, draw(related ? tenant : everyone[random_() % everyone.size()]));
+    }
+    for (size_t i = 0; i < passed_.size(); ++i) {
+      std::sort(passed_[i].begin(), passed_[i].end());
+      for (size_t r = 0; r < Stop::kRecalls.size() && !passed_[i].empty(); ++r) {
+        const float at = Stop::kRecalls[r] * static_cast<float>(passed_[i].size() - 1);
+        result.budgets[i][r] = std::max(result.budgets[i][r], passed_[i][static_cast<size_t>(std::ceil(at))]);
+      }
+    }
+  }
+  return result;
+}
+
+Stop Stop::learn(const Index& index) {
+  const Epochs::Guard guard = index.read();
+  std::mt19937_64 random(index.options().seed);
+  std::array<std::vector<TenantId>, kClasses> by_size;
+  std::vector<TenantId> everyone;
+  index.each_tenant([&](const Tenant& tenant) {
+    const uint64_t visible = tenant.count;
+    if (tenant.unloaded || visible == 0) return;
+    everyone.push_back(tenant.id);
+    if (visible >= kSmallest) by_size[std::min<size_t>(kClasses - 1, static_cast<size_t>(std::bit_width(visible / kSmallest) - 1))].push_back(tenant.id);
+  });
+  Stop stop;
+  Lesson lesson(index, random);
+  for (auto& tenants : by_size) {
+    if (tenants.empty()) continue;
+    std::shuffle(tenants.begin(), tenants.end(), random);
+    tenants.resize(std::min(tenants.size(), kTenants));
+    stop.classes_.push_back(lesson.learn(tenants, everyone));
+  }
+  return stop;
+}
+
+uint64_t Stop::budget(uint64_t visible, uint64_t k, float recall) const {
+  if (classes_.empty() || visible < kSmallest || recall >= 1) return visible;
+  recall = 1 - kFresh * (1 - recall);
+  const auto between = [](float x, float x0, float y0, float x1, float y1) {
+    return x <= x0 ? y0 : x >= x1 ? y1 : y0 + (y1 - y0) * (x - x0) / (x1 - x0);
+  };
+  const size_t r = std::clamp<size_t>(static_cast<size_t>(std::lower_bound(kRecalls.begin(), kRecalls.end(), recall) - kRecalls.begin()), 1, kRecalls.size() - 1);
+  const float log_k = std::log(static_cast<float>(k)), log_10 = std::log(10.0f), log_100 = std::log(100.0f);
+  const auto of_class = [&](const SizeClass& one) {
+    std::array<float, kNearest.size()> by_k;
+    for (size_t i = 0; i < by_k.size(); ++i) by_k[i] = between(recall, kRecalls[r - 1], one.budgets[i][r - 1], kRecalls[r], one.budgets[i][r]);
+    const float more = static_cast<float>(k) > 100 ? static_cast<float>(k) / 100 : 1;
+    return between(log_k, log_10, by_k[0], log_100, by_k[1]) * more;
+  };
+  const auto size = static_cast<float>(visible);
+  const auto above = std::find_if(classes_.begin(), classes_.end(), [&](const SizeClass& one) { return one.visible >= size; });
+  float budget = 0;
+  if (above == classes_.end()) budget = of_class(classes_.back()) * size / classes_.back().visible;  // larger than all that taught: in proportion
+  else if (above == classes_.begin()) budget = of_class(*above);
+  else budget = between(size, above[-1].visible, of_class(above[-1]), above->visible, of_class(*above));
+  return std::max<uint64_t>(static_cast<uint64_t>(budget), 2 * k);
+}
+
+void Stops::put(Stop stop) {
+  all_.push_back(std::make_unique<const Stop>(std::move(stop)));
+  now_.store(all_.back().get(), std::memory_order_release);
+}
+
+void Stops::learn(const Index& index, bool now) {
+  const std::unique_lock lock(learning_, std::try_to_lock);
+  const size_t size = index.size();
+  if (!lock || (!now && size < 2 * std::max<size_t>(learnt_from_, 2048) && 2 * size > learnt_from_)) return;
+  put(Stop::learn(index));
+  learnt_from_ = size;
+}
+
+}  // namespace curator
