@@ -98,28 +98,30 @@ Part* Parts::change(Part* part, NodeId node, std::span<const Slot> gone, std::sp
   return build(node, now);
 }
 
-// A removed node's place among its siblings may already be another's, which is why nodes are compared besides paths.
+// Only children with changes are looked at; the others are copied as they are. A removed node's place among its siblings may already be
+// another's, which is why children are known by node, and paths only tell where a new one goes.
 Part* Parts::change_children(Part* part, NodeId node, std::span<const Slot> gone, std::span<const Slot> come) {
   const uint32_t depth = tree_.node(node).depth + 1;
-  Child children[kFanoutMax];
-  uint32_t fanout = 0;
-  auto old = part->parts();
-  while (!old.empty() || !come.empty()) {
+  std::vector<Child> children(part->parts().begin(), part->parts().end());
+  while (!gone.empty() || !come.empty()) {
+    const NodeId next_gone = gone.empty() ? kNone : tree_.ancestor(store_.leaf(gone.front()), depth);
     const NodeId next_come = come.empty() ? kNone : tree_.ancestor(store_.leaf(come.front()), depth);
-    const NodeId next_old = old.empty() ? kNone : old.front().node;
-    const bool takes_old = next_old != kNone && (next_come == kNone || tree_.node(next_old).path <= tree_.node(next_come).path);
-    const NodeId next = takes_old ? next_old : next_come;
-    const auto gone_there = takes_old ? take_below(gone, next) : std::span<const Slot>();
+    const bool gone_first = next_come == kNone || (next_gone != kNone && tree_.node(next_gone).path <= tree_.node(next_come).path);
+    const NodeId next = gone_first ? next_gone : next_come;
+    const auto gone_there = next == next_gone ? take_below(gone, next) : std::span<const Slot>();
     const auto come_there = next == next_come ? take_below(come, next) : std::span<const Slot>();
-    Part* const now = change(takes_old ? old.front().part : nullptr, next, gone_there, come_there);
-    if (takes_old) old = old.subspan(1);
-    if (now == nullptr) continue;
-    MRPC_ASSERT(fanout < kFanoutMax);
-    children[fanout++] = {now, next, now->count};
+    auto at = std::find_if(children.begin(), children.end(), [next](const Child& child) { return child.node == next; });
+    if (at == children.end()) {
+      const Path path = tree_.node(next).path;
+      at = std::find_if(children.begin(), children.end(), [&](const Child& child) { return tree_.node(child.node).path >= path; });
+      at = children.insert(at, {nullptr, next, 0});
+    }
+    at->part = change(at->part, next, gone_there, come_there);
+    at->count = at->part == nullptr ? 0 : at->part->count;
   }
-  MRPC_ASSERT(gone.empty());
+  std::erase_if(children, [](const Child& child) { return child.part == nullptr; });
   retire(part);
-  return make_inner(node, {children, fanout});
+  return make_inner(node, children);
 }
 
 void Parts::retire(Part* part) {
