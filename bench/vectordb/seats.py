@@ -30,7 +30,9 @@ class Seat:
         self.name = name
         self._files = Path(tempfile.mkdtemp(dir=folder))  # short: a Unix socket will lie in it
         self._files.chmod(0o711)  # PostgreSQL's files are another user's when root starts it
-        env = {**ONE_THREAD, "TMPDIR": str(self._files)}
+        # numpy asks for huge pages under its large arrays. On the heap they would stay when an array is gone, and make what is built there look
+        # larger than it is: so large blocks are mapped apart.
+        env = {**ONE_THREAD, "TMPDIR": str(self._files), "MALLOC_MMAP_THRESHOLD_": str(128 << 10)}
         self._client = Client([sys.executable, "-m", "bench.vectordb.worker", name, str(corpus)], env, None)
         self.about = self.do("warm", WARM_SECONDS)
 

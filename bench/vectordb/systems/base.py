@@ -12,7 +12,7 @@ import numpy as np
 from bench.vectordb.corpus import Corpus
 
 # Settings that knobs are swept over, cheapest first: steps of about the square root of 2.
-STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
 SLACK = 1.25  # room for vectors that updates insert, where it must be had from the start
 
 

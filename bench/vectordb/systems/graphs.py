@@ -14,7 +14,7 @@ from bench.vectordb.systems.access import Access
 from bench.vectordb.systems.base import STEPS, System
 
 LINKS, CANDIDATES = 16, 100
-EFFORTS = (10, *(step for step in STEPS if step > 10), 768, 1024, 2048, 4096)
+EFFORTS = (10, *(step for step in STEPS if step > 10), 2048, 3072, 4096)
 
 
 def hnswlib_index(corpus: Corpus, room: int) -> hnswlib.Index:

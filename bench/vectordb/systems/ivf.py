@@ -75,7 +75,8 @@ class IvfBitmap(System):
 
 
 def ivf_bitmap(lists: int) -> type[IvfBitmap]:
-    return type(f"IvfBitmap{lists}", (IvfBitmap,), {"lists": lists, "modes": {f"one IVF, bitmap ({lists} lists)": STEPS}})
+    settings = (*(step for step in STEPS if step < lists), lists)
+    return type(f"IvfBitmap{lists}", (IvfBitmap,), {"lists": lists, "modes": {f"one IVF, bitmap ({lists} lists)": settings}})
 
 
 class IvfPerTenant(System):
