@@ -117,20 +117,21 @@ def _single(bench: Bench, clients: dict[str, Client]) -> None:
 
 
 def _batches(bench: Bench, clients: dict[str, Client]) -> None:
-    """The library with one thread; services with one client of several threads, of which the best number counts."""
-    rates: dict[tuple[str, int], list[float]] = {}
+    """Batches by one caller after another, and by several at a time: threads of the library, threads of one client of a service."""
+    rates: dict[tuple[str, int], list[float]] = {(system, in_flight): [] for in_flight in IN_FLIGHT for system in clients}
     for turn in range(bench.scale.passes):
         bench.step(f"{BATCHES}, pass {turn + 1}")
-        for system, client in clients.items():
-            for in_flight in (1,) if system == LIBRARY else IN_FLIGHT:
-                rates.setdefault((system, in_flight), []).append(client.do("batches", seconds=bench.scale.seconds / 5, in_flight=in_flight))
-    library = rates.pop((LIBRARY, 1))
-    bench.report.add(BATCHES, LIBRARY, "throughput, one thread", "vectors/s", library)
+        for (system, in_flight), found in rates.items():
+            found.append(clients[system].do("batches", seconds=bench.scale.seconds / 10, in_flight=in_flight))
     for (system, in_flight), values in rates.items():
-        bench.report.add(BATCHES, system, f"throughput, {in_flight} in flight", "vectors/s", values)
-    for system in (MESH, GRPC):
-        best = max((values for (of, _), values in rates.items() if of == system), key=np.median)
-        bench.report.add(BATCHES, system, "throughput over the library's", "x", [mine / one for mine, one in zip(best, library, strict=True)])
+        bench.report.add(BATCHES, system, f"throughput, {in_flight} at a time", "vectors/s", values)
+        if system != LIBRARY:
+            ratios = [mine / library for mine, library in zip(values, rates[LIBRARY, in_flight], strict=True)]
+            bench.report.add(BATCHES, system, over_the_library(in_flight), "x", ratios)
+
+
+def over_the_library(in_flight: int) -> str:
+    return f"throughput over the library's, {in_flight} at a time"
 
 
 def fair(bench: Bench) -> None:

@@ -75,7 +75,7 @@ def test_durable_changes_are_measured_in_batches_and_one_at_a_time(bench: scale.
 def test_the_service_is_measured_beside_its_library(bench: scale.Bench) -> None:
     service.beside_the_library(bench)
     assert bench.report.find(service.SINGLE, service.MESH, "p50 over the library's") is not None
-    assert bench.report.find(service.BATCHES, service.GRPC, "throughput over the library's")
+    assert bench.report.find(service.BATCHES, service.GRPC, service.over_the_library(1))
     calls = bench.report.find(service.POLICIES_ON, service.MESH, "calls")
     assert calls > 0
     assert bench.report.find(service.POLICIES_ON, service.MESH, "judged by quota") == calls
