@@ -91,8 +91,9 @@ class Contents:
         return self.index.stats()["bytes_tenants"] + sum(namespace.warm_bytes for namespace in list(self.namespaces.values()))
 
     def owners(self) -> list[int]:
-        """Numbers of those that own something, or have."""
-        return sorted(self.namespaces.keys() | (self.points.positions if self.points else {}).keys())
+        """Numbers of those that own something, or have, and are still there."""
+        known = self.namespaces.keys() | (self.points.positions if self.points else {}).keys()
+        return sorted(number for number in known if self.parties.find_name(number))
 
     def apply(self, change: Change) -> int:
         """Does it; how many points or pairs it concerned."""
@@ -152,8 +153,11 @@ class Contents:
         """A snapshot holds all of it: points are read from there from now on. A writer's, as apply()."""
         self.saved = Saved(self.version, folder, entry)
         self.points = points
-        for namespace in list(self.namespaces.values()):
-            namespace.settle(points.describe(namespace.owner)[0])
+        for owner, namespace in list(self.namespaces.items()):
+            if owner in points.positions:
+                namespace.settle(points.describe(owner)[0])
+            else:
+                del self.namespaces[owner]  # dropped
 
     def describe(self) -> pb.Collection:
         """Its entry in a manifest, but for the points."""

@@ -1,11 +1,12 @@
 """What all operations of a collection share: admission of the acting tenant, and committing a change."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from . import filters
 from .contents import Contents
-from .errors import Closed, QuotaExceeded
+from .errors import NotFound, QuotaExceeded
 from .journal import Journal, Write
 from .model import CollectionConfig, Ref
 from .parties import Party
@@ -29,7 +30,7 @@ class Core:
         return self._contents.number
 
     def retire(self) -> None:
-        """It was dropped: every later call is Closed."""
+        """It was dropped: calls that come later, or still wait for their turn to write, are NotFound."""
         self._dropped = True
 
     @property
@@ -42,8 +43,7 @@ class Core:
 
     def _admit(self, tenant: str, calls: int = 1) -> Party:
         """The acting tenant. NotFound; QuotaExceeded when it calls too often."""
-        if self._dropped:
-            raise Closed(f"collection {self.name!r} was dropped")
+        self._check_there()
         party = self._contents.parties.tenant(tenant)
         self._contents.touch(party.number)
         if party.bucket is not None and (wait_s := party.bucket.take(calls)):
@@ -53,9 +53,19 @@ class Core:
 
     def _commit(self, write: Write, change: Change) -> int:
         """Logs one change of this collection and does it; how many points or pairs it concerned."""
-        change.collection = self._contents.number
-        write.log([change])
-        return self._contents.apply(change)
+        return self._commit_all(write, [change])
+
+    def _commit_all(self, write: Write, changes: Sequence[Change]) -> int:
+        """The same with several, which are there together or not at all when the log is read again."""
+        self._check_there()
+        for change in changes:
+            change.collection = self._contents.number
+        write.log(changes)
+        return sum(map(self._contents.apply, changes))
+
+    def _check_there(self) -> None:
+        if self._dropped:
+            raise NotFound(f"there is no collection {self.name!r}: it was dropped")
 
     @staticmethod
     def _as_filter(which: Any) -> filters.Filter | None:

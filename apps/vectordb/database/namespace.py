@@ -126,8 +126,15 @@ class Namespace:
         return np.frombuffer(clean.to_array(), np.uint32)
 
     def _scan(self, test: payloads.Test, rows: Iterable[int]) -> list[int]:
-        state = self.state
-        return [row for row in rows if test(row, payloads.unpack(state.payload(row)))]
+        state, taken = self.state, []
+        for row in rows:
+            try:
+                text = state.payload(row)
+            except LookupError:
+                continue  # deleted and forgotten meanwhile
+            if test(row, payloads.unpack(text)):
+                taken.append(row)
+        return taken
 
     def _column(self, warm: Warm, path: str) -> Column:
         column = warm.columns.get(path)

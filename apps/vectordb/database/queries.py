@@ -16,6 +16,7 @@ from .contents import Contents, index_ids
 from .errors import Invalid, NotFound
 from .ids import id_of, key_of
 from .model import PointId, Record, Ref
+from .namespace import State
 from .parties import Party
 
 CACHED_MAX = 64
@@ -138,15 +139,18 @@ class Queries:
 
     def resolve(self, ids: Sequence[int], with_payload: bool) -> Found:
         """What tenants call the points. LookupError for one that was deleted, and forgotten, meanwhile."""
-        contents, owners, keys, payloads = self._contents, [], [], []
+        contents, owners, names, payloads = self._contents, [], [], []
+        known: dict[int, tuple[str, State]] = {}
         for point in ids:
             owner, row = point >> 32, point & 0xFFFFFFFF
-            state = contents.namespace(owner).state
-            owners.append(contents.parties.name_of(owner))
-            keys.append(id_of(state.key(row)))
+            if owner not in known:
+                known[owner] = contents.parties.name_of(owner), contents.namespace(owner).state
+            name, state = known[owner]
+            owners.append(name)
+            names.append(id_of(state.key(row)))
             if with_payload:
                 payloads.append(state.payload(row))
-        return Found(owners, keys, payloads if with_payload else None)
+        return Found(owners, names, payloads if with_payload else None)
 
     def records(self, ids: Sequence[int], with_payload: bool, with_vector: bool) -> list[Record]:
         """Points by index id, in that order, without those that were deleted meanwhile."""

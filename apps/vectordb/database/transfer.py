@@ -60,12 +60,7 @@ class Transfer(Core):
             upserts = [_owned(change, party.number) for change in chunks if change.HasField("upsert")]
             grants = [_granted(change, party.number, found.number) for change in chunks
                       if change.HasField("export_grant") and (found := parties.find(change.export_grant.to))]
-            changes = [*upserts, Change(party=party), *grants]  # nobody can ask for a part of its points
-            for change in changes:
-                change.collection = self._contents.number
-            write.log(changes)
-            for change in changes:
-                self._contents.apply(change)
+            self._commit_all(write, [*upserts, Change(party=party), *grants])  # in this order nobody can ask for a part of its points
         return contents[-1].export_end.points
 
 

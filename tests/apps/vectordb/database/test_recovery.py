@@ -1,6 +1,7 @@
 """Opening again: what was acknowledged is there, and what is wrong with the files is mended or said."""
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,6 +138,48 @@ def test_a_long_log_leads_to_a_snapshot(quick_folder: Path) -> None:
         db.housekeep()
         assert sorted(quick_folder.glob("db/snapshot-*"))
         assert papers(db).count("acme") == 3000
+
+
+def test_a_dropped_collection_takes_no_more_writes(quick_folder: Path) -> None:
+    """A record of what is not there could not be done again."""
+    with opened(quick_folder / "db") as db:
+        c = db.create_collection("papers", dim=2)
+        c.create_tenant("acme")
+        db.drop_collection("papers")
+        for late in (lambda: c.create_tenant("bolt"), lambda: c.upsert("acme", [Point(1, [0, 0])]), lambda: c.search("acme", [0, 0], 1)):
+            with pytest.raises(NotFound, match="dropped"):
+                late()
+        db._let_go()
+    with opened(quick_folder / "db") as db:
+        assert db.collections() == []
+
+
+def test_any_flipped_bit_of_a_snapshot_is_noticed(quick_folder: Path) -> None:
+    folder, state = crashed(quick_folder / "db"), expected()[-1]
+    newest = sorted(folder.glob("snapshot-*"))[-1]
+    for path in sorted(newest.iterdir()):
+        whole = path.read_bytes()
+        for offset in range(0, len(whole), max(1, len(whole) // 12)):
+            copy = quick_folder / "copy"
+            shutil.copytree(folder, copy)
+            flip(copy / newest.name / path.name, offset)
+            with opened(copy) as db:
+                assert dump(db) == state, (path, offset)
+            shutil.rmtree(copy)
+
+
+def test_a_dropped_tenant_leaves_no_trace_in_later_snapshots(quick_folder: Path) -> None:
+    with opened(quick_folder / "db") as db:
+        c = db.create_collection("papers", dim=2)
+        for number in range(3):
+            c.create_tenant("acme")
+            c.upsert("acme", [Point(1, [0, 0], {"secret": number})])
+            db.snapshot()
+            c.drop_tenant("acme")
+        db.snapshot()
+        assert c._contents.namespaces == {}
+        db.snapshot()
+    assert not [path for path in quick_folder.glob("db/*/*.points") if path.stat().st_size]
 
 
 def test_a_dropped_collection_stays_away(quick_folder: Path) -> None:
