@@ -4,9 +4,11 @@ Start-time fair queueing, charged when a call ends. Each tenant has a tag, its v
 took, over its weight. Of the tenants that wait, the one with the lowest tag goes next. A tenant that comes back after a rest
 starts at the tag of the last call that was let in, so that nobody saves up, and when nothing runs or waits all tags are forgotten.
 
-Two more rules bound what a flood does to others. A tenant holds all slots but one at most: another's first call never
-waits for a flood's call to end. And a tenant may have as many calls waiting as there is room left for others (a dynamic
-threshold): one flood fills half of the room, two a third each, so that a newcomer finds a thread to wait on.
+Two more rules bound what a flood does to others. A tenant holds all slots but one at most, so that another's first call never
+waits for a flood's call to end; all but two while others call, too: with one slot more than there are processors, a small
+tenant then finds a processor that is free, at the price of what the flood could have done on it. And a tenant may have as
+many calls waiting as there is room left for others (a dynamic threshold): one flood fills half of the room, two a third each,
+so that a newcomer finds a thread to wait on.
 """
 from __future__ import annotations
 
@@ -14,6 +16,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
+
+COMPANY_S = 0.2
+"""How long a tenant that has called counts as company."""
 
 
 class QueueFull(Exception):
@@ -38,13 +44,15 @@ class Scheduler:
     """`line = scheduler.enter(tenant)`, then the work, then `scheduler.leave(line, cost_ns)`.
 
     slots: calls that run at once. queue_max: calls of all tenants that wait at most; each of them keeps a thread.
-    weight: a tenant's share, relative to others', asked once for each time that the tenant is busy. Thread-safe.
+    weight: a tenant's share, relative to others', asked once for each time that the tenant is busy. clock: seconds. Thread-safe.
     """
 
-    def __init__(self, slots: int, queue_max: int, weight: Callable[[str], float] = lambda tenant: 1.0) -> None:
+    def __init__(self, slots: int, queue_max: int, weight: Callable[[str], float] = lambda tenant: 1.0,
+                 clock: Callable[[], float] = monotonic) -> None:
         if slots < 2 or queue_max < 2:
             raise ValueError("a scheduler has at least 2 slots, one of them for other tenants, and room for 2 that wait")
-        self._slots, self._queue_max, self._weight = slots, queue_max, weight
+        self._slots, self._queue_max, self._weight, self._clock = slots, queue_max, weight, clock
+        self._latest, self._latest_s, self._before_s = "", -COMPANY_S, -COMPANY_S
         self._guard = threading.Lock()
         self._lines: dict[str, Line] = {}
         self._running = self._waiting = 0
@@ -54,6 +62,7 @@ class Scheduler:
         """Returns when the call may run, at once when there is a free slot. QueueFull; WaitedTooLong after remaining_s(), which is
         asked for only when it must wait."""
         with self._guard:
+            self._note_caller(tenant)
             line = self._lines.get(tenant) or self._new_line(tenant)
             if not line.running and not line.waiting:
                 line.tag_ns = max(line.tag_ns, self._virtual_ns)
@@ -77,9 +86,9 @@ class Scheduler:
             line.running -= 1
             line.tag_ns += cost_ns / line.weight
             self._running -= 1
-            if self._waiting:
-                self._wake_next()
-            elif not self._running:
+            while self._waiting and self._wake_next():
+                pass
+            if not self._running:
                 self._lines.clear()
                 self._virtual_ns = 0.0
 
@@ -92,21 +101,33 @@ class Scheduler:
         line = self._lines[tenant] = Line(tenant, self._weight(tenant), self._virtual_ns)
         return line
 
+    def _note_caller(self, tenant: str) -> None:
+        """Keeps who called last, and when the last other one did."""
+        if tenant != self._latest:
+            self._latest, self._before_s = tenant, self._latest_s
+        self._latest_s = self._clock()
+
     def _may_run(self, line: Line) -> bool:
-        return self._running < self._slots and line.running < self._slots - 1
+        if line.running == 0:
+            return self._running < self._slots
+        company_s = self._before_s if line.tenant == self._latest else self._latest_s
+        in_company = self._clock() - company_s < COMPANY_S
+        return self._running < self._slots and line.running < self._slots - (2 if in_company else 1)
 
     def _let_in(self, line: Line) -> None:
         line.running += 1
         self._running += 1
         self._virtual_ns = max(self._virtual_ns, line.tag_ns)
 
-    def _wake_next(self) -> None:
+    def _wake_next(self) -> bool:
+        """Lets in the first call of the line whose turn it is; whether there was one that may run."""
         ready = [line for line in self._lines.values() if line.waiting and self._may_run(line)]
         if ready:
             line = min(ready, key=lambda line: line.tag_ns)
             self._let_in(line)
             self._waiting -= 1
             line.waiting.popleft().release()
+        return bool(ready)
 
     def _give_up(self, line: Line, turn: threading.Lock) -> None:
         with self._guard:

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from apps.vectordb.scheduler import Line, QueueFull, Scheduler, WaitedTooLong
+from apps.vectordb.scheduler import COMPANY_S, Line, QueueFull, Scheduler, WaitedTooLong
 
 
 class Callers:
@@ -72,6 +72,26 @@ def test_a_flood_leaves_a_slot_for_others() -> None:
     assert callers.order[-1] == "small", "another's first call never waits for a flood's to end"
     callers.finish()
     assert Counter(callers.order) == {"flood": 20, "small": 1}
+
+
+def test_in_company_a_flood_leaves_two() -> None:
+    """And takes its slot back when the others have been silent for a while."""
+    now = [100.0]
+    scheduler = Scheduler(4, 100, clock=lambda: now[0])
+    callers = Callers(scheduler)
+    for _ in range(20):
+        callers.call("flood")
+    assert callers.order == ["flood"] * 3
+    callers.call("small")
+    callers.done("small", 1)
+    callers.done("flood", 1)
+    assert Counter(callers.order) == {"flood": 3, "small": 1}, "two run, and the one that ended is not replaced"
+    callers.done("flood", 1)
+    assert Counter(callers.order) == {"flood": 4, "small": 1}
+    now[0] += COMPANY_S
+    callers.done("flood", 1)
+    assert Counter(callers.order) == {"flood": 6, "small": 1}, "it is alone again: three run"
+    callers.finish()
 
 
 def test_turns_follow_what_calls_cost() -> None:
