@@ -28,6 +28,7 @@ from .recovery import Recoverer
 from .state import State
 from .wal import segments
 
+MAINTAIN_VECTORS = 1000  # moved in a round of housekeeping: some milliseconds, in which writers wait
 log = logging.getLogger(__name__)
 
 
@@ -62,7 +63,8 @@ class Database:
         self._journal = Journal(self._wal or Memory(), alone=options.fsync == "always")
         self._sampler = Sampler(options.recall_sample)
         self._collections = {contents.config.name: Collection(contents, self._journal, self._sampler) for contents in state.contents.values()}
-        self._housekeeper = Housekeeper([self._sync, self._snapshot_when_due, self._cool, self._sampler.judge], options.interval_s)
+        chores = [self._sync, self._snapshot_when_due, self._cool, self._maintain, self._sampler.judge]
+        self._housekeeper = Housekeeper(chores, options.interval_s)
         if options.background:
             self._housekeeper.start()
 
@@ -127,7 +129,11 @@ class Database:
             snapshots.remove_older(self._disk, self._folder, self._kept[-1])
 
     def housekeep(self) -> None:
-        """One round of what the background thread does: makes the log durable, writes a snapshot when the log is long, lets tenants rest, judges."""
+        """One round of what the background thread does.
+
+        It makes the log durable (fsync="interval"), writes a snapshot when the log is long, lets tenants rest, mends the indexes, and
+        judges searches.
+        """
         self._housekeeper.round()
 
     def _sync(self) -> None:
@@ -143,6 +149,11 @@ class Database:
             with self._journal.writing():
                 for contents in self._state.contents.values():
                     contents.cool(self._options.warm_bytes_max, self._folder)
+
+    def _maintain(self) -> None:
+        """Mends a part of what drift made bad in the indexes, which changes no answer: nothing of it is logged."""
+        for contents in list(self._state.contents.values()):
+            contents.index.maintain(MAINTAIN_VECTORS)
 
     def close(self) -> None:
         """Writes a snapshot if anything was written since the last, and lets the directory go. Calling it again does nothing."""

@@ -72,7 +72,7 @@ class CollectionConfig(Settings):
 class Quota(Settings):
     """Limits of one tenant; None: none. vectors and bytes (vectors + payloads) count what it owns, not what it was granted.
 
-    queries_per_s counts calls that read or write, a batch of n queries as n; `burst` of them may come at once
+    queries_per_s counts calls that read or write, a batch of n queries or points as n; `burst` of them may come at once
     (default: one second's worth). A batch that would exceed a limit is refused whole.
     """
 
