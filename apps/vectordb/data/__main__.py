@@ -38,7 +38,8 @@ def main() -> None:
 def show_list() -> None:
     for name in NAMES:
         path = cache.place(name)
-        console.print(f"{name:18}", f"{path} ({path.stat().st_size / 2**20:.0f} MiB)" if path.exists() else "[dim]not built", highlight=False)
+        kept = f"{path} ({path.stat().st_size / 2**20:.0f} MiB)" if path.exists() else "[dim]not built"
+        console.print(f"{name:18}", kept, highlight=False, soft_wrap=True)
 
 
 def build(names: tuple[str, ...] | list[str]) -> int:
@@ -58,7 +59,7 @@ def build(names: tuple[str, ...] | list[str]) -> int:
                 table.add_row(*described(data))
             except MissingSource as error:
                 bar.remove_task(task)
-                console.print(f"[red]{name}[/]: {error}", highlight=False)
+                console.print(f"[red]{name}[/]: {error}", highlight=False, soft_wrap=True)
                 failed = 1
     if table.row_count:
         console.print(table)
