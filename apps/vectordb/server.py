@@ -15,7 +15,7 @@ from .door import Door
 from .metrics import Collector, Meters
 from .scheduler import Scheduler
 from .service import SERVICERS
-from .transport import Transport, mesh_modules
+from .transport import OPTIONS, Transport, mesh_modules
 
 GRACE_S = 2.0
 THREADS = 48
@@ -31,10 +31,10 @@ def own_name() -> str:
 @dataclass(frozen=True)
 class Options:
     """admins: tenants that may change collections, tenants and roles. newcomers: quota of tenants that are made at their first
-    write, None: they are not. slots: searches at once, the processors plus one by default. threads: calls that run or wait."""
+    write, None: they are not. slots: searches at once, one more than processors by default. threads: calls that run or wait."""
     admins: Collection[str] = field(default_factory=lambda: (own_name(),))
     newcomers: Quota | None = None
-    slots: int = (os.cpu_count() or 1) + 1
+    slots: int = len(os.sched_getaffinity(0)) + 1
     threads: int = THREADS
 
 
@@ -49,7 +49,7 @@ class Service:
         self._writes = Scheduler(max(2, self._options.threads // 6), self._options.threads // 4)
         self._health = Health() if transport.system == "mrpc" else None
         self._executor = ThreadPoolExecutor(self._options.threads, thread_name_prefix="vectordb")
-        self._server = transport.rpc.server(self._executor)
+        self._server = transport.rpc.server(self._executor, options=OPTIONS)
         self._add_services(transport)
         self.port = self._server.add_insecure_port(address)
 

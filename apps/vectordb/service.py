@@ -90,7 +90,10 @@ class Points(Servicer):
         reply = self._replies.hits(found, tenant, collection.config.metric)
         if request.with_vectors:
             refs = [ref for hits in found for ref in zip(hits.owners, hits.ids, strict=True)]
-            records = collection.get(tenant, refs, with_payload=False, with_vector=True)
+            try:
+                records = collection.get(tenant, refs, with_payload=False, with_vector=True)
+            except NotFound:  # a hit was deleted or revoked meanwhile: the next search does not find it
+                return self.Search(tenant, request)
             reply.points.vectors, reply.points.dtype = translate.rows(records)
         return reply
 

@@ -16,6 +16,9 @@ from apps import codegen
 SYSTEMS = codegen.SYSTEMS
 TENANT_KEY = "mrpc-tenant"
 """Metadata in which a caller says for whom it calls."""
+MESSAGE_BYTES_MAX = 96 << 20
+OPTIONS = (("grpc.max_receive_message_length", MESSAGE_BYTES_MAX), ("grpc.max_send_message_length", MESSAGE_BYTES_MAX))
+"""For channels and servers: gRPC's own limit of 4 MiB is less than a batch. Over mRPC the daemon's limit holds."""
 
 _APP = Path(__file__).parent
 _SCHEMA = codegen.PROTO / "vectordb" / "vectordb.proto"

@@ -23,7 +23,8 @@ class Connection:
             raise ValueError("over gRPC a client needs the server's host:port")
         self._pb, self._own, self._timeout_s = self._transport.pb, tenant, timeout
         self._metadata = ((transport.TENANT_KEY, tenant),) if tenant else None
-        self._encoder = Encoder(self._pb, getattr(self._transport.rpc, "empty", np.empty))
+        # mRPC takes arrays as they are, and those of mrpc.empty without a copy.
+        self._encoder = Encoder(self._pb, np.ndarray.tobytes if system == "grpc" else np.asarray)
         self._channels = ExitStack()
         self._points, self._collections, self._tenants = (self._stub(name, url) for name in ("Points", "Collections", "Tenants"))
 
@@ -37,7 +38,7 @@ class Connection:
         self.close()
 
     def _stub(self, service: str, url: str | None) -> Any:
-        channel = self._transport.rpc.insecure_channel(url or f"mrpc:///vectordb.{service}")
+        channel = self._transport.rpc.insecure_channel(url or f"mrpc:///vectordb.{service}", transport.OPTIONS)
         return getattr(self._transport.pb_grpc, f"{service}Stub")(self._channels.enter_context(channel))
 
     def _call(self, method: Any, request: Any) -> Any:

@@ -7,16 +7,12 @@ from typing import Any
 
 import numpy as np
 
-DTYPES = ("float32", "float16")
-ZERO_COPY_BYTES = 64 << 10
-"""From this size on vectors are made in memory that the daemon reads (mrpc.empty), over mRPC."""
-
 
 class Encoder:
-    """pb: the generated messages. empty: makes an array (shape, dtype) that is sent without a copy, numpy.empty where none is."""
+    """pb: the generated messages. as_blob: makes of an array what a bytes field takes."""
 
-    def __init__(self, pb: Any, empty: Callable[..., np.ndarray] = np.empty) -> None:
-        self._pb, self._empty = pb, empty
+    def __init__(self, pb: Any, as_blob: Callable[[np.ndarray], Any]) -> None:
+        self._pb, self._as_blob = pb, as_blob
         self._conditions = {"Filter": self._nested, "FieldCondition": self._field, "IsEmptyCondition": self._is_empty,
                             "IsNullCondition": self._is_null, "HasIdCondition": self._has_id}
 
@@ -28,7 +24,7 @@ class Encoder:
             array = np.ascontiguousarray(array, np.float32)
         if array.ndim not in (1, 2):
             raise ValueError(f"vectors are [dim] or [n, dim], not {array.ndim} dimensions")
-        return self._in_place(array), self._dtype(array), 1 if array.ndim == 1 else len(array)
+        return self._as_blob(array), self._dtype(array), 1 if array.ndim == 1 else len(array)
 
     def upsert(self, collection: str, ids: Sequence[Any], vectors: Any, payloads: Iterable[Any] | None = None) -> Any:
         data, dtype, _ = self.rows(vectors if len(ids) else np.empty((0, 0), np.float32))
@@ -95,13 +91,6 @@ class Encoder:
 
     def _dtype(self, array: np.ndarray) -> int:
         return self._pb.FLOAT16 if array.dtype == np.float16 else self._pb.FLOAT32
-
-    def _in_place(self, array: np.ndarray) -> Any:
-        if array.nbytes < ZERO_COPY_BYTES or self._empty is np.empty:
-            return array.tobytes()
-        shared = self._empty(array.shape, array.dtype)
-        shared[:] = array
-        return shared
 
 
 def split_ids(ids: Any) -> tuple[Any, list[str] | None]:

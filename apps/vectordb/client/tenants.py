@@ -6,8 +6,6 @@ from typing import Any
 
 from .connection import Connection
 
-PIECE_BYTES = 4 << 20
-
 
 class TenantsMixin(Connection):
     """tenant="" is the caller's own. Other tenants are for administrators."""

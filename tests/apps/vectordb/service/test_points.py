@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from apps.vectordb.client import Client, models
+from tests.apps.vectordb.service.conftest import Running
 
 Papers = Callable[[str], Client]
 UUID = "5c56c793-69f3-4fbf-87e6-c4bf54c28c26"
@@ -95,9 +96,22 @@ def test_delete_by_id_and_by_filter(acme: Client) -> None:
 def test_a_large_batch_travels_as_one_blob(papers: Papers) -> None:
     client, count = papers("acme"), 5000
     vectors = np.random.default_rng(1).standard_normal((count, 4)).astype(np.float32)
-    assert client.upsert("papers", models.Batch(np.arange(count), vectors)).count == count
+    texts = [{"text": "x" * 1000}] * count  # more than gRPC's 4 MiB
+    assert client.upsert("papers", models.Batch(np.arange(count), vectors, texts)).count == count
     assert client.count("papers").count == count
     assert client.query_points("papers", vectors[77], limit=1).points[0].id == 77
+
+
+def test_arrays_of_shared_memory_are_sent_as_they_are(papers: Papers, running: Running) -> None:
+    if running.system != "mrpc":
+        pytest.skip("only the mesh has them")
+    import mrpc
+
+    vectors = mrpc.empty((20_000, 4), "float32")[:9_000]
+    vectors[:] = np.random.default_rng(2).standard_normal(vectors.shape)
+    client = papers("acme")
+    client.upsert("papers", models.Batch(np.arange(9_000), vectors))
+    assert client.query_points("papers", vectors[8_999], limit=1).points[0].id == 8_999
 
 
 def test_granted_points_are_seen_until_they_are_revoked(acme: Client, papers: Papers) -> None:
@@ -137,7 +151,7 @@ def test_the_same_id_of_two_tenants_is_two_points(acme: Client, papers: Papers) 
 
 
 @pytest.mark.parametrize(("distance", "scores"), [("DOT", [3, 1]), ("EUCLID", [1, 3])])
-def test_scores_are_those_that_qdrants_users_know(running, distance: str, scores: list[float]) -> None:
+def test_scores_are_those_that_qdrants_users_know(running: Running, distance: str, scores: list[float]) -> None:
     admin = running.client("admin")
     admin.create_collection("scores", models.VectorParams(1, models.Distance[distance], models.Datatype.FLOAT16))
     admin.upsert("scores", [models.PointStruct(1, [1]), models.PointStruct(2, [3])])
