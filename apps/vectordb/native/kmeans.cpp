@@ -1,7 +1,11 @@
 #include "kmeans.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <random>
+
+#include "base/assert.h"
+#include "simd/kernels.h"
 
 namespace curator {
 namespace {
@@ -13,14 +17,13 @@ struct Clusters {
 };
 
 Clusters assign(const Matrix& matrix, std::span<const uint32_t> chosen, const std::vector<float>& centroids) {
-  const auto k = static_cast<uint32_t>(centroids.size() / matrix.dim);
-  Clusters clusters{std::vector<uint32_t>(chosen.size()), std::vector<uint32_t>(k), std::vector<float>(chosen.size())};
+  const auto rows = pointers(centroids, matrix.dim);
+  Clusters clusters{std::vector<uint32_t>(chosen.size()), std::vector<uint32_t>(rows.size()), std::vector<float>(chosen.size())};
   for (size_t i = 0; i < chosen.size(); ++i) {
-    const float* row = matrix.row(chosen[i]);
-    const uint32_t own = nearest(centroids.data(), k, row, matrix.dim);
-    clusters.of[i] = own;
-    clusters.distances[i] = squared_distance(row, centroids.data() + size_t{own} * matrix.dim, matrix.dim);
-    ++clusters.sizes[own];
+    const Nearest own = nearest(rows, matrix.row(chosen[i]), matrix.dim);
+    clusters.of[i] = own.which;
+    clusters.distances[i] = own.distance;
+    ++clusters.sizes[own.which];
   }
   return clusters;
 }
@@ -53,28 +56,24 @@ void mend_empty(const Matrix& matrix, std::span<const uint32_t> chosen, Clusters
 }  // namespace
 
 float squared_distance(const float* a, const float* b, uint32_t dim) {
-  float sums[8] = {};
-  uint32_t i = 0;
-  for (; i + 8 <= dim; i += 8) {
-    for (uint32_t lane = 0; lane < 8; ++lane) {
-      const float difference = a[i + lane] - b[i + lane];
-      sums[lane] += difference * difference;
-    }
-  }
-  float sum = 0;
-  for (; i < dim; ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
-  for (const float part : sums) sum += part;
-  return sum;
+  const auto* row = reinterpret_cast<const std::byte*>(b);
+  float distance;
+  kernels().squared(a, &row, 1, dim, &distance);
+  return distance;
 }
 
-uint32_t nearest(const float* centroids, uint32_t count, const float* vector, uint32_t dim) {
-  uint32_t best = 0;
-  float best_distance = squared_distance(centroids, vector, dim);
-  for (uint32_t c = 1; c < count; ++c) {
-    const float distance = squared_distance(centroids + size_t{c} * dim, vector, dim);
-    if (distance < best_distance) best = c, best_distance = distance;
-  }
-  return best;
+Nearest nearest(std::span<const float* const> centroids, const float* vector, uint32_t dim) {
+  MRPC_ASSERT(!centroids.empty() && centroids.size() <= kCentroidsMax);
+  float distances[kCentroidsMax];
+  kernels().squared(vector, reinterpret_cast<const std::byte* const*>(centroids.data()), centroids.size(), dim, distances);
+  const float* const best = std::min_element(distances, distances + centroids.size());
+  return {static_cast<uint32_t>(best - distances), *best};
+}
+
+std::vector<const float*> pointers(const std::vector<float>& centroids, uint32_t dim) {
+  std::vector<const float*> rows;
+  for (size_t at = 0; at < centroids.size(); at += dim) rows.push_back(centroids.data() + at);
+  return rows;
 }
 
 std::vector<float> kmeans(const Matrix& matrix, std::span<const uint32_t> chosen, uint32_t k, uint32_t iterations, uint64_t seed) {

@@ -39,11 +39,12 @@ void Index::train(NodeId node, const Matrix& matrix, std::vector<uint32_t> rows,
     return;
   }
   std::vector<std::vector<uint32_t>> members(k);
-  for (const uint32_t row : rows) members[nearest(centroids.data(), k, matrix.row(row), matrix.dim)].push_back(row);
+  const auto centres = pointers(centroids, matrix.dim);
+  for (const uint32_t row : rows) members[nearest(centres, matrix.row(row), matrix.dim).which].push_back(row);
   rows = {};
   for (uint32_t c = 0; c < k; ++c) {
     if (members[c].empty()) continue;
-    train(tree_.add(node, c, centroids.data() + size_t{c} * matrix.dim), matrix, std::move(members[c]), leaves);
+    train(tree_.add(node, c, centres[c]), matrix, std::move(members[c]), leaves);
   }
 }
 

@@ -87,12 +87,22 @@ Part* Parts::change(Part* part, NodeId node, std::span<const Slot> gone, std::sp
   const bool to_list = !come.empty() && fits(node, count, come.front());
   if (!part->is_list() && gone.size() < part->count && count > shortlist_max_ && !to_list) return change_children(part, node, gone, come);
 
-  const auto before = [this](Slot a, Slot b) { return store_.before(a, b); };
-  const std::vector<Slot> old = slots_of(part);
   std::vector<Slot> kept, now;
-  kept.reserve(old.size()), now.reserve(count);
-  std::set_difference(old.begin(), old.end(), gone.begin(), gone.end(), std::back_inserter(kept), before);
-  std::merge(kept.begin(), kept.end(), come.begin(), come.end(), std::back_inserter(now), before);
+  kept.reserve(part->count), now.reserve(count);
+  each_list(part, [&, rest = gone](const Part& list) mutable {
+    for (const Slot slot : list.list()) {
+      if (!rest.empty() && slot == rest.front()) rest = rest.subspan(1);
+      else kept.push_back(slot);
+    }
+  });
+  auto from = kept.begin();
+  for (const Slot slot : come) {
+    const auto to = std::lower_bound(from, kept.end(), slot, [this](Slot a, Slot b) { return store_.before(a, b); });
+    now.insert(now.end(), from, to);
+    now.push_back(slot);
+    from = to;
+  }
+  now.insert(now.end(), from, kept.end());
   MRPC_ASSERT(now.size() == count);
   retire_tree(part);
   return build(node, now);

@@ -1,7 +1,6 @@
 #include "tree.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "kmeans.h"
 
@@ -61,14 +60,13 @@ void Tree::vacate(NodeId id) {
 void Tree::drop_node(void* tree, uint64_t id) { static_cast<Tree*>(tree)->free_nodes_.push_back(static_cast<NodeId>(id)); }
 
 NodeId Tree::nearest_child(NodeId id, const float* vector) const {
-  NodeId best = kNone;
-  float best_distance = std::numeric_limits<float>::infinity();
+  NodeId children[kFanoutMax];
+  const float* centroids[kFanoutMax];
+  size_t count = 0;
   for (const NodeId child : nodes_[id].children) {
-    if (child == kNone) continue;
-    const float distance = squared_distance(centroid(child), vector, dim_);
-    if (best == kNone || distance < best_distance) best = child, best_distance = distance;
+    if (child != kNone) children[count] = child, centroids[count++] = centroid(child);
   }
-  return best;
+  return children[nearest({centroids, count}, vector, dim_).which];
 }
 
 uint32_t Tree::fanout(NodeId id) const {

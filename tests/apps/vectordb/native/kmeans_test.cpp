@@ -19,8 +19,7 @@ std::vector<uint32_t> all(size_t count) {
 
 std::set<uint32_t> used(const std::vector<float>& centroids, const std::vector<float>& rows, uint32_t dim) {
   std::set<uint32_t> used;
-  const auto k = static_cast<uint32_t>(centroids.size() / dim);
-  for (size_t i = 0; i < rows.size() / dim; ++i) used.insert(nearest(centroids.data(), k, rows.data() + i * dim, dim));
+  for (size_t i = 0; i < rows.size() / dim; ++i) used.insert(nearest(pointers(centroids, dim), rows.data() + i * dim, dim).which);
   return used;
 }
 
@@ -53,8 +52,7 @@ TEST_CASE("clusters that lie apart are told apart") {
   REQUIRE(centroids.size() == 4);
   float worst = 0;
   for (int i = 0; i < 300; ++i) {
-    const uint32_t own = nearest(centroids.data(), 2, rows.data() + 2 * i, 2);
-    worst = std::max(worst, squared_distance(centroids.data() + 2 * own, rows.data() + 2 * i, 2));
+    worst = std::max(worst, nearest(pointers(centroids, 2), rows.data() + 2 * i, 2).distance);
   }
   CHECK(worst < 1);
 }
