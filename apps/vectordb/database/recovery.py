@@ -91,5 +91,5 @@ class Recoverer:
     def _apply(self, path: Path, body: memoryview) -> None:
         try:
             self._state.apply(Change.FromString(bytes(body)))
-        except (DecodeError, LookupError, ValueError, TypeError) as error:
+        except (DecodeError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise Damaged(f"{path}: a record near {self._sequence + 1} cannot be done again: {error!r}{ADVICE}") from error

@@ -1,7 +1,7 @@
 """Tenants at rest: their trees taken out of the index and kept in a file, until someone asks for them.
 
-A snapshot has a file of the blobs of those that rest then; those put to rest since are in a temporary file without a name. A blob
-that is damaged costs its own tenant and nobody else. Waking takes a lock; who is awake never meets it.
+A snapshot has a file of the blobs of those that rest then, which is verified when it is opened; those put to rest since are in a
+temporary file without a name. Waking takes a lock; who is awake never meets it.
 """
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -69,7 +70,7 @@ class Resting:
             try:
                 self._index.reload(number, self._blob(number))
             except (ValueError, OSError) as error:
-                raise Damaged(f"the tree of tenant {number} at rest cannot be read: {error}; drop the tenant and import it from an export") from error
+                raise Damaged(f"the tree of tenant {number} at rest cannot be read: {error}; open the database again") from error
             del self._where[number]
 
     def _blob(self, number: int) -> bytes:
@@ -101,6 +102,7 @@ class Resting:
         numbers = sorted(self._where)
         blobs = [self._blob(number) for number in numbers]
         entry.resting, entry.resting_sizes = np.array(numbers, "<u4").tobytes(), np.array(list(map(len, blobs)), "<u8").tobytes()
+        entry.resting_crc = zlib.crc32(b"".join(blobs))
         fd = disk.create(path)
         try:
             disk.write(fd, blobs, 0)
@@ -109,9 +111,9 @@ class Resting:
             os.close(fd)
 
     def adopt(self, path: Path, entry: pb.Collection) -> None:
-        """The index was loaded from a snapshot: these rest. Damaged when its file is not as long as it should be."""
+        """The index is as in a snapshot: these rest. Damaged when its file is not what was written."""
         sizes = u64s_of(entry.resting_sizes)
-        blobs, ends = mapped(path, int(sizes.sum())), np.cumsum(sizes).tolist()
+        blobs, ends = mapped(path, int(sizes.sum()), entry.resting_crc), np.cumsum(sizes).tolist()
         parts = [blobs[start:end] for start, end in pairwise([0, *ends])]
         self._where = dict(zip(rows_of(entry.resting).tolist(), parts, strict=True))
 

@@ -76,9 +76,7 @@ class PointsFile:
 
     def __init__(self, path: Path, collection: pb.Collection, *, written_now: bool = False) -> None:
         """Damaged when the file is not the one that the manifest describes, which one written just now is not asked."""
-        self._map = mapped(path, collection.points_size)
-        if not written_now and zlib.crc32(self._map) != collection.points_crc:
-            raise Damaged(f"{path}: the checksum over bytes 0 to {collection.points_size} is wrong")
+        self._map = mapped(path, collection.points_size, None if written_now else collection.points_crc)
         self._offsets = np.frombuffer(collection.offsets, "<u8")
         self._sizes = np.frombuffer(collection.sizes, "<u8")
         self._payload_bytes = np.frombuffer(collection.payload_bytes, "<u8")
@@ -95,16 +93,19 @@ class PointsFile:
         return Segment(self._map[start:start + length], size), int(self._next_rows[at]), payload_bytes
 
 
-def mapped(path: Path, size: int) -> memoryview:
-    """The file in memory, read only. Damaged when it is not of that size."""
+def mapped(path: Path, size: int, crc: int | None) -> memoryview:
+    """The file in memory, read only. Damaged when it has not that size and, unless it is None, that checksum."""
     try:
         with path.open("rb") as file:
             length = file.seek(0, 2)
             if length != size:
                 raise Damaged(f"{path}: has {length} bytes, {size} were written")
-            return memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)) if size else memoryview(b"")
+            data = memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)) if size else memoryview(b"")
     except OSError as error:
         raise Damaged(f"{path}: {error.strerror}") from error
+    if crc is not None and zlib.crc32(data) != crc:
+        raise Damaged(f"{path}: the checksum over bytes 0 to {size} is wrong")
+    return data
 
 
 def write_points(disk: Disk, path: Path, namespaces: Iterator[Namespace], collection: pb.Collection) -> None:
