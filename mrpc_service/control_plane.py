@@ -45,6 +45,7 @@ class ControlPlane:
         self.settings, self.runtime, self.state_dir = settings, runtime, state_dir
         self.dataplane, self.registry, self.log_ring = dataplane, registry, log_ring
         self.chains, self.library, self.leases = chains, library, leases
+        chains.on_change = leases.wake
         self.draining = False
         self.listening = ""
         self._read_settings, self.config = read_settings, config

@@ -72,6 +72,7 @@ class ChainKeeper:
     """What is in force, and its revision."""
 
     reached: Callable[[str], None] = staticmethod(lambda step: None)  # fault points: tests end the daemon here
+    on_change: Callable[[], None] = staticmethod(lambda: None)  # other programs are in force
 
     def __init__(self, dataplane: Dataplane, binder: Binder, store: RevisionStore) -> None:
         self._dataplane, self._binder, self.store = dataplane, binder, store
@@ -212,6 +213,7 @@ class ChainKeeper:
         self.revision, self.epoch = report["revision"], report["epoch"]
         log.info("%s by uid:%d: %d policy chains in force, revision %d, epoch %d, pause %.1f us; %s", cause, uid, report["chains"],
                  self.revision, self.epoch, report["pause_ns_max"] / 1e3, ", ".join(report["changes"]) or "no change")
+        self.on_change()
 
     async def _new_on_offer(self, prepared: Prepared) -> bool:
         edges = edges_of(await asyncio.to_thread(self.schemas))
@@ -238,6 +240,7 @@ class ChainKeeper:
         await asyncio.to_thread(self._dataplane.add_bindings, bindings)
         self.bindings += bindings
         self._binder.keep(self.bindings)
+        self.on_change()
 
 
 def newly_denied(found: DryRun) -> int:

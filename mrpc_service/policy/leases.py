@@ -24,7 +24,7 @@ from mrpc_service.dataplane_api import Dataplane, LeaseUse
 
 log = logging.getLogger("mrpcd.policy")
 PERIOD_S = 0.02
-IDLE_PERIOD_S = 0.5  # while no policy leases anything
+IDLE_PERIOD_S = 0.5  # while no policy leases anything, and nobody wakes it
 HEADROOM = 1.5       # of recent use; what a daemon asks for beyond it would be missing elsewhere
 RETRY_S = 1.0        # after a failure, before Redis is asked again
 TIMEOUT_S = 0.25
@@ -93,7 +93,7 @@ class LeaseState:
 
 
 class LeaseKeeper:
-    """Keeps the shards' accounts filled. `turn` is one look; `run` takes turns for ever."""
+    """Keeps the shards' accounts filled. `turn` is one look; `run` takes turns for ever, and at once after `wake`."""
 
     def __init__(self, dataplane: Dataplane, store: BudgetStore | None, clock_s: Callable[[], float] = time.monotonic) -> None:
         """Without a store every daemon has its share alone."""
@@ -102,13 +102,30 @@ class LeaseKeeper:
         self.error = "" if store else "no --policy-store is set"
         self._last_s: dict[str, float] = {}
         self._retry_at_s = 0.0
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """There may be new budgets: fill them now. In the loop's thread."""
+        self._woken.set()
 
     async def run(self) -> None:
         while True:
+            self._woken.clear()
+            period_s = PERIOD_S if await self._look() else IDLE_PERIOD_S
+            timer = asyncio.get_running_loop().call_later(period_s, self._woken.set)
+            await self._woken.wait()
+            timer.cancel()
+
+    async def _look(self) -> bool:
+        """Whether there are budgets. What goes wrong costs one look, and never the next ones."""
+        try:
             uses = self._dataplane.leases()
             if uses:
                 await asyncio.to_thread(self.turn, uses)
-            await asyncio.sleep(PERIOD_S if uses else IDLE_PERIOD_S)
+        except Exception:
+            log.exception("shared budgets could not be looked after")
+            return False
+        return bool(uses)
 
     def turn(self, uses: list[LeaseUse]) -> None:
         """Grant each account what it lacks, from the store, or from this daemon's share while that is away."""
@@ -136,8 +153,8 @@ class LeaseKeeper:
         try:
             uses = [(name, self.leases[name].use) for name in names]
             granted = self._store.take([(name, use["rate_per_s"], use["burst"], self._wanted(name)) for name, use in uses])
-        except StoreAway as error:
-            self._complain(str(error))
+        except Exception as error:  # not StoreAway alone: whatever its client raises, this daemon's share goes on
+            self._complain(str(error) or type(error).__name__)
             self._retry_at_s = now_s + RETRY_S
             return None
         self._complain("")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
+import queue
 import random
 import subprocess
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,11 @@ import pytest
 import redis
 
 from mrpc_service.dataplane_api import LeaseUse
+from mrpc_service.policy import leases
 from mrpc_service.policy.leases import PERIOD_S, LeaseKeeper, RedisBudgets, StoreAway
 
 RATE, BURST, SHARE = 1000.0, 100.0, 0.25
+WAIT_S = 20.0
 START_US = 1_700_000_000_000_000
 
 
@@ -168,6 +173,79 @@ def test_a_redis_that_dies_is_away_and_one_that_comes_back_is_used(tmp_path: Pat
             next(line for line in server.stdout if "eady to accept" in line)
             assert store.take([("b", RATE, BURST, 10.0)]) == [10.0]
             server.kill()
+
+
+class Granted(Account):
+    """Tells of each grant; has budgets when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grants: queue.Queue[bool] = queue.Queue()
+        self.in_force, self.fault = True, ""
+
+    def leases(self) -> list[LeaseUse]:
+        if self.fault:
+            raise RuntimeError(self.fault)
+        return super().leases() if self.in_force else []
+
+    def grant_lease(self, chain: str, policy: str, lease: str, tokens: float, shared: bool) -> None:
+        super().grant_lease(chain, policy, lease, tokens, shared)
+        self.grants.put(shared)
+
+    async def granted(self, *, shared: bool) -> None:
+        """Waits for a grant of that kind."""
+        while await asyncio.to_thread(self.grants.get, timeout=WAIT_S) != shared:
+            pass
+
+
+@contextlib.asynccontextmanager
+async def kept(account: Granted, store: Any) -> AsyncIterator[LeaseKeeper]:
+    """A keeper that runs."""
+    keeper = LeaseKeeper(account, store)  # type: ignore[arg-type]
+    task = asyncio.create_task(keeper.run())
+    try:
+        yield keeper
+        assert not task.done()
+    finally:
+        task.cancel()
+
+
+async def test_a_redis_that_is_killed_and_comes_back_never_ends_the_keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RETRY_S", PERIOD_S)
+    path, account = tmp_path / "redis.sock", Granted()
+    command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
+    async with kept(account, RedisBudgets(f"unix://{path}")):
+        for _ in range(2):
+            await account.granted(shared=False)
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as server:
+                await account.granted(shared=True)
+                server.kill()
+
+
+async def test_a_new_budget_is_filled_when_the_keeper_is_woken(budget_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "IDLE_PERIOD_S", 3600.0)
+    account = Granted()
+    account.in_force = False
+    async with kept(account, RedisBudgets(budget_url)) as keeper:
+        await asyncio.sleep(0)  # it has looked, and found nothing
+        account.in_force = True
+        keeper.wake()
+        await account.granted(shared=True)
+
+
+async def test_what_nobody_thought_of_costs_one_look_or_the_share_alone(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def take(self, wanted: Any) -> list[float]:
+            raise TypeError("no numbers")
+
+    account = Granted()
+    account.fault = "no data plane"
+    async with kept(account, Broken()) as keeper:
+        await asyncio.sleep(0)
+        account.fault = ""
+        keeper.wake()
+        await account.granted(shared=False)
+    assert keeper.error == "no numbers" and "shared budgets could not be looked after" in caplog.text
 
 
 def test_no_two_takers_get_the_same_token_and_a_bucket_is_never_overdrawn(budget_url: str) -> None:
