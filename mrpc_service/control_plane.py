@@ -48,6 +48,7 @@ class ControlPlane:
         chains.on_change = leases.wake
         self.draining = False
         self.listening = ""
+        self.takeovers, self.takeover_pause_ns = 0, 0  # in a row up to this process; of the last one
         self._read_settings, self.config = read_settings, config
         self._config_files: list[Path] = []
         self._config_error = ""
@@ -165,6 +166,13 @@ class ControlPlane:
         log.info("app %s registered for uid %d%s by operator uid %d", name, uid, tenants, operator_uid)
         return app, token
 
+    def grant_tenants(self, name: str, act_as: Sequence[str], operator_uid: int) -> App:
+        """RegistryError."""
+        app = self.registry.grant_tenants(name, act_as)
+        self.push_identities()
+        log.info("app %s may act for %s, by operator uid %d", name, ", ".join(app.act_as) or "nobody else", operator_uid)
+        return app
+
     def remove_app(self, name: str, operator_uid: int) -> App:
         """RegistryError."""
         app = self.registry.remove_app(name)
@@ -240,7 +248,8 @@ class ControlPlane:
             "listen": self.listening, "insecure": settings.insecure, "metrics": settings.metrics, "registry": settings.registry,
             "log_level": logs.current_level(), "config": [str(path) for path in self._config_files],
             "config_error": self._config_error, "epoch": self.chains.epoch, "revision": self.chains.revision,
-            "policy_store": settings.policy_store, "shards": settings.shards,
+            "policy_store": settings.policy_store, "shards": settings.shards, "takeovers": self.takeovers,
+            "takeover_pause_ns": self.takeover_pause_ns,
             "attachments": len(attachments), "services": len(snapshot["services"]), "edges": len(snapshot["edges"]),
             "peers": len(snapshot["peers"]), "open_calls": sum(attached["open_calls"] for attached in attachments),
             "shared_memory_bytes": sum(each["send_bytes"] + each["receive_committed_bytes"] for each in attachments),

@@ -119,12 +119,12 @@ async def take_over(
     plane.push_identities()  # the predecessor may have learnt of some meanwhile
     plane.push_owners()
     plane.dataplane.start()
-    pause_ms = (time.monotonic_ns() - inherited.frozen_ns) / 1e6
+    plane.takeovers, plane.takeover_pause_ns = successor.generation, time.monotonic_ns() - inherited.frozen_ns
     plane.chains.schemas = plane.dataplane.schemas
     runtime_dir.sign(inherited.lock_fd)
     stack.callback(os.close, inherited.lock_fd)
     stack.callback(runtime_dir.remove_sockets, plane.runtime)
-    log.info("took over from pid %d; all stood still for %.1f ms", successor.predecessor_pid, pause_ms)
+    log.info("took over from pid %d; all stood still for %.1f ms", successor.predecessor_pid, plane.takeover_pause_ns / 1e6)
     return Held(inherited.lock_fd, inherited.control, inherited.metrics)
 
 

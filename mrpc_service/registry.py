@@ -7,6 +7,7 @@ offered a service's name; it holds the name against other principals until an op
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 import secrets
@@ -62,6 +63,17 @@ class Owner:
     since_unix_s: float
 
 
+def checked_tenants(act_as: Sequence[str]) -> tuple[str, ...]:
+    """Each once, in order. RegistryError."""
+    tenants = tuple(sorted(set(act_as)))
+    for tenant in tenants:
+        if tenant != ANY_TENANT and not NAME.fullmatch(tenant):
+            raise RegistryError(f"tenant {tenant!r} is not valid: use a name as of an app, or * for any")
+    if len(tenants) > TENANTS_MAX:
+        raise RegistryError(f"{len(tenants)} tenants are more than {TENANTS_MAX}; grant * instead")
+    return tenants
+
+
 class Registry:
     """Used from the control plane's thread only."""
 
@@ -82,14 +94,8 @@ class Registry:
             raise RegistryError(f"app name {name!r} is not valid: use up to 63 of a-z 0-9 . _ -, no sign at the ends")
         if not 0 <= uid <= UID_MAX:
             raise RegistryError(f"uid {uid} is out of range")
-        tenants = tuple(sorted(set(act_as)))
-        for tenant in tenants:
-            if tenant != ANY_TENANT and not NAME.fullmatch(tenant):
-                raise RegistryError(f"tenant {tenant!r} is not valid: use a name as of an app, or * for any")
-        if len(tenants) > TENANTS_MAX:
-            raise RegistryError(f"{len(tenants)} tenants are more than {TENANTS_MAX}; grant * instead")
         token = "mrpc_" + secrets.token_urlsafe(32)
-        app = App(name, uid, hashlib.sha256(token.encode()).digest(), time.time(), tenants)
+        app = App(name, uid, hashlib.sha256(token.encode()).digest(), time.time(), checked_tenants(act_as))
         self._store_app(app, "INSERT OR REPLACE" if replace else "INSERT")
         return app, token
 
@@ -104,11 +110,22 @@ class Registry:
             self.db.execute("ROLLBACK")
             raise NameTaken(f"app {app.name!r} is registered already; --replace gives it a new token") from None
 
+    def grant_tenants(self, name: str, act_as: Sequence[str]) -> App:
+        """Replace the tenants on whose behalf an app may call; its token stays. RegistryError, UnknownName."""
+        app = dataclasses.replace(self.app(name), act_as=checked_tenants(act_as))
+        self._store_app(app, "INSERT OR REPLACE")
+        return app
+
+    def app(self, name: str) -> App:
+        """UnknownName."""
+        found = next((app for app in self.apps() if app.name == name), None)
+        if found is None:
+            raise UnknownName(f"no app {name!r} is registered; 'mrpc app list' shows those that are")
+        return found
+
     def remove_app(self, name: str) -> App:
         """Forget a name, its token and its tenants. UnknownName."""
-        gone = next((app for app in self.apps() if app.name == name), None)
-        if gone is None:
-            raise UnknownName(f"no app {name!r} is registered; 'mrpc app list' shows those that are")
+        gone = self.app(name)
         self.db.execute("DELETE FROM apps WHERE name = ?", (name,))
         self.db.execute("DELETE FROM app_tenants WHERE app = ?", (name,))
         return gone

@@ -24,7 +24,7 @@ def register(
     context: click.Context, names: tuple[str, ...], uid: int, act_as: str, replace: bool, quiet: bool, output: str
 ) -> None:
     """Bind each NAME to a user and issue its token, which is shown this once."""
-    tenants = [tenant.strip() for tenant in act_as.split(",") if tenant.strip()]
+    tenants = split(act_as)
     with connect(context) as client:
         made = [plain(client.call("RegisterApp", name=name, uid=uid, replace=replace, act_as=tenants)) for name in names]
     if quiet:
@@ -37,6 +37,24 @@ def register(
         click.echo("Give it to the application in the environment variable MRPC_TOKEN.")
 
     emit(output, made[0] if len(made) == 1 else made, show)
+
+
+def split(tenants: str) -> list[str]:
+    return [tenant.strip() for tenant in tenants.split(",") if tenant.strip()]
+
+
+@app.command(epilog="\b\nExamples:\n  mrpc app grant gateway --tenants acme,globex\n  mrpc app grant gateway --tenants ''    none any more")
+@click.argument("name")
+@click.option("--tenants", required=True, metavar="T1,T2", help="On whose behalf it may call, besides its own, from now on; * is any.")
+@output_option
+@click.pass_context
+def grant(context: click.Context, name: str, tenants: str, output: str) -> None:
+    """Change for which tenants NAME may call; its token stays.
+
+    Processes that are attached have the change at their next call."""
+    with connect(context) as client:
+        changed = plain(client.call("GrantTenants", name=name, act_as=split(tenants)))
+    emit(output, changed, lambda: click.echo(f"{name} may call for {', '.join(changed['act_as']) or 'nobody'} besides its own."))
 
 
 @app.command("list", epilog="\b\nExample: mrpc app list -o json")

@@ -32,6 +32,7 @@ def show_status(found: dict[str, Any]) -> None:
     holds = f"{found['attachments']} attachments, {found['services']} services, {found['edges']} edges, {found['peers']} peers"
     rows = [
         ("mrpcd", f"{found['version']}, {found['state']} for {since}, pid {found['pid']}, uid {found['uid']}"),
+        ("take-overs", f"{found['takeovers']}, the last with a pause of {ns_text(found['takeover_pause_ns'])}" if found["takeovers"] else "none"),
         ("node", found["node"]),
         ("socket", found["socket"]),
         ("state", found["state_dir"]),

@@ -11,7 +11,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Status(_message.Message):
-    __slots__ = ("version", "node", "pid", "state", "uptime_ns", "runtime_dir", "state_dir", "socket", "listen", "insecure", "metrics", "registry", "log_level", "config", "config_error", "epoch", "shards", "attachments", "services", "edges", "peers", "open_calls", "rss_bytes", "shared_memory_bytes", "cpu_seconds", "uid", "revision", "features", "policy_store")
+    __slots__ = ("version", "node", "pid", "state", "uptime_ns", "runtime_dir", "state_dir", "socket", "listen", "insecure", "metrics", "registry", "log_level", "config", "config_error", "epoch", "shards", "attachments", "services", "edges", "peers", "open_calls", "rss_bytes", "shared_memory_bytes", "cpu_seconds", "uid", "revision", "features", "policy_store", "takeovers", "takeover_pause_ns")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,8 @@ class Status(_message.Message):
     REVISION_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     POLICY_STORE_FIELD_NUMBER: _ClassVar[int]
+    TAKEOVERS_FIELD_NUMBER: _ClassVar[int]
+    TAKEOVER_PAUSE_NS_FIELD_NUMBER: _ClassVar[int]
     version: str
     node: str
     pid: int
@@ -70,7 +72,9 @@ class Status(_message.Message):
     revision: int
     features: _containers.RepeatedScalarFieldContainer[str]
     policy_store: str
-    def __init__(self, version: _Optional[str] = ..., node: _Optional[str] = ..., pid: _Optional[int] = ..., state: _Optional[str] = ..., uptime_ns: _Optional[int] = ..., runtime_dir: _Optional[str] = ..., state_dir: _Optional[str] = ..., socket: _Optional[str] = ..., listen: _Optional[str] = ..., insecure: _Optional[bool] = ..., metrics: _Optional[str] = ..., registry: _Optional[str] = ..., log_level: _Optional[str] = ..., config: _Optional[_Iterable[str]] = ..., config_error: _Optional[str] = ..., epoch: _Optional[int] = ..., shards: _Optional[int] = ..., attachments: _Optional[int] = ..., services: _Optional[int] = ..., edges: _Optional[int] = ..., peers: _Optional[int] = ..., open_calls: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., shared_memory_bytes: _Optional[int] = ..., cpu_seconds: _Optional[float] = ..., uid: _Optional[int] = ..., revision: _Optional[int] = ..., features: _Optional[_Iterable[str]] = ..., policy_store: _Optional[str] = ...) -> None: ...
+    takeovers: int
+    takeover_pause_ns: int
+    def __init__(self, version: _Optional[str] = ..., node: _Optional[str] = ..., pid: _Optional[int] = ..., state: _Optional[str] = ..., uptime_ns: _Optional[int] = ..., runtime_dir: _Optional[str] = ..., state_dir: _Optional[str] = ..., socket: _Optional[str] = ..., listen: _Optional[str] = ..., insecure: _Optional[bool] = ..., metrics: _Optional[str] = ..., registry: _Optional[str] = ..., log_level: _Optional[str] = ..., config: _Optional[_Iterable[str]] = ..., config_error: _Optional[str] = ..., epoch: _Optional[int] = ..., shards: _Optional[int] = ..., attachments: _Optional[int] = ..., services: _Optional[int] = ..., edges: _Optional[int] = ..., peers: _Optional[int] = ..., open_calls: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., shared_memory_bytes: _Optional[int] = ..., cpu_seconds: _Optional[float] = ..., uid: _Optional[int] = ..., revision: _Optional[int] = ..., features: _Optional[_Iterable[str]] = ..., policy_store: _Optional[str] = ..., takeovers: _Optional[int] = ..., takeover_pause_ns: _Optional[int] = ...) -> None: ...
 
 class GetSnapshotRequest(_message.Message):
     __slots__ = ()
@@ -316,6 +320,14 @@ class RegisteredApp(_message.Message):
     token: str
     def __init__(self, app: _Optional[_Union[App, _Mapping]] = ..., token: _Optional[str] = ...) -> None: ...
 
+class GrantTenantsRequest(_message.Message):
+    __slots__ = ("name", "act_as")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ACT_AS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    act_as: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., act_as: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class ListAppsRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
@@ -476,7 +488,7 @@ class DryRunResult(_message.Message):
     def __init__(self, calls: _Optional[int] = ..., denied: _Optional[int] = ..., policies: _Optional[_Iterable[_Union[DryRunPolicy, _Mapping]]] = ...) -> None: ...
 
 class DryRunPolicy(_message.Message):
-    __slots__ = ("chain", "policy", "evaluated", "denied", "faults", "newly_denied", "newly_passed", "examples")
+    __slots__ = ("chain", "policy", "evaluated", "denied", "faults", "newly_denied", "newly_passed", "examples", "unjudged", "withheld")
     CHAIN_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     EVALUATED_FIELD_NUMBER: _ClassVar[int]
@@ -485,6 +497,8 @@ class DryRunPolicy(_message.Message):
     NEWLY_DENIED_FIELD_NUMBER: _ClassVar[int]
     NEWLY_PASSED_FIELD_NUMBER: _ClassVar[int]
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    UNJUDGED_FIELD_NUMBER: _ClassVar[int]
+    WITHHELD_FIELD_NUMBER: _ClassVar[int]
     chain: str
     policy: str
     evaluated: int
@@ -493,7 +507,9 @@ class DryRunPolicy(_message.Message):
     newly_denied: int
     newly_passed: int
     examples: _containers.RepeatedCompositeFieldContainer[DryRunExample]
-    def __init__(self, chain: _Optional[str] = ..., policy: _Optional[str] = ..., evaluated: _Optional[int] = ..., denied: _Optional[int] = ..., faults: _Optional[int] = ..., newly_denied: _Optional[int] = ..., newly_passed: _Optional[int] = ..., examples: _Optional[_Iterable[_Union[DryRunExample, _Mapping]]] = ...) -> None: ...
+    unjudged: int
+    withheld: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, chain: _Optional[str] = ..., policy: _Optional[str] = ..., evaluated: _Optional[int] = ..., denied: _Optional[int] = ..., faults: _Optional[int] = ..., newly_denied: _Optional[int] = ..., newly_passed: _Optional[int] = ..., examples: _Optional[_Iterable[_Union[DryRunExample, _Mapping]]] = ..., unjudged: _Optional[int] = ..., withheld: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DryRunExample(_message.Message):
     __slots__ = ("client", "service", "method", "text")

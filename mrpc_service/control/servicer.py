@@ -47,6 +47,10 @@ class ControlServicer(PolicyMethods):
         app, token = self._plane.register_app(request.name, request.uid, request.act_as, request.replace, operator_uid)
         return pb.RegisteredApp(app=app_message(app), token=token)
 
+    @mapped_errors
+    async def grant_tenants(self, request: pb.GrantTenantsRequest, operator_uid: int) -> pb.App:
+        return app_message(self._plane.grant_tenants(request.name, request.act_as, operator_uid))
+
     async def list_apps(self, request: pb.ListAppsRequest, operator_uid: int) -> pb.AppList:
         return pb.AppList(apps=[app_message(app) for app in self._plane.registry.apps()])
 

@@ -133,6 +133,8 @@ def test_all_that_was_registered_and_set_goes_on(tmp_path: Path, start_mrpcd: St
         after = running.cli_json("status")
         for name in ("node", "listen", "epoch", "config", "metrics", "attachments", "services"):
             assert after[name] == before[name], name
+        assert (before["takeovers"], after["takeovers"]) == (0, 1) and after["takeover_pause_ns"] > 0
+        assert "1, the last with a pause of" in running.cli("status").stdout
         assert running.cli_json("policy", "show") == policies
         assert after["pid"] == running.process.pid == runtime_dir.holder_pid(running.runtime)
         # Two of the five tokens are left.

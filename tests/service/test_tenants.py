@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from mrpc_service.registry import Registry, RegistryError
+from mrpc_service.registry import Registry, RegistryError, UnknownName
 
 from .conftest import Mrpcd
 from .test_applications import GREET, Start, eventually, greeter
@@ -32,6 +33,18 @@ def test_grants_are_kept_with_the_app(tmp_path: Path) -> None:
     assert again.apps()[0] == replaced and replaced.act_as == ("*",)
     assert again.remove_app("gateway").act_as == ("*",)
     assert again.register_app("gateway", 1001)[0].act_as == ()
+
+
+def test_a_grant_changes_tenants_and_no_token(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "mrpcd.db")
+    app, _ = registry.register_app("gateway", 1001, act_as=["acme"])
+    assert registry.grant_tenants("gateway", ["globex", "acme"]).act_as == ("acme", "globex")
+    with pytest.raises(RegistryError, match="not valid"):
+        registry.grant_tenants("gateway", ["a b"])
+    with pytest.raises(UnknownName):
+        registry.grant_tenants("nobody", [])
+    (kept,) = registry.apps()
+    assert kept == dataclasses.replace(app, act_as=("acme", "globex"))
 
 
 @pytest.mark.parametrize("tenant", ["", "Acme", "a b", "uid:0", "a" * 64, "**"])
@@ -60,6 +73,11 @@ def test_a_server_reads_the_verified_tenant(mrpcd: Mrpcd, monkeypatch: pytest.Mo
         assert own["reply"]["caller"] == "mrpc:gateway for gateway"
         acted = mrpcd.cli_json("call", GREET, "{}", "-m", "mrpc-tenant:acme")
         assert acted["reply"]["caller"] == "mrpc:gateway for acme"
+        assert mrpcd.cli_json("app", "grant", "gateway", "--tenants", "globex")["act_as"] == ["globex"]
+        assert mrpcd.cli("call", GREET, "{}", "-m", "mrpc-tenant:acme").returncode == 1
+        acted = mrpcd.cli_json("call", GREET, "{}", "-m", "mrpc-tenant:globex")  # by the same token
+        assert acted["reply"]["caller"] == "mrpc:gateway for globex"
+        assert "'mrpc app list'" in mrpcd.cli("app", "grant", "nobody", "--tenants", "").stderr
 
 
 def test_a_forged_tenant_is_denied_with_what_to_do(mrpcd: Mrpcd, monkeypatch: pytest.MonkeyPatch) -> None:
