@@ -1,6 +1,6 @@
 // Tenants: on whose behalf a call is made.
 //
-// By default the calling app's own: its name. An app that operators granted others (`mrpc app register NAME --act-as T1,T2`) names one in the
+// By default the calling app's own: its name. An app that operators granted others (`mrpc app register --act-as`, `mrpc app grant`) names one in the
 // metadata key `mrpc-tenant`. The client half of the call checks the grant before any policy sees the call, and leaves exactly that pair in the
 // message, so that it travels as the message does; every other reserved key of an application is removed. Between daemons it is the
 // peer's word, as client names are. The serving application reads it from the same key, where the daemon puts the default, too.

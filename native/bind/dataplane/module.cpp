@@ -8,6 +8,7 @@
 #include <cstring>
 #include <optional>
 
+#include "bind/dataplane/dict.h"
 #include "bind/dataplane/layout.h"
 #include "bind/dataplane/recorded.h"
 #include "dataplane/dataplane.h"
@@ -15,6 +16,7 @@
 
 namespace nb = nanobind;
 using namespace mrpc::dataplane;
+using mrpc::bind::dict_of;
 using namespace nb::literals;
 
 namespace {
@@ -88,39 +90,20 @@ std::vector<ChainSpec> to_chains(const nb::list& list) {
 }
 
 nb::dict from_event(const ControlEvent& event) {
-  nb::dict out;
-  out["kind"] = event.kind;
-  out["app"] = event.app;
-  out["principal"] = event.principal;
-  out["label"] = event.label;
-  out["role"] = event.role;
-  out["service"] = event.service;
-  out["peer"] = event.peer;
-  out["text"] = event.text;
-  out["attachment"] = event.attachment;
-  out["fingerprint"] = event.fingerprint;
-  out["uid"] = event.uid;
-  out["pid"] = event.pid;
-  return out;
+  return dict_of("kind", event.kind, "app", event.app, "principal", event.principal, "label", event.label, "role", event.role,
+                 "service", event.service, "peer", event.peer, "text", event.text, "attachment", event.attachment,
+                 "fingerprint", event.fingerprint, "uid", event.uid, "pid", event.pid);
 }
 
 nb::list from_attachments(const Snapshot& snapshot) {
   nb::list out;
   for (const AttachmentView& view : snapshot.attachments) {
     const Attachment& attachment = *view.attachment;
-    nb::dict item;
-    item["id"] = attachment.id;
-    item["app"] = attachment.identity.app;
-    item["principal"] = attachment.identity.principal;
-    item["uid"] = attachment.identity.uid;
-    item["pid"] = attachment.identity.pid;
-    item["label"] = attachment.identity.label;
-    item["role"] = attachment.role == mrpc::abi::Role::kServer ? "server" : "client";
-    item["send_bytes"] = attachment.send_bytes_committed();
-    item["receive_bytes"] = attachment.receive_bytes_in_use.load();
-    item["receive_committed_bytes"] = attachment.receive_bytes_committed();
-    item["open_calls"] = view.open_calls;
-    out.append(item);
+    const auto& identity = attachment.identity;
+    out.append(dict_of("id", attachment.id, "app", identity.app, "principal", identity.principal, "uid", identity.uid, "pid", identity.pid,
+                       "label", identity.label, "role", attachment.role == mrpc::abi::Role::kServer ? "server" : "client",
+                       "send_bytes", attachment.send_bytes_committed(), "receive_bytes", attachment.receive_bytes_in_use.load(),
+                       "receive_committed_bytes", attachment.receive_bytes_committed(), "open_calls", view.open_calls));
   }
   return out;
 }
@@ -128,20 +111,11 @@ nb::list from_attachments(const Snapshot& snapshot) {
 nb::list from_services(const Snapshot& snapshot) {
   nb::dict by_name;
   for (const EndpointView& endpoint : snapshot.endpoints) {
-    if (!by_name.contains(endpoint.service.c_str())) {
-      nb::dict service;
-      service["service"] = endpoint.service;
-      service["methods"] = nb::cast(endpoint.methods);
-      service["endpoints"] = nb::list();
-      by_name[endpoint.service.c_str()] = service;
-    }
-    nb::dict item;
-    item["attachment"] = endpoint.attachment;
-    item["peer"] = endpoint.attachment == 0 ? nb::cast(endpoint.node) : nb::none();
-    item["app"] = endpoint.app;
-    item["node"] = endpoint.node;
-    item["open_calls"] = endpoint.open_calls;
-    nb::cast<nb::list>(by_name[endpoint.service.c_str()]["endpoints"]).append(item);
+    const char* name = endpoint.service.c_str();
+    if (!by_name.contains(name)) by_name[name] = dict_of("service", name, "methods", endpoint.methods, "endpoints", nb::list());
+    nb::cast<nb::list>(by_name[name]["endpoints"])
+        .append(dict_of("attachment", endpoint.attachment, "peer", endpoint.attachment == 0 ? nb::cast(endpoint.node) : nb::none(),
+                        "app", endpoint.app, "node", endpoint.node, "open_calls", endpoint.open_calls));
   }
   return nb::list(by_name.values());
 }
@@ -149,46 +123,26 @@ nb::list from_services(const Snapshot& snapshot) {
 nb::dict from_latency(const Histogram& histogram) {
   std::vector<uint64_t> bounds;
   for (uint32_t i = 0; i < Histogram::kBuckets; ++i) bounds.push_back(Histogram::bound_ns(i));
-  nb::dict out;
-  out["bounds_ns"] = nb::cast(bounds);
-  out["counts"] = nb::cast(std::vector<uint64_t>(histogram.counts().begin(), histogram.counts().end()));
-  out["sum_ns"] = histogram.sum_ns();
-  return out;
+  const std::vector<uint64_t> counts(histogram.counts().begin(), histogram.counts().end());
+  return dict_of("bounds_ns", bounds, "counts", counts, "sum_ns", histogram.sum_ns());
 }
 
 nb::list from_edges(const Snapshot& snapshot) {
   nb::list out;
   for (const EdgeView& edge : snapshot.edges) {
-    nb::dict item, codes;
+    nb::dict codes;
     for (uint32_t code = 0; code < edge.stats.codes.size(); ++code)
       if (edge.stats.codes[code] != 0) codes[nb::int_(code)] = edge.stats.codes[code];
     nb::list policies;
     for (const PolicyView& policy : edge.policies) {
-      nb::dict view;
-      view["chain"] = policy.chain;
-      view["policy"] = policy.policy;
-      view["use"] = policy.use;
-      view["evaluations"] = policy.evaluations;
-      view["denied"] = policy.denied;
-      view["ns_total"] = policy.ns_total;
-      view["faults"] = policy.faults;
-      view["rows"] = policy.rows;
-      view["evicted"] = policy.evicted;
-      policies.append(view);
+      policies.append(dict_of("chain", policy.chain, "policy", policy.policy, "use", policy.use, "evaluations", policy.evaluations,
+                              "denied", policy.denied, "ns_total", policy.ns_total, "faults", policy.faults, "rows", policy.rows,
+                              "evicted", policy.evicted));
     }
-    item["client"] = edge.client;
-    item["server"] = edge.server;
-    item["service"] = edge.service;
-    item["method"] = edge.method;
-    item["calls"] = edge.stats.calls;
-    item["in_flight"] = edge.stats.in_flight;
-    item["denied"] = edge.stats.denied;
-    item["request_bytes"] = edge.stats.request_bytes;
-    item["reply_bytes"] = edge.stats.reply_bytes;
-    item["codes"] = codes;
-    item["latency"] = from_latency(edge.stats.latency);
-    item["policies"] = policies;
-    out.append(item);
+    out.append(dict_of("client", edge.client, "server", edge.server, "service", edge.service, "method", edge.method,
+                       "calls", edge.stats.calls, "in_flight", edge.stats.in_flight, "denied", edge.stats.denied,
+                       "request_bytes", edge.stats.request_bytes, "reply_bytes", edge.stats.reply_bytes, "codes", codes,
+                       "latency", from_latency(edge.stats.latency), "policies", policies));
   }
   return out;
 }
@@ -196,15 +150,8 @@ nb::list from_edges(const Snapshot& snapshot) {
 nb::list from_peers(const Snapshot& snapshot) {
   nb::list out;
   for (const PeerView& peer : snapshot.peers) {
-    nb::dict item;
-    item["id"] = peer.id;
-    item["address"] = peer.address;
-    item["node"] = peer.node;
-    item["state"] = peer.up ? "up" : "down";
-    item["direction"] = peer.accepted ? "accepted" : "joined";
-    item["error"] = peer.error;
-    item["services"] = nb::cast(peer.services);
-    out.append(item);
+    out.append(dict_of("id", peer.id, "address", peer.address, "node", peer.node, "state", peer.up ? "up" : "down",
+                       "direction", peer.accepted ? "accepted" : "joined", "error", peer.error, "services", peer.services));
   }
   return out;
 }
@@ -221,33 +168,17 @@ nb::dict from_transport(const Snapshot& snapshot) {
     sum.reconnects += shard.tcp.reconnects;
     sum.resumed += shard.tcp.resumed;
   }
-  nb::dict out;
-  out["garbage_closed"] = sum.garbage_closed;
-  out["refused"] = sum.refused;
-  out["frames_in"] = sum.frames_in;
-  out["frames_out"] = sum.frames_out;
-  out["bytes_in"] = sum.bytes_in;
-  out["bytes_out"] = sum.bytes_out;
-  out["reconnects"] = sum.reconnects;
-  out["resumed"] = sum.resumed;
-  return out;
+  return dict_of("garbage_closed", sum.garbage_closed, "refused", sum.refused, "frames_in", sum.frames_in, "frames_out", sum.frames_out,
+                 "bytes_in", sum.bytes_in, "bytes_out", sum.bytes_out, "reconnects", sum.reconnects, "resumed", sum.resumed);
 }
 
 nb::list from_shards(const Snapshot& snapshot) {
   nb::list out;
   for (const ShardView& shard : snapshot.shards) {
-    nb::dict item;
-    item["index"] = shard.index;
-    item["turns"] = shard.counters.turns;
-    item["slots"] = shard.counters.slots;
-    item["calls"] = shard.counters.calls;
-    item["frames"] = shard.counters.frames;
-    item["sleeps"] = shard.counters.sleeps;
-    item["violations"] = shard.counters.violations;
-    item["long_jobs"] = shard.counters.long_jobs;
-    item["client_calls"] = shard.client_calls;
-    item["server_calls"] = shard.server_calls;
-    out.append(item);
+    const ShardCounters& counted = shard.counters;
+    out.append(dict_of("index", shard.index, "turns", counted.turns, "slots", counted.slots, "calls", counted.calls, "frames", counted.frames,
+                       "sleeps", counted.sleeps, "violations", counted.violations, "long_jobs", counted.long_jobs,
+                       "client_calls", shard.client_calls, "server_calls", shard.server_calls));
   }
   return out;
 }
@@ -290,20 +221,11 @@ class PyDataplane {
     auto bindings = to_bindings(programs);
     auto applied = unlocked([&] { return plane_->apply_chains(std::move(chains), std::move(bindings)); });
     if (!applied) raise(applied.error());
-    nb::dict out;
     nb::list shards;
-    for (const ShardApplied& shard : applied->shards) {
-      nb::dict item;
-      item["index"] = shard.index;
-      item["pause_ns"] = shard.pause_ns;
-      item["calls_in_flight"] = shard.calls_in_flight;
-      item["rows_carried"] = shard.rows_carried;
-      shards.append(item);
-    }
-    out["shards"] = shards;
-    out["epoch"] = applied->epoch;
-    out["pause_ns_max"] = applied->pause_ns_max;
-    return out;
+    for (const ShardApplied& shard : applied->shards)
+      shards.append(dict_of("index", shard.index, "pause_ns", shard.pause_ns, "calls_in_flight", shard.calls_in_flight,
+                            "rows_carried", shard.rows_carried));
+    return dict_of("shards", shards, "epoch", applied->epoch, "pause_ns_max", applied->pause_ns_max);
   }
   nb::dict dry_run(const nb::list& documents, const nb::list& programs) {
     auto chains = to_chains(documents);
@@ -332,19 +254,10 @@ class PyDataplane {
   }
   nb::list leases() {
     nb::list out;
-    for (const LeaseView& lease : unlocked([&] { return plane_->leases(); })) {
-      nb::dict item;
-      item["chain"] = lease.chain;
-      item["policy"] = lease.policy;
-      item["lease"] = lease.lease;
-      item["rate_per_s"] = lease.rate_per_s;
-      item["burst"] = lease.burst;
-      item["share"] = lease.share;
-      item["taken"] = lease.use.taken;
-      item["refused"] = lease.use.refused;
-      item["left"] = lease.use.left;
-      out.append(item);
-    }
+    for (const LeaseView& lease : unlocked([&] { return plane_->leases(); }))
+      out.append(dict_of("chain", lease.chain, "policy", lease.policy, "lease", lease.lease, "rate_per_s", lease.rate_per_s,
+                         "burst", lease.burst, "share", lease.share, "taken", lease.use.taken, "refused", lease.use.refused,
+                         "left", lease.use.left));
     return out;
   }
   void grant_lease(const std::string& chain, const std::string& policy, const std::string& lease, double tokens, bool shared) {
@@ -365,18 +278,9 @@ class PyDataplane {
   }
   nb::dict snapshot() {
     const Snapshot taken = unlocked([&] { return plane_->snapshot(); });
-    nb::dict out;
-    out["node"] = node_;
-    out["uptime_ns"] = taken.uptime_ns;
-    out["epoch"] = taken.epoch;
-    out["chain_pauses"] = from_latency(taken.pauses);
-    out["attachments"] = from_attachments(taken);
-    out["services"] = from_services(taken);
-    out["edges"] = from_edges(taken);
-    out["peers"] = from_peers(taken);
-    out["shards"] = from_shards(taken);
-    out["transport"] = from_transport(taken);
-    return out;
+    return dict_of("node", node_, "uptime_ns", taken.uptime_ns, "epoch", taken.epoch, "chain_pauses", from_latency(taken.pauses),
+                   "attachments", from_attachments(taken), "services", from_services(taken), "edges", from_edges(taken),
+                   "peers", from_peers(taken), "shards", from_shards(taken), "transport", from_transport(taken));
   }
   void freeze(double bound_s) {
     if (auto s = unlocked([&] { return plane_->freeze(static_cast<uint64_t>(std::max(0.0, bound_s) * 1e9)); }); !s) raise(s.error());
@@ -411,12 +315,8 @@ class PyDataplane {
     for (const auto& variant : unlocked([&] { return plane_->schemas(); })) {
       std::vector<std::string> methods;
       for (const auto& method : variant->layout->methods) methods.push_back(method.name);
-      nb::dict item;
-      item["service"] = variant->layout->full_name;
-      item["fingerprint"] = variant->fingerprint();
-      item["methods"] = nb::cast(methods);
-      item["schema"] = from_schema(*variant->schema);
-      out.append(item);
+      out.append(dict_of("service", variant->layout->full_name, "fingerprint", variant->fingerprint(), "methods", methods,
+                         "schema", from_schema(*variant->schema)));
     }
     return out;
   }
