@@ -56,6 +56,8 @@ class DryRunPolicy(TypedDict):
     newly_denied: int   # were let pass then
     newly_passed: int   # were denied then, by a policy of this chain and name
     examples: list[dict[str, Any]]  # at most 5: client, service, method, text
+    unjudged: int       # it asked for metadata that is not kept: counted as neither denied nor passed
+    withheld: list[str]  # the keys that it asked for
 
 
 class DryRun(TypedDict):

@@ -189,3 +189,7 @@ def show_verdicts(found: dict[str, Any]) -> None:
         for each in found["policies"]
     ]
     print_table(("chain", "policy", "judged#", "denied#", "newly#", "no longer#", "faults#", "for example"), rows, "")
+    for each in found["policies"]:
+        if each["unjudged"]:
+            click.secho(f"{each['chain']}/{each['policy']} cannot be judged from recordings ({each['unjudged']} calls): it reads metadata that "
+                        f"is not kept ({', '.join(each['withheld'])})", fg="yellow")

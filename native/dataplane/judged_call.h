@@ -1,8 +1,12 @@
 // What a chain and its engines see of one call: at one hook (JudgedCall), and from its first message to its end (CallState).
 #pragma once
 
+#include <algorithm>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -67,6 +71,17 @@ class EngineHost {
   virtual void try_again(const std::vector<ReplyStore::CallKey>& calls) = 0;
 };
 
+// In a dry run: what of the request's metadata is not known, and which stages asked for it.
+struct Unknown {
+  std::span<const std::string> keys;
+  bool all = false;
+  std::map<uint32_t, std::set<std::string>> asked;  // stage -> keys
+
+  void ask(uint32_t stage, std::string_view key) {
+    if (all || std::find(keys.begin(), keys.end(), key) != keys.end()) asked[stage].emplace(key);
+  }
+};
+
 struct FieldEdit {
   const struct FieldWrite* field;
   std::variant<int64_t, double, std::string> value;
@@ -86,6 +101,7 @@ struct JudgedCall {
   message::Limits limits{};
   uint32_t stage = 0;          // that judges, or stopped
   Verdict verdict;
+  Unknown* unknown = nullptr;
   std::vector<FieldEdit> edits;                                 // take effect behind the stage that made them
   std::vector<std::pair<std::string, std::string>> metadata_edits;  // in effect; written into the message when its judgement is over
 

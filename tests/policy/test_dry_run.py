@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -13,9 +14,12 @@ import pytest
 from mrpc_service._dataplane import Dataplane
 
 from mrpc_service.cli.call import make_call
+from mrpc_service.policy.compiler import Compiler
 from tests.policy.test_layouts import wait_event
 from tests.service import greeter
 
+POLICIES = Path(__file__).parents[2] / "policies"
+KEYS = '{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPjHURo"}]}'
 REFUSE_ANN = {"name": "no-ann", "use": "access_control", "config": {"field": "name", "deny": ["ann"]}}
 
 
@@ -69,6 +73,28 @@ def test_what_was_called_is_recorded_and_judged_again(plane: Dataplane) -> None:
     assert call(plane, "ann") == "PERMISSION_DENIED"
     (lifted,) = plane.dry_run([chain(REFUSE_ANN | {"config": {"field": "name", "deny": ["bob"]}})], [])["policies"]
     assert (lifted["newly_passed"], lifted["newly_denied"]) == (1, 1)
+
+
+def test_a_policy_that_reads_what_is_not_kept_is_told_and_not_judged(plane: Dataplane, tmp_path: Path) -> None:
+    for _ in range(3):
+        assert call(plane, "ann", ("authorization", "Bearer x")) == "OK"
+    binding, checked = asyncio.run(bind("token_check", {"keys": KEYS}, tmp_path / "compiled"))
+    run = plane.dry_run([chain({"name": "p", "use": "token_check", "config": checked}, REFUSE_ANN)], [binding])
+    token, behind = run["policies"]
+    assert (token["unjudged"], token["withheld"], token["denied"], token["newly_denied"]) == (3, ["authorization"], 0, 0)
+    assert (behind["unjudged"], behind["newly_denied"], run["denied"]) == (0, 3, 3)
+
+
+async def bind(policy: str, config: dict[str, Any], cache: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A binding of a program of the library to every method, and its whole configuration."""
+    compiler = Compiler(cache)
+    try:
+        program = await compiler.load((POLICIES / f"{policy}.py").read_text(), f"{policy}.py")
+        checked = dict(program.check_config(config))
+        spec = await compiler.compile(program, checked, None)
+        return {"chain": "c", "policy": "p", "service": "", "method": "", "fingerprint": 0, "spec": spec}, checked
+    finally:
+        await compiler.close()
 
 
 def test_a_chain_that_does_not_fit_is_refused(plane: Dataplane) -> None:

@@ -212,7 +212,7 @@ async def test_a_later_service_is_compiled_for_or_given_up_with_the_reason(bench
 
 def dry(calls: int, denied: int) -> dict[str, Any]:
     policy = {"chain": "a", "policy": "p", "evaluated": calls, "denied": denied, "faults": 0, "newly_denied": denied, "newly_passed": 0,
-              "examples": [{"client": "front", "service": "test.Greeter", "method": "Greet", "text": "no"}]}
+              "unjudged": 0, "withheld": [], "examples": [{"client": "front", "service": "test.Greeter", "method": "Greet", "text": "no"}]}
     return {"calls": calls, "denied": denied, "policies": [policy]}
 
 

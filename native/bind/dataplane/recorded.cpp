@@ -1,6 +1,9 @@
 #include "bind/dataplane/recorded.h"
 
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "bind/dataplane/dict.h"
 
 namespace nb = nanobind;
 
@@ -15,24 +18,12 @@ nb::bytes request_of(const dataplane::RecordedCall& call) {
 
 nb::dict from_policy(const dataplane::DryRunPolicy& policy) {
   nb::list examples;
-  for (const dataplane::DryRunExample& example : policy.examples) {
-    nb::dict item;
-    item["client"] = example.client;
-    item["service"] = example.service;
-    item["method"] = example.method;
-    item["text"] = example.text;
-    examples.append(item);
-  }
-  nb::dict out;
-  out["chain"] = policy.chain;
-  out["policy"] = policy.policy;
-  out["evaluated"] = policy.evaluated;
-  out["denied"] = policy.denied;
-  out["faults"] = policy.faults;
-  out["newly_denied"] = policy.newly_denied;
-  out["newly_passed"] = policy.newly_passed;
-  out["examples"] = examples;
-  return out;
+  for (const dataplane::DryRunExample& example : policy.examples)
+    examples.append(dict_of("client", example.client, "service", example.service, "method", example.method, "text", example.text));
+  const std::vector<std::string> withheld(policy.withheld.begin(), policy.withheld.end());
+  return dict_of("chain", policy.chain, "policy", policy.policy, "evaluated", policy.evaluated, "denied", policy.denied,
+                 "faults", policy.faults, "newly_denied", policy.newly_denied, "newly_passed", policy.newly_passed,
+                 "unjudged", policy.unjudged, "withheld", withheld, "examples", examples);
 }
 
 }  // namespace
@@ -40,27 +31,16 @@ nb::dict from_policy(const dataplane::DryRunPolicy& policy) {
 nb::dict from_dry_run(const dataplane::DryRun& run) {
   nb::list policies;
   for (const dataplane::DryRunPolicy& policy : run.policies) policies.append(from_policy(policy));
-  nb::dict out;
-  out["calls"] = run.calls;
-  out["denied"] = run.denied;
-  out["policies"] = policies;
-  return out;
+  return dict_of("calls", run.calls, "denied", run.denied, "policies", policies);
 }
 
 nb::list from_recorded(const dataplane::Recorder::Calls& calls, size_t limit) {
   nb::list out;
   for (auto at = calls.rbegin(); at != calls.rend() && nb::len(out) < limit; ++at) {
     const dataplane::RecordedCall& call = **at;
-    nb::dict item;
-    item["client"] = call.client;
-    item["tenant"] = call.tenant;
-    item["service"] = call.service;
-    item["method"] = call.method;
-    item["fingerprint"] = call.variant->fingerprint();
-    item["status"] = static_cast<int>(call.status);
-    item["latency_ns"] = call.latency_ns;
-    item["request"] = request_of(call);
-    out.append(item);
+    out.append(dict_of("client", call.client, "tenant", call.tenant, "service", call.service, "method", call.method,
+                       "fingerprint", call.variant->fingerprint(), "status", static_cast<int>(call.status), "latency_ns", call.latency_ns,
+                       "request", request_of(call)));
   }
   return out;
 }

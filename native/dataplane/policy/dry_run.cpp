@@ -11,7 +11,7 @@ class DryRunner final : public EngineHost {
       : set_(set), catalog_(catalog), now_ns_(now_ns), unix_ns_(unix_ns) {
     for (const ChainSpec& chain : set.chains)
       for (const PolicySpec& policy : chain.policies)
-        if (!is_setting(policy.use)) result_.policies.push_back({chain.name, policy.name, 0, 0, 0, 0, 0, {}});
+        if (!is_setting(policy.use)) result_.policies.push_back({.chain = chain.name, .policy = policy.name});
   }
 
   Result<DryRun> run(const Recorder::Calls& calls) {
@@ -76,8 +76,13 @@ class DryRunner final : public EngineHost {
     judged.message = &message;
     judged.facts.message_bytes = call->request_bytes;
     judged.facts.first = judged.facts.last = 1;
+    Unknown unknown{call->withheld, call->metadata_withheld, {}};
+    judged.unknown = &unknown;
+    const auto goes_on = [&](Action action) {
+      return action == Action::kDelay || (action == Action::kDeny && unknown.asked.count(judged.stage) != 0);
+    };
     Action action = chain->judge(judged);
-    while (action == Action::kDelay) action = chain->judge(judged, judged.stage + 1);
+    while (goes_on(action)) action = chain->judge(judged, judged.stage + 1);
     result_.calls += 1;
     account(*call, *chain, judged, action);
     if (action == Action::kDeny) end(open, call->at_ns, judged.stage);
@@ -87,6 +92,12 @@ class DryRunner final : public EngineHost {
   void account(const RecordedCall& call, const Chain& chain, const JudgedCall& judged, Action action) {
     const bool denied = action == Action::kDeny;
     result_.denied += denied;
+    for (const auto& [stage, keys] : judged.unknown->asked) {
+      DryRunPolicy& policy = policy_of(chain.stages()[stage]);
+      policy.unjudged += 1;
+      policy.withheld.insert(keys.begin(), keys.end());
+    }
+    if (denied && judged.stage < chain.stages().size()) policy_of(chain.stages()[judged.stage]).denied += 1;
     if (denied && !call.denied && judged.stage < chain.stages().size()) {
       DryRunPolicy& policy = policy_of(chain.stages()[judged.stage]);
       policy.newly_denied += 1;
@@ -95,8 +106,8 @@ class DryRunner final : public EngineHost {
     }
     if (!call.denied) return;
     const size_t passed = denied ? judged.stage : chain.stages().size();
-    for (size_t i = 0; i < passed; ++i)
-      if (chain.stages()[i].chain + "/" + chain.stages()[i].policy == call.denied_by) policy_of(chain.stages()[i]).newly_passed += 1;
+    for (uint32_t i = 0; i < passed; ++i)
+      if (judged.unknown->asked.count(i) == 0 && chain.stages()[i].chain + "/" + chain.stages()[i].policy == call.denied_by) policy_of(chain.stages()[i]).newly_passed += 1;
   }
 
   DryRunPolicy& policy_of(const Stage& stage) {
@@ -126,7 +137,6 @@ class DryRunner final : public EngineHost {
     for (const Stage& stage : chain.stages()) {
       DryRunPolicy& policy = policy_of(stage);
       policy.evaluated += stage.evaluations;
-      policy.denied += stage.denied;
       policy.faults += stage.faults();
     }
   }

@@ -1,11 +1,13 @@
 // What chains would have said to calls that were recorded: each is judged again at the time at which it came, and ended when it ended, by chains
 // with state of their own.
 //
-// What a recorder leaves out (recorder.h) policies find absent. Only the first message of a request is judged: replies and the rest of streams
+// What a recorder leaves out (recorder.h) policies find absent. One that asks for metadata which was left out cannot be judged: its verdict
+// counts as none, and the call goes on behind it. Only the first message of a request is judged: replies and the rest of streams
 // are not recorded. No reply is stored either: every call that could have found one goes on.
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,7 +25,9 @@ struct DryRunPolicy {
   uint64_t evaluated = 0, denied = 0, faults = 0;
   uint64_t newly_denied = 0;  // were let pass then
   uint64_t newly_passed = 0;  // were denied then, by a policy of this chain and name
-  std::vector<DryRunExample> examples;  // of what it newly denied
+  uint64_t unjudged = 0;      // it asked for metadata that is not kept; neither denied nor passed
+  std::set<std::string> withheld = {};  // of what keys
+  std::vector<DryRunExample> examples = {};  // of what it newly denied
 };
 
 struct DryRun {

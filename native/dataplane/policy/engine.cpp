@@ -21,6 +21,7 @@ std::string_view text_of(const ScopePart& part, const JudgedCall& call) {
     case ScopeKind::kMetadata: {
       for (const auto& [key, value] : call.metadata_edits)
         if (key == part.key) return value;
+      if (call.unknown != nullptr) call.unknown->ask(call.stage, part.key);
       shm::MetadataReader reader(call.message == nullptr ? std::span<const std::byte>{} : call.message->metadata());
       for (shm::MetadataPair pair; reader.next(pair);)
         if (pair.key == part.key) return pair.value;

@@ -25,6 +25,7 @@ int32_t metadata(mrpc_frame* frame, mrpc_text key, mrpc_text* value) {
   if (!self.replying)
     for (auto edit = self.call.metadata_edits.rbegin(); edit != self.call.metadata_edits.rend(); ++edit)
       if (edit->first == to_view(key)) return *value = to_text(edit->second), !edit->second.empty();
+  if (self.call.unknown != nullptr) self.call.unknown->ask(self.call.stage, to_view(key));
   shm::MetadataReader reader(request_metadata(self));
   for (shm::MetadataPair pair; reader.next(pair);)
     if (pair.key == to_view(key)) return *value = to_text(pair.value), 1;

@@ -18,15 +18,18 @@ bool is_secret(std::string_view key, const Redactions& redact) {
 }
 
 // Keys stay: policies ask whether there is one.
-std::vector<std::byte> recordable_metadata(std::span<const std::byte> metadata, const Redactions& redact, uint64_t bytes_max) {
+void keep_metadata(std::span<const std::byte> metadata, const RecorderConfig& config, RecordedCall& call) {
   std::vector<shm::MetadataPair> kept;
   shm::MetadataReader reader(metadata);
   for (shm::MetadataPair pair; reader.next(pair);) {
-    if (is_secret(pair.key, redact)) pair.value = {};
+    if (is_secret(pair.key, config.redact)) {
+      pair.value = {};
+      call.withheld.emplace_back(pair.key);
+    }
     kept.push_back(pair);
   }
-  if (shm::metadata_bytes(kept) > bytes_max) return {};
-  return pack_metadata(kept);
+  call.metadata_withheld = shm::metadata_bytes(kept) > config.request_bytes_max;
+  if (!call.metadata_withheld) call.metadata = pack_metadata(kept);
 }
 
 }  // namespace
@@ -52,7 +55,7 @@ bool Recorder::spend(uint64_t now_ns) {
 std::unique_ptr<RecordedCall> Recorder::begin(RecordedCall call, std::span<const std::byte> metadata, std::span<const std::byte> image) {
   open_ += 1;
   call.generation = generation_;
-  if (!metadata.empty()) call.metadata = recordable_metadata(metadata, config_.redact, config_.request_bytes_max);
+  if (!metadata.empty()) keep_metadata(metadata, config_, call);
   call.request = recordable_image(*call.layout->request, image, config_.redact, config_.request_bytes_max);
   return std::make_unique<RecordedCall>(std::move(call));
 }

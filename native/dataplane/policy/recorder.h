@@ -28,6 +28,8 @@ struct RecordedCall {
   const message::MethodLayout* layout = nullptr;  // of the variant
   Place place = Place::kBothEnds;
   std::vector<std::byte> metadata;                // packed as in a block; values that are left out are empty
+  std::vector<std::string> withheld;              // keys of values that are left out
+  bool metadata_withheld = false;                 // all of it: it was too long
   std::vector<std::byte> request;                 // a whole image; empty: it was too long
   uint64_t at_ns = 0, latency_ns = 0, request_bytes = 0;
   StatusCode status = StatusCode::kOk;

@@ -162,6 +162,44 @@ TEST_CASE("delays are passed over, faults are counted, and calls recorded withou
   CHECK(run.policies[1].newly_denied == 1);
 }
 
+TEST_CASE("a policy that asks for metadata which is not kept is not judged, and those behind it are") {
+  PolicyRig rig({});
+  rig.client.metadata = {{"authorization", "Bearer x"}, {"region", "eu"}};
+  for (uint64_t id = 1; id <= 3; ++id) call(rig, id);
+  rig.client.metadata = {};
+  call(rig, 4);  // had none, which is known
+  const DryRun run = judged(rig, *chain_of({}, {{"token", probe(), kNeedMetadata, 0, "authorization"}, {"region", probe(), kNeedMetadata, 0, "region"},
+                                                {"strict", probe(), kRefuse}}));
+  CHECK(run.calls == 4);
+  CHECK(run.denied == 4);
+  CHECK(run.policies[0].unjudged == 3);
+  CHECK(run.policies[0].withheld == std::set<std::string>{"authorization"});
+  CHECK(run.policies[0].denied == 1);
+  CHECK(run.policies[0].newly_denied == 1);
+  CHECK(run.policies[1].unjudged == 0);
+  CHECK(run.policies[1].evaluated == 3);
+  CHECK(run.policies[1].denied == 0);
+  CHECK(run.policies[2].newly_denied == 3);
+  const DryRun last = judged(rig, *chain_of({}, {{"token", probe(), kNeedMetadata, 0, "authorization"}}));
+  CHECK(last.denied == 1);
+}
+
+TEST_CASE("nor is one whose state is per metadata that is not kept, or one where all of it was too long to keep") {
+  PolicyRig rig({});
+  rig.shard.recorder.configure({.request_bytes_max = 128});
+  const std::string agent(200, 'a');
+  rig.client.metadata = {{"x-api-key", "k"}};
+  call(rig, 1);
+  rig.client.metadata = {{"agent", agent}, {"region", "eu"}};
+  call(rig, 2);
+  const Use per_key{"q", quota({{ScopeKind::kMetadata, "x-api-key"}}), 0, 0};
+  const DryRun run = judged(rig, *chain_of({}, {per_key, {"region", probe(), kNeedMetadata, 0, "region"}}));
+  CHECK(run.policies[0].unjudged == 2);
+  CHECK(run.policies[0].newly_denied == 0);
+  CHECK(run.policies[1].unjudged == 1);
+  CHECK(run.policies[1].newly_denied == 1);
+}
+
 TEST_CASE("chains of one end judge the calls of which this daemon had that end") {
   PolicyRig rig({});
   call(rig, 1);

@@ -172,6 +172,12 @@ TEST_CASE("recorder: secrets in metadata are not kept, that they were there is")
   std::map<std::string, std::string> left;
   for (shm::MetadataPair pair; reader.next(pair);) left[std::string(pair.key)] = pair.value;
   CHECK(left == std::map<std::string, std::string>{{"authorization", ""}, {"cookie", ""}, {"trace-bin", ""}, {"x-own", ""}, {"x-tier", "gold"}});
+  CHECK(call.withheld == std::vector<std::string>{"authorization", "cookie", "trace-bin", "x-own"});
+  CHECK_FALSE(call.metadata_withheld);
+  const std::string tier(8000, 'g');
+  rig.recorder.end(rig.begin("n", pack_metadata({{{"x-tier", tier}}})), StatusCode::kOk, 0);
+  CHECK(rig.recorder.calls().back()->metadata_withheld);
+  CHECK(rig.recorder.calls().back()->metadata.empty());
 }
 
 TEST_CASE("recorder: what is to be redacted from now on is forgotten, also of calls that are open") {

@@ -47,7 +47,7 @@ inline std::shared_ptr<ProgramSpec> quota(Scope scope) {
 
 // As in policies/probe.c.
 enum Mode { kPass, kRefuse, kPause, kRouteApp, kRouteHash, kFail, kAnswer, kSetMetadata, kSetField, kRefuseLater, kRefuseReply, kPauseReply, kSay, kLeadOnly,
-            kTenantLimit, kSetReply };
+            kTenantLimit, kSetReply, kNeedMetadata };
 
 struct Use {
   std::string name;

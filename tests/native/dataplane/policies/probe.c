@@ -3,7 +3,7 @@
 
 enum { REQUESTS, REPLIES, ENDS, DENIED_ENDS, LAST_STATUS, IN_FLIGHT, ENTERED };
 enum { FORWARD, DENY, DELAY, ROUTE_APP, ROUTE_HASH, FAULT, ANSWER, SET_METADATA, SET_FIELD, DENY_LATER, DENY_REPLY, DELAY_REPLY, LOG, NO_ANSWER, TENANT_LIMIT,
-       SET_REPLY };
+       SET_REPLY, NEED_METADATA };
 
 static const mrpc_text kKey = {"x-probe", 7};
 
@@ -11,6 +11,7 @@ static int32_t on_request(mrpc_frame* frame) {
   const config* settings = config_of(frame);
   mrpc_verdict* verdict = frame->verdict;
   const mrpc_value value = {settings->value, 0, settings->text};
+  mrpc_text found = {0, 0};
   switch (settings->mode) {
     case DENY: return deny(frame, 7, "as configured");
     case DELAY: verdict->value = (uint64_t)settings->value; return MRPC_DELAY;
@@ -23,6 +24,9 @@ static int32_t on_request(mrpc_frame* frame) {
     case SET_METADATA: return frame->host->set_metadata(frame, kKey, settings->text) == 0 ? MRPC_FORWARD : fault(frame, MRPC_FAULT_HOST, 7);
     case SET_FIELD: return frame->host->set_field(frame, 0, &value) == 0 ? MRPC_FORWARD : fault(frame, MRPC_FAULT_HOST, 8);
     case DENY_LATER: return frame->call->first ? MRPC_FORWARD : deny(frame, 9, "not a second one");
+    case NEED_METADATA:
+      frame->host->metadata(frame, settings->text, &found);
+      return found.size != 0 ? MRPC_FORWARD : deny(frame, 16, "no token");
     case LOG: frame->host->log(frame, settings->text); return MRPC_FORWARD;
     case ANSWER:
     case NO_ANSWER:
