@@ -90,7 +90,9 @@ Result<std::shared_ptr<Chain>> Chain::compile(const ChainSet& set, const EngineC
   chain->revision_ = set.revision;
   chain->schema_ = std::move(schema);
   for (const ChainSpec& spec : set.chains) {
-    if (!spec.judges_at(place) || !spec.selects(route.client, route.service, route.method)) continue;
+    if (!spec.selects(route.client, route.service, route.method)) continue;
+    chain->same_anywhere_ &= spec.judges_at(Place::kCaller);
+    if (!spec.judges_at(place)) continue;
     const size_t first_stage = chain->stages_.size();
     if (Status added = chain->add_stages(set, catalog, spec, route, shard); !added) return added.error();
     if (Status joined = chain->join_group(spec, place, first_stage); !joined) return joined.error();

@@ -116,6 +116,8 @@ class Chain {
 
   uint32_t cells() const { return cells_; }  // of its own that a call keeps
   bool empty() const { return stages_.empty() && !refusal_; }
+  // Whether the same policies of its set judge, at the caller's daemon, calls that stay on it and calls that leave it.
+  bool same_anywhere() const { return same_anywhere_; }
   // Whether judge() needs the whole image, blobs included, in private memory.
   bool reads_bytes() const { return reads_bytes_; }
   bool judges_replies() const { return judges_replies_; }
@@ -137,6 +139,7 @@ class Chain {
   Action conclude(JudgedCall& call, Action action);
 
   uint64_t epoch_ = 0, revision_ = 0;
+  bool same_anywhere_ = true;
   bool reads_bytes_ = false, judges_replies_ = false, wants_end_ = false, reads_metadata_ = false;
   uint32_t rows_ = 0, cells_ = 0;  // that a call keeps
   Balancing balancing_ = Balancing::kRoundRobin;

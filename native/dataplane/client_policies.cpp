@@ -160,9 +160,7 @@ bool ClientSide::choose_again(ClientCall& call, const Verdict::Choice& choice) {
   const auto eligible = [&](const Endpoint& endpoint) {
     if (endpoint.hidden || endpoint.variant != call.variant || (!method.app.empty() && endpoint.app != method.app)) return false;
     if (!choice.app.empty() && endpoint.app != choice.app) return false;
-    if (endpoint.remote() == call.endpoint->remote()) return true;
-    const auto other = core_.chain_for(*method.route, *call.variant, *call.server_layout, endpoint.place());
-    return other->stages().size() == call.policies.chain->stages().size();
+    return endpoint.remote() == call.endpoint->remote() || call.policies.chain->same_anywhere();
   };
   std::shared_ptr<Endpoint> best;
   uint64_t best_weight = 0;

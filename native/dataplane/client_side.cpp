@@ -375,18 +375,16 @@ std::optional<std::shared_ptr<void>> ClientSide::charge_pinned(const ClientCall&
 
 void ClientSide::deliver_checked(uint64_t id, ClientCall& call, Reply&& reply) {
   const bool ends = reply.kind == transport::FrameKind::kStatus;
-  std::shared_ptr<void> charge;
-  if (reply.usable) {
+  if (!reply.usable) {
+    reply.usable = internal_error("unusable reply: " + reply.usable.error().text);
+  } else if (!reply.charge && !(reply.charge = charge_pinned(call, reply.message))) {
+    reply.usable = resource_exhausted("replies are not taken: those that wait for this application hold too much of its server's memory");
+  } else {
     switch (judge_reply(id, call, reply)) {
       case Progress::kGoes: break;
       case Progress::kWaits: return wait_with(id, call, std::move(reply));
       case Progress::kEnded: return;
     }
-    auto charged = charge_pinned(call, reply.message);
-    if (charged) charge = std::move(*charged);
-    else reply.usable = resource_exhausted("replies are not taken: those that wait for this application hold too much of its server's memory");
-  } else {
-    reply.usable = internal_error("unusable reply: " + reply.usable.error().text);
   }
   if (!reply.usable) {
     if (!ends) cancel_downstream(id, call);
@@ -395,7 +393,7 @@ void ClientSide::deliver_checked(uint64_t id, ClientCall& call, Reply&& reply) {
   if (reply.message && call.sent) call.stats->reply_bytes += reply.message->header.image_bytes;
   abi::Slot slot = status_slot(call.app_call, static_cast<StatusCode>(reply.code), reply.flags & transport::kHasMessage);
   Delivery delivery{slot, std::move(reply.message)};
-  delivery.charge = std::move(charge);
+  delivery.charge = std::move(*reply.charge);
   if (ends) return finish(id, call, std::move(delivery));
   delivery.slot.kind = static_cast<uint8_t>(reply.kind == transport::FrameKind::kMessage ? abi::SlotKind::kMessage : abi::SlotKind::kInitialMetadata);
   delivery.slot.code = 0;

@@ -56,6 +56,7 @@ struct ClientCall {
     std::optional<Message> message;
     Status usable = ok_status();
     uint32_t stage = UINT32_MAX;  // of the chain, to go on below
+    std::optional<std::shared_ptr<void>> charge = std::nullopt;  // what it holds in its server's send heap, once that is charged
   };
   struct Waiting {
     std::deque<Said> requests;

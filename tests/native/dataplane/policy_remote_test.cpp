@@ -179,6 +179,37 @@ TEST_CASE("a peer that goes away ends its calls for the policies on both sides")
   CHECK(state(peers.near, "in_flight") == 0);
 }
 
+TEST_CASE("a policy routes a call between here and elsewhere only where the same policies judge, whatever is applied meanwhile") {
+  Peers peers;
+  App here(4, abi::Role::kServer, "here-app", peers.near.config);
+  peers.near.add(here);
+  peers.near.offer(here);
+  peers.near.others = {4};
+  const auto set_of = [&](ChainSide guard_side, const char* name) {
+    auto set = chain_of(*peers.near.shard.chains, {{"wait", probe(), kPause, 1000}, {name, probe(), kRouteApp, 0, "here-app"}});
+    set->chains.push_back({"guard", "*", "*", "*", {{"rate", "rate_limit", {{"requests_per_second", 1e9}}}}, guard_side});
+    return set;
+  };
+  // Calls fall to an endpoint here and to one elsewhere in turn, before they are routed. How many reached the one here.
+  const auto served_here = [&](uint64_t first_call, ChainSide now, ChainSide meanwhile) {
+    peers.near.shard.apply_chains(set_of(now, "first"));
+    for (uint64_t call = first_call; call < first_call + 4; ++call) open(peers, call);
+    peers.settle();
+    peers.near.shard.apply_chains(set_of(meanwhile, "second"));
+    peers.near.world.now += 1000;
+    peers.settle();
+    int served = 0;
+    while (const auto request = here.take()) {
+      if (request->kind() != SlotKind::kOpen) continue;
+      here.say(SlotKind::kStatus, request->slot.call_id, request->image);
+      ++served;
+    }
+    return served;
+  };
+  CHECK(served_here(1, ChainSide::kClient, ChainSide::kServer) == 4);
+  CHECK(served_here(11, ChainSide::kServer, ChainSide::kClient) == 2);
+}
+
 TEST_CASE("a schema for which policies have no program is hidden until there is one, or it is given up") {
   Rig rig;
   auto set = chain_of(*rig.shard.chains, {{"p", probe()}});

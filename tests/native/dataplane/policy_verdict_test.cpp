@@ -1,4 +1,5 @@
 // What a compiled policy may decide, and that it hears of each call's end exactly once.
+#include "dataplane/blobs.h"
 #include "dataplane/policy_rig.h"
 
 namespace mrpc::dataplane::testing {
@@ -228,6 +229,29 @@ TEST_CASE("a policy denies or delays a reply") {
   CHECK(rig.reply().code() == StatusCode::kOk);
   CHECK(rig.state("before", "replies") == 1);
   CHECK(rig.state("before", "ends") == 2);
+}
+
+TEST_CASE("replies that a policy delays are charged for the memory that they hold in their server's send heap") {
+  Config config;
+  config.send_quota_bytes = 64 << 20;
+  auto spec = probe();
+  spec->stores.clear();  // one that keeps or changes messages has them copied
+  spec->writes.clear();
+  PolicyRig rig({{"p", spec, kPauseReply, 1000}}, config);
+  for (uint64_t call = 1; call <= 5; ++call) {  // half of the quota is four times 8 MiB
+    rig.open(call);
+    abi::Slot slot = write_with_blob(rig, rig.server);
+    slot.kind = static_cast<uint8_t>(SlotKind::kStatus);
+    slot.call_id = rig.arrived()->slot.call_id;
+    rig.server.submit_slot(slot);
+    rig.settle();
+    CHECK(rig.client.port(rig.shard).pinned_bytes.at(1) == std::min<uint64_t>(call, 4) * kBlobBytes);
+  }
+  CHECK(rig.reply().code() == StatusCode::kResourceExhausted);
+  CHECK_FALSE(rig.maybe_reply().has_value());
+  rig.pass_time(1000);
+  for (int delayed = 0; delayed < 4; ++delayed) CHECK(has_blob(rig, rig.reply()));
+  CHECK(rig.client.port(rig.shard).pinned_bytes.empty());
 }
 
 TEST_CASE("each message of a stream is judged, and a denied one ends the stream") {
