@@ -47,12 +47,12 @@ class Daemon:
         return self.control.call("GetSnapshot").edges
 
     def policies(self) -> dict[str, tuple[int, int]]:
-        """Evaluations and nanoseconds of each policy by its name, over all edges."""
+        """Evaluations and nanoseconds of each policy by its name. It counts by route, and each edge of the route shows that count."""
+        by_route = {(edge.client, edge.service, edge.method, each.policy): each for edge in self.edges() for each in edge.policies}
         found: dict[str, tuple[int, int]] = {}
-        for edge in self.edges():
-            for each in edge.policies:
-                evaluations, ns = found.get(each.policy, (0, 0))
-                found[each.policy] = (evaluations + each.evaluations, ns + each.ns_total)
+        for each in by_route.values():
+            evaluations, ns = found.get(each.policy, (0, 0))
+            found[each.policy] = (evaluations + each.evaluations, ns + each.ns_total)
         return found
 
 

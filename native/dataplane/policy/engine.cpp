@@ -36,6 +36,26 @@ void append_part(std::string& key, std::string_view text) {
   key.append(reinterpret_cast<const char*>(&bytes), sizeof bytes).append(text);
 }
 
+// Takes the next part off `key`, if it is `text`.
+bool skip_part(std::string_view& key, std::string_view text) {
+  uint32_t bytes = 0;
+  if (key.size() < sizeof bytes) return false;
+  std::memcpy(&bytes, key.data(), sizeof bytes);
+  if (bytes != text.size() || key.substr(sizeof bytes, bytes) != text) return false;
+  key.remove_prefix(sizeof bytes + bytes);
+  return true;
+}
+
+// Whether append_key would make this key.
+bool is_key(const Scope& scope, const JudgedCall& call, std::string_view key) {
+  for (const ScopePart& part : scope) {
+    const bool of_method = part.kind == ScopeKind::kMethod;
+    if (of_method && !skip_part(key, to_view(call.facts.service))) return false;
+    if (!skip_part(key, of_method ? to_view(call.facts.method) : text_of(part, call))) return false;
+  }
+  return key.empty();
+}
+
 const char* fault_text(int32_t code) {
   switch (code) {
     case MRPC_FAULT_DIVISION: return "division by zero";
@@ -50,6 +70,22 @@ const char* fault_text(int32_t code) {
 }
 
 }  // namespace
+
+ProgramEngine::ProgramEngine(std::shared_ptr<const PolicyInstance> instance, std::shared_ptr<const Program> program, uint32_t shard)
+    : instance_(std::move(instance)), program_(std::move(program)), shard_(shard) {
+  form_.config = instance_->config().data();
+  form_.cells = instance_->cells().data();
+  form_.old_cells = instance_->old_cells().data();
+  form_.host = &policy_host();
+  scope_count_ = static_cast<uint32_t>(instance_->scopes().size());
+  for (uint32_t i = 0; i < scope_count_; ++i) {
+    const InstanceScope& scope = instance_->scopes()[i];
+    if (!scope.table) continue;
+    scopes_[i].table = scope.table.get();
+    scopes_[i].version = scope.map->version;
+    concurrent_ |= scope.table->concurrent();
+  }
+}
 
 Result<std::unique_ptr<Engine>> ProgramEngine::make(std::shared_ptr<const PolicyInstance> instance, std::shared_ptr<const Program> program,
                                                     const RouteInfo& route, const message::MethodLayout& method, uint32_t shard) {
@@ -85,9 +121,8 @@ void ProgramEngine::append_key(const Scope& scope, const JudgedCall& call, std::
 }
 
 void ProgramEngine::find_constant_rows(const RouteInfo& route) {
-  for (size_t i = 0; i < instance_->scopes().size(); ++i) {
-    const InstanceScope& scope = instance_->scopes()[i];
-    if (!scope.table) continue;
+  for (ScopeRow& scope : scopes_) {
+    if (scope.table == nullptr) continue;
     if (!is_route_constant(scope.table->scope())) {
       ++rows_kept_;
       continue;
@@ -99,7 +134,8 @@ void ProgramEngine::find_constant_rows(const RouteInfo& route) {
       if (part.kind == ScopeKind::kMethod) append_part(key, route.method);
       if (part.kind == ScopeKind::kGlobal) append_part(key, {});
     }
-    constant_rows_[i] = RowPin(*scope.table, key);
+    scope.row = RowPin(*scope.table, key);
+    scope.constant = true;
   }
 }
 
@@ -107,23 +143,21 @@ void ProgramEngine::find_constant_rows(const RouteInfo& route) {
 void ProgramEngine::prepare(JudgedCall& call) {
   for (uint32_t i = 0; i < instance_->call_cells(); ++i) call.state.cells[first_cell_ + i] = instance_->call_initial(i);
   uint32_t kept = first_row_;
-  for (size_t i = 0; i < instance_->scopes().size(); ++i) {
-    const InstanceScope& scope = instance_->scopes()[i];
-    if (!scope.table || constant_rows_[i].get() != nullptr) continue;
-    thread_local std::string key;  // its memory is used again
-    key.clear();
-    append_key(scope.table->scope(), call, key);
-    RowPin& last = last_rows_[i];
-    if (last.get() == nullptr || last.get()->key != key) last = RowPin(*scope.table, key);
-    call.state.rows[kept++] = last.again();
+  for (ScopeRow& scope : std::span(scopes_).first(scope_count_)) {
+    if (scope.table == nullptr || scope.constant) continue;
+    if (scope.row.get() == nullptr || !is_key(scope.table->scope(), call, scope.row.get()->key)) {
+      std::string key;
+      append_key(scope.table->scope(), call, key);
+      scope.row = RowPin(*scope.table, key);
+    }
+    call.state.rows[kept++] = scope.row.again();
   }
 }
 
 void ProgramEngine::carry(CallState& state, std::span<const std::string> keys) {
   uint32_t kept = first_row_;
-  for (size_t i = 0; i < instance_->scopes().size(); ++i) {
-    const InstanceScope& scope = instance_->scopes()[i];
-    if (!scope.table || constant_rows_[i].get() != nullptr) continue;
+  for (const ScopeRow& scope : scopes_) {
+    if (scope.table == nullptr || scope.constant) continue;
     state.rows[kept] = RowPin(*scope.table, keys[kept]);
     ++kept;
   }
@@ -141,35 +175,43 @@ void ProgramEngine::on_end(JudgedCall& call) {
   call.verdict.denial.reset();
 }
 
-Action ProgramEngine::run(mrpc_hook hook, JudgedCall& call, bool replying) {
-  const auto& scopes = instance_->scopes();
-  uint8_t* rows[kScopesMax];
-  StateTable::Row* held[kScopesMax] = {};
-  uint32_t kept = first_row_;
-  for (size_t i = 0; i < scopes.size(); ++i) {
-    if (!scopes[i].table) {
-      rows[i] = reinterpret_cast<uint8_t*>(call.state.cells.get() + first_cell_);
-      continue;
-    }
-    held[i] = constant_rows_[i].get() != nullptr ? constant_rows_[i].get() : call.state.rows[kept++].get();
-    rows[i] = reinterpret_cast<uint8_t*>(held[i]->cells.data());
-  }
+// Whether one of them is not yet as this program's version has it.
+bool ProgramEngine::take_rows(StateTable::Row** held) {
+  if (concurrent_)
+    for (const uint8_t i : instance_->take_order()) scopes_[i].table->take(*held[i]);
   bool stale = false;
-  for (const uint8_t i : instance_->take_order()) {
-    scopes[i].table->take(*held[i]);
-    stale |= held[i]->version < scopes[i].map->version;
+  for (uint32_t i = 0; i < scope_count_; ++i) stale |= held[i] != nullptr && held[i]->version < scopes_[i].version;
+  return stale;
+}
+
+Action ProgramEngine::run(mrpc_hook hook, JudgedCall& call, bool replying) {
+  uint8_t* rows[kScopesMax];
+  StateTable::Row* held[kScopesMax];
+  uint32_t kept = first_row_;
+  for (uint32_t i = 0; i < scope_count_; ++i) {
+    const ScopeRow& scope = scopes_[i];
+    if (scope.table == nullptr) held[i] = nullptr;
+    else held[i] = scope.constant ? scope.row.get() : call.state.rows[kept++].get();
+    rows[i] = reinterpret_cast<uint8_t*>(held[i] == nullptr ? call.state.cells.get() + first_cell_ : held[i]->cells.data());
   }
+  const bool stale = take_rows(held);
   mrpc_verdict verdict;
   verdict.code = verdict.line = 0;
   verdict.value = 0;
   verdict.text_size = 0;
   HookCall self{call, *this, replying, nullptr};
   const auto image = call.image();
-  mrpc_frame frame{&call.facts, reinterpret_cast<const uint8_t*>(image.data()), image.size(), instance_->config().data(), rows,
-                   instance_->cells().data(), instance_->old_cells().data(), &policy_host(), &self, &verdict};
+  mrpc_frame frame = form_;
+  frame.call = &call.facts;
+  frame.image = reinterpret_cast<const uint8_t*>(image.data());
+  frame.image_bytes = image.size();
+  frame.rows = rows;
+  frame.self = &self;
+  frame.verdict = &verdict;
   if (stale) bring_up(frame, held);
   const int32_t kind = hook(&frame);
-  for (const uint8_t i : instance_->take_order()) scopes[i].table->release(*held[i]);
+  if (concurrent_)
+    for (const uint8_t i : instance_->take_order()) scopes_[i].table->release(*held[i]);
   return conclude(kind, verdict, call, self, replying);
 }
 

@@ -49,11 +49,11 @@ class ProgramEngine final : public Engine {
   uint64_t faults() const override { return faults_; }
 
  private:
-  ProgramEngine(std::shared_ptr<const PolicyInstance> instance, std::shared_ptr<const Program> program, uint32_t shard)
-      : instance_(std::move(instance)), program_(std::move(program)), shard_(shard) {}
+  ProgramEngine(std::shared_ptr<const PolicyInstance> instance, std::shared_ptr<const Program> program, uint32_t shard);
   Status resolve_writes(const message::MethodLayout& method);
   void find_constant_rows(const RouteInfo& route);
   void prepare(JudgedCall& call);
+  bool take_rows(StateTable::Row** held);
   Action run(mrpc_hook hook, JudgedCall& call, bool replying);
   Action conclude(int32_t kind, const mrpc_verdict& verdict, JudgedCall& call, struct HookCall& self, bool replying);
   Action fault(const mrpc_verdict& verdict, JudgedCall& call);
@@ -61,14 +61,23 @@ class ProgramEngine final : public Engine {
   void bring_up(mrpc_frame& frame, StateTable::Row** held);
   void init_row(StateTable::Row& row, const CellMap& map) const;
 
+  // Of one scope of the state, what every hook needs.
+  struct ScopeRow {
+    StateTable* table = nullptr;  // null: the call's own cells
+    RowPin row;                   // of all calls of the route (`constant`), or of the call before: mostly this one's, too
+    uint32_t version = 0;         // of the rows that this program has seen
+    bool constant = false;
+  };
+
   std::shared_ptr<const PolicyInstance> instance_;
   std::shared_ptr<const Program> program_;
+  // What hooks need stands side by side: between two calls a core has forgotten most of what is scattered.
+  mrpc_frame form_{};  // the same for all calls
+  uint32_t rows_kept_ = 0, first_row_ = 0, first_cell_ = 0, scope_count_ = 0;
   const uint32_t shard_;
+  bool whole_ = false, concurrent_ = false;
+  std::array<ScopeRow, kScopesMax> scopes_;
   std::vector<FieldWrite> writes_;
-  bool whole_ = false;
-  std::array<RowPin, kScopesMax> constant_rows_;
-  std::array<RowPin, kScopesMax> last_rows_;  // of the call before: mostly this one's, too
-  uint32_t rows_kept_ = 0, first_row_ = 0, first_cell_ = 0;
   uint64_t faults_ = 0;
   double log_tokens_ = 0;
   uint64_t logged_ns_ = 0;

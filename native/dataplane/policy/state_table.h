@@ -43,11 +43,11 @@ class StateTable {
   static constexpr uint32_t kCellsMax = 16, kZeroCell = kCellsMax;
   static constexpr uint32_t kRowsMax = 100'000;
 
-  struct Row {
-    std::array<uint64_t, kCellsMax + 1> cells{};  // the last one is always zero
-    uint32_t version = 0;                         // 0: nothing is in it yet
+  struct alignas(64) Row {  // what a hook touches stands in its first line
+    uint32_t version = 0;   // 0: nothing is in it yet
     std::atomic<uint32_t> taken{0}, pins{0};
     std::atomic<bool> used{true};
+    std::array<uint64_t, kCellsMax + 1> cells{};  // the last one is always zero
     std::string key;
   };
   struct Name {
@@ -77,6 +77,7 @@ class StateTable {
   void restore(const CellMap& map, const std::vector<StateFieldSpec>& fields, const SavedRow& row);
 
   const Scope& scope() const { return scope_; }
+  bool concurrent() const { return concurrent_; }  // several shards share it
   uint64_t rows() const { return rows_.load(std::memory_order_relaxed); }
   uint64_t evicted() const { return evicted_.load(std::memory_order_relaxed); }
 
