@@ -74,7 +74,7 @@ def _measure(bench: Bench, stage: Stage, load: Load) -> None:
         tail.setdefault(name, []).append(percentile(times, 99) / 1e3)
         bench.report.add(f"{work}, turn {len(tail[name])}", name, "p50", "us", [percentile(times, 50) / 1e3])
 
-    for _ in range(bench.scale.repeats):
+    for _ in range(bench.scale.qos_repeats):
         stage.daemon.apply(OFF)
         note("alone", loop())
         note("without priorities", _beside_bulk(bench, stage, load, loop, None, work, "without priorities"))

@@ -15,11 +15,12 @@ class Scale:
     swaps: int
     cold_compiles: int
     limit_seconds: float  # of a budget's measurement
-    qos_seconds: float    # of one open loop
+    qos_repeats: int
+    qos_seconds: float    # of one open loop; a turn has four, of each of three loads
 
 
-FULL = Scale(7, 4000, 1000, 9, 20.0, 20.0)
-QUICK = Scale(3, 500, 100, 3, 4.0, 4.0)
+FULL = Scale(7, 4000, 1000, 9, 20.0, 5, 5.0)  # ends within a quarter of an hour on two cores
+QUICK = Scale(3, 500, 100, 3, 4.0, 3, 4.0)
 
 
 @dataclass

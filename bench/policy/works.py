@@ -6,14 +6,14 @@ import json
 import threading
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import mrpc
 
+from bench.common.open_loop import open_loop
+
 CALL_SECONDS = 30  # no call hangs
 READY_SECONDS = 20
-OPEN_LOOP_THREADS = 4
 
 
 class Works:
@@ -53,21 +53,7 @@ class Works:
             each.result()
 
     def open_loop(self, size: int, rate: float, seconds: float) -> list[int]:
-        """Calls at a constant rate, dealt in turn to a few threads; each latency counts from when the call was due."""
-        calls = max(1, int(rate * seconds))
-        start = time.perf_counter_ns() + 50_000_000
-
-        def run(thread: int) -> list[int]:
-            return [self._call_at(start + int(i * 1e9 / rate), size) for i in range(thread, calls, OPEN_LOOP_THREADS)]
-
-        with ThreadPoolExecutor(OPEN_LOOP_THREADS) as pool:
-            return [each for times in pool.map(run, range(OPEN_LOOP_THREADS)) for each in times]
-
-    def _call_at(self, due: int, size: int) -> int:
-        if (wait := due - time.perf_counter_ns()) > 0:
-            time.sleep(wait / 1e9)
-        self._first(self._payload(data=bytes(size)), timeout=CALL_SECONDS)
-        return time.perf_counter_ns() - due
+        return open_loop(lambda: self._first(self._payload(data=bytes(size)), timeout=CALL_SECONDS), rate, seconds)
 
     def bulk(self, size: int, in_flight: int, done: threading.Event) -> dict[str, float]:
         """As many large calls as go, `in_flight` at once, until told: calls, and calls a second."""

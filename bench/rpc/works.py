@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from bench.common.open_loop import open_loop
 from bench.rpc.binding import Binding
 
-OPEN_LOOP_THREADS = 4
 READY_SECONDS = 20
 CALL_SECONDS = 30  # no call hangs: each has a timeout, on every system
 
@@ -82,21 +82,7 @@ class Works:
         return (done + in_flight) / (time.monotonic() - began)
 
     def open_loop(self, size: int, rate: float, seconds: float) -> list[int]:
-        """Calls at a constant rate, dealt in turn to a few threads; each latency counts from when the call was due."""
-        calls = max(1, int(rate * seconds))
-        start = time.perf_counter_ns() + 50_000_000
-
-        def run(thread: int) -> list[int]:
-            return [self._call_at(start + int(i * 1e9 / rate), size) for i in range(thread, calls, OPEN_LOOP_THREADS)]
-
-        with ThreadPoolExecutor(OPEN_LOOP_THREADS) as pool:
-            return [time_ns for times in pool.map(run, range(OPEN_LOOP_THREADS)) for time_ns in times]
-
-    def _call_at(self, due: int, size: int) -> int:
-        if (wait := due - time.perf_counter_ns()) > 0:
-            time.sleep(wait / 1e9)
-        self._call(self._bound.Payload(data=bytes(size)))
-        return time.perf_counter_ns() - due
+        return open_loop(lambda: self._call(self._bound.Payload(data=bytes(size))), rate, seconds)
 
     def goodput(self, size: int, seconds: float) -> float:
         """Bytes echoed a second: an array goes out, an array that can be computed on comes back."""

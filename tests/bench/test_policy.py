@@ -12,7 +12,7 @@ from bench.policy.mesh import Kit
 from bench.policy.scale import Bench, Scale
 from bench.policy.server import Account
 
-SMALL = Scale(repeats=1, calls=50, swaps=6, cold_compiles=1, limit_seconds=0.5, qos_seconds=0.3)
+SMALL = Scale(repeats=1, calls=50, swaps=6, cold_compiles=1, limit_seconds=0.5, qos_repeats=1, qos_seconds=0.3)
 
 
 @pytest.fixture(scope="module")
