@@ -154,6 +154,8 @@ class MessageLayouts(Protocol):
         "element_bytes", "message" (full name or ""), "enum" ({name: number} or None), "default" (int, float or bytes)}}}}}.
         KeyError for an unknown message, ValueError for a schema that does not parse."""
 
+    # `_dataplane.message_image(schema, message, protobuf) -> bytes`: the image of a message of protobuf bytes. KeyError, ValueError.
+
     # ---- hot restart: takeover/ says who calls what when. All on one thread.
 
     def freeze(self, bound_s: float) -> None:

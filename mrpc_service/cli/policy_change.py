@@ -12,6 +12,12 @@ from mrpc_service.cli.output import connect, emit, ns_text, output_option, plain
 from mrpc_service.cli.policy_files import document_files, is_path, read_text, swapped
 
 Command = Callable[..., None]
+EXIT_CODES = """
+
+\b
+Exit codes: 0 done; 1 refused, and what ran runs on; 5 others have changed the chains meanwhile;
+6 the dry run would deny too many calls (--force).
+"""
 
 
 def files_argument(command: Command) -> Command:
@@ -48,7 +54,8 @@ def gate(force: bool, deny_share_max: float | None) -> dict[str, Any]:
     return {"force": force} | ({} if deny_share_max is None else {"deny_share_max": deny_share_max})
 
 
-@click.command(epilog="\b\nExamples:\n  mrpc policy apply limits.yaml\n  mrpc policy show guard -o yaml > guard.yaml    then edit and apply it")
+@click.command(epilog="\b\nExamples:\n  mrpc policy apply limits.yaml\n  mrpc policy show guard -o yaml > guard.yaml    then edit and apply it"
+                      + EXIT_CODES)
 @files_argument
 @document_options
 @change_options
@@ -105,7 +112,7 @@ def diff(context: click.Context, files: tuple[str, ...], prune: bool, adopt: boo
         context.exit(1)
 
 
-@click.command(epilog="\b\nExample: mrpc policy swap guard limit ./my_limit_v2.py")
+@click.command(epilog="\b\nExample: mrpc policy swap guard limit ./my_limit_v2.py" + EXIT_CODES)
 @click.argument("chain")
 @click.argument("policy")
 @click.argument("program")
@@ -132,7 +139,8 @@ def swap(context: click.Context, chain: str, policy: str, program: str, adopt: b
     emit(output, report, lambda: show_report(report))
 
 
-@click.command(epilog="\b\nExamples:\n  mrpc policy rollback        to the revision before this one\n  mrpc policy rollback 12")
+@click.command(epilog="\b\nExamples:\n  mrpc policy rollback        to the revision before this one\n  mrpc policy rollback 12"
+                      + EXIT_CODES)
 @click.argument("to", type=click.IntRange(min=1), required=False, metavar="[REVISION]")
 @change_options
 @output_option
@@ -145,7 +153,7 @@ def rollback(context: click.Context, to: int | None, revision: int | None, force
     emit(output, report, lambda: show_report(report))
 
 
-@click.command(epilog="\b\nExample: mrpc policy delete guard")
+@click.command(epilog="\b\nExample: mrpc policy delete guard" + EXIT_CODES)
 @click.argument("chains", nargs=-1, required=True, metavar="CHAIN...")
 @change_options
 @output_option

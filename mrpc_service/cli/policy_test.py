@@ -24,23 +24,19 @@ from mrpc_service.cli.policy_files import read_text
 @output_option
 @click.pass_context
 def test(context: click.Context, file: Path, given: tuple[str, ...], cases_file: Path | None, method: str | None, output: str) -> None:
-    """Check FILE, compile it, and play cases to it as Python; exits with 1 if a verdict is not as expected.
+    """Check FILE, compile it, and play cases to it, as Python and compiled; exits with 1 if a verdict of either is not as expected.
 
-    A program that reads no message field needs no daemon. The compiled form is compiled, not run; the project's conformance suite and
-    fuzzer hold both forms against each other."""
+    A program that reads no message field needs no daemon, but one that does needs --method to be compiled. The compiled form runs in this
+    process."""
     from mrpc_service.policy import cases
     from mrpc_service.policy.errors import PolicyError
-    from mrpc_service.policy.source import parse
 
     text = read_text(file)
     config = {key: yaml.safe_load(value) for key, _, value in (each.partition("=") for each in given)}
     target = method_target(context, method) if method else None
     try:
-        found = asyncio.run(compiled(text, file.name, config, target, checks=cases_file is None))
-        outcomes = []
-        if cases_file is not None:
-            played = yaml.safe_load(read_text(cases_file))
-            outcomes = [vars(each) for each in cases.play(parse(text, file.name), played, config, message_maker(target))]
+        played = None if cases_file is None else cases.read_cases(yaml.safe_load(read_text(cases_file)), config)
+        found, outcomes = asyncio.run(tested(text, file.name, config, target, played))
     except (PolicyError, cases.CaseError, ValueError, yaml.YAMLError) as error:
         raise click.ClickException(str(error)) from None
     emit(output, found | {"outcomes": outcomes}, lambda: show(found, outcomes))
@@ -58,9 +54,13 @@ def method_target(context: click.Context, method: str) -> Any:
         return Target(service, name, client.call("GetSchema", service=service).file_descriptor_set)
 
 
-async def compiled(text: str, file: str, config: Mapping[str, Any], target: Any, *, checks: bool) -> dict[str, Any]:
-    """What the compiler says of the program. PolicyError; ValueError for a wrong configuration, if `checks`."""
+async def tested(
+    text: str, file: str, config: Mapping[str, Any], target: Any, played: list[Any] | None
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What the compiler says of the program, and the outcomes of cases. PolicyError; CaseError; ValueError for a wrong configuration."""
+    from mrpc_service.policy.cases import play
     from mrpc_service.policy.compiler import Compiler
+    from mrpc_service.policy.source import parse
 
     with tempfile.TemporaryDirectory() as directory:
         compiler = Compiler(Path(directory))
@@ -68,21 +68,35 @@ async def compiled(text: str, file: str, config: Mapping[str, Any], target: Any,
             program = await compiler.load(text, file)
             found = {"name": program.name, "summary": program.summary, "hooks": list(program.hooks), "config": program.config_fields,
                      "reads": list(program.reads), "object_bytes": 0}
-            complete = all(name in config for name, field in program.fields.items() if required(field))
-            if checks or complete:
-                checked = program.check_config(config)
-                if target is not None or not program.needs_layout:
-                    spec = await compiler.compile(program, checked, target)
-                    found |= {"reads": spec["reads"], "object_bytes": Path(spec["object"]).stat().st_size}
-            return found
+            outcomes = []
+            for case in played or []:
+                spec, compile_for = await compiled_case(compiler, program, case.config, target)
+                found |= spec
+                outcomes += [vars(each) for each in play(parse(text, file), case, message_maker(target), compile_for)]
+            if played is None:
+                found |= (await compiled_case(compiler, program, config, target))[0]
+            return found, outcomes
         finally:
             await compiler.close()
 
 
-def required(field: Any) -> bool:
-    from mrpc_service.policy.values import MISSING
+async def compiled_case(compiler: Any, program: Any, config: Mapping[str, Any], target: Any) -> tuple[dict[str, Any], Any]:
+    """What is to be told of the object, and a function that makes an instance of it for a host; none where messages are not known."""
+    from mrpc_service.policy.compiled_form import CompiledForm
 
-    return field.default is MISSING
+    checked = program.check_config(config)
+    if target is None and program.needs_layout:
+        return {}, None
+    spec = await compiler.compile(program, checked, target)
+    told = {"reads": spec["reads"], "object_bytes": Path(spec["object"]).stat().st_size}
+    return told, lambda host: CompiledForm(spec, checked, host, encoder(target) if spec["needs_layout"] else lambda message: b"")
+
+
+def encoder(target: Any) -> Callable[[Any], bytes]:
+    """A message's image, by the data plane's own rules."""
+    from mrpc_service._dataplane import message_image
+
+    return lambda message: message_image(target.schema, message.DESCRIPTOR.full_name, message.SerializeToString())
 
 
 def message_maker(target: Any) -> Callable[[str, Mapping[str, Any]], Any]:
@@ -111,12 +125,19 @@ def message_maker(target: Any) -> Callable[[str, Mapping[str, Any]], Any]:
 
 
 def show(found: dict[str, Any], outcomes: list[dict[str, Any]]) -> None:
-    size = f"compiles to {found['object_bytes']} bytes" if found["object_bytes"] else "not compiled (give --config, and --method if it reads fields)"
+    size = f"compiles to {found['object_bytes']} bytes" if found["object_bytes"] else "not compiled: it reads fields (give --method)"
     click.echo(f"{found['name']}: {found['summary'] or 'no summary'}")
     click.echo(f"hooks {', '.join(found['hooks'])}; reads {', '.join(found['reads']) or 'no fields'}; {size}")
-    rows = [(each["case"], each["step"], each["hook"], each["found"], "as expected" if each["ok"] else f"expected {each['wanted']}")
+    rows = [(each["case"], each["step"], each["hook"], forms_text(each), "as expected" if each["ok"] else f"expected {each['wanted']}")
             for each in outcomes]
     if rows:
         print_table(("case", "step#", "hook", "verdict", ""), rows, "")
         wrong = sum(not each["ok"] for each in outcomes)
-        click.echo(f"{len(outcomes) - wrong} of {len(outcomes)} as expected")
+        both = "as Python and compiled" if found["object_bytes"] else "as Python"
+        click.echo(f"{len(outcomes) - wrong} of {len(outcomes)} as expected, {both}")
+
+
+def forms_text(each: dict[str, Any]) -> str:
+    """The verdict; of both forms where they differ."""
+    python, compiled = each["found"], each["compiled"]
+    return python if compiled in ("", python) else f"{python} as Python, {compiled} compiled"

@@ -19,13 +19,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mrpc_service.policy.interpreter import Interpreter
+from mrpc_service.policy.compiled_form import CompiledForm
+from mrpc_service.policy.interpreter import Host, Interpreter
 from mrpc_service.policy.language import STATUS_CODES, Token, hash64
 from mrpc_service.policy.source import Source
 from mrpc_service.policy.values import read_value
 
 ANSWERS = {"hit": 1, "lead": 2, "wait": 3}
+CODE_MAX = 16  # of a status
 HOOKS = ("request", "reply", "end")
+Form = Any  # Interpreter or CompiledForm, whose host is a ScriptedHost
 START_NS = 10**18
 CALL: dict[str, Any] = {
     "client": "client", "server": "server", "service": "package.Service", "method": "Method", "tenant": "client", "message_bytes": 64,
@@ -44,9 +47,10 @@ class Outcome:
     case: str
     step: int  # from 1
     hook: str
-    found: str
+    found: str     # by the program as Python
+    compiled: str  # by its compiled form; "" where that is not run
     wanted: str
-    ok: bool
+    ok: bool       # both are what is wanted
 
 
 class ScriptedHost:
@@ -90,23 +94,43 @@ class ScriptedHost:
         return Token(**self.step.get("token", {"valid": False, "problem": "no token in the case"}))
 
 
-def play(source: Source, cases: Any, config: Mapping[str, Any], make: Callable[[str, Mapping[str, Any]], Any]) -> Iterator[Outcome]:
-    """Play each case to an instance of its own. `make(hook, fields)` gives a message of google.protobuf. CaseError, ValueError."""
-    if not isinstance(cases, dict) or not isinstance(cases.get("cases"), list):
+@dataclass(frozen=True)
+class Case:
+    name: str
+    config: Mapping[str, Any]
+    steps: list[dict[str, Any]]
+
+
+def read_cases(content: Any, config: Mapping[str, Any]) -> list[Case]:
+    """`config` goes over that of each case. CaseError."""
+    if not isinstance(content, dict) or not isinstance(content.get("cases"), list):
         raise CaseError("there is no list 'cases'")
-    for number, case in enumerate(cases["cases"], 1):
+    found = []
+    for number, case in enumerate(content["cases"], 1):
         name = str(case.get("name", number)) if isinstance(case, dict) else str(number)
         try:
-            host = ScriptedHost()
-            policy = Interpreter(source, {**case.get("config", {}), **config}, host)
-            yield from _play(policy, host, name, case["steps"], make)
+            found.append(Case(name, {**case.get("config", {}), **config}, list(case["steps"])))
         except (KeyError, TypeError, AttributeError) as error:
             raise CaseError(f"case {name!r}: {type(error).__name__}: {error}") from None
+    return found
 
 
-def _play(
-    policy: Interpreter, host: ScriptedHost, name: str, steps: list[dict[str, Any]], make: Callable[[str, Mapping[str, Any]], Any]
-) -> Iterator[Outcome]:
+def play(source: Source, case: Case, make: Callable[[str, Mapping[str, Any]], Any],
+         compile_for: Callable[[Host], CompiledForm] | None = None) -> Iterator[Outcome]:
+    """Play a case to an instance of its own, and to its compiled form if there is one.
+
+    `make(hook, fields)` gives a message of google.protobuf. CaseError, ValueError."""
+    forms: list[Form] = [Interpreter(source, case.config, ScriptedHost())]
+    if compile_for is not None:
+        forms.append(compile_for(ScriptedHost()))
+    try:
+        yield from _play(forms, case.name, case.steps, make)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CaseError(f"case {case.name!r}: {type(error).__name__}: {error}") from None
+
+
+def _play(forms: list[Form], name: str, steps: list[dict[str, Any]], make: Callable[[str, Mapping[str, Any]], Any]) -> Iterator[Outcome]:
+    hooks = forms[0].declared.hooks
     now_ns = START_NS
     for number, step in enumerate(steps, 1):
         unknown = step.keys() - STEP_KEYS
@@ -116,11 +140,14 @@ def _play(
         if hook is None:
             raise CaseError(f"case {name!r}, step {number}: there is none of {', '.join(HOOKS)}")
         now_ns += _ns(step.get("wait", 0))
-        host.begin(step)
-        message = make(hook, step[hook] or {}) if hook != "end" else None
-        found = policy.run(hook, _call(step, hook, now_ns), message) if hook in policy.declared.hooks else ("forward",)
-        wanted = step.get("verdict", "forward")
-        yield Outcome(name, number, hook, verdict_text(found), _wanted_text(wanted), _agrees(wanted, found))
+        wanted, call = step.get("verdict", "forward"), _call(step, hook, now_ns)
+        found = []
+        for form in forms:
+            form.host.begin(step)
+            message = make(hook, step[hook] or {}) if hook != "end" else None
+            found.append(form.run(hook, call, message) if hook in hooks else ("forward",))
+        told = [verdict_text(each) for each in found]
+        yield Outcome(name, number, hook, told[0], "".join(told[1:]), _wanted_text(wanted), all(_agrees(wanted, each) for each in found))
 
 
 def _ns(value: Any) -> int:
@@ -136,9 +163,14 @@ def _call(step: Mapping[str, Any], hook: str, now_ns: int) -> dict[str, Any]:
                    "first": int(step.get("first", True)), "last": int(step.get("last", True))}
 
 
+def status_of(code: int) -> int:
+    """As the data plane takes a computed code."""
+    return code if 1 <= code <= CODE_MAX else STATUS_CODES["UNKNOWN"]
+
+
 def verdict_text(found: tuple[Any, ...]) -> str:
     if found[0] == "deny":
-        return f"deny {NAMES[found[1]]}: {found[2].decode(errors='replace')}"
+        return f"deny {NAMES[status_of(found[1])]}: {found[2].decode(errors='replace')}"
     if found[0] == "fault":
         return f"fault {found[1]}, line {found[2]}"
     return " ".join(each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in found).strip()
@@ -152,7 +184,8 @@ def _agrees(wanted: Any, found: tuple[Any, ...]) -> bool:
     if isinstance(wanted, str):
         return found[0] == wanted
     if "deny" in wanted:
-        return found[:2] == ("deny", STATUS_CODES[wanted["deny"]]) and wanted.get("says", "") in found[2].decode(errors="replace")
+        denied = found[0] == "deny" and status_of(found[1]) == STATUS_CODES[wanted["deny"]]
+        return denied and wanted.get("says", "") in found[2].decode(errors="replace")
     if "delay" in wanted:
         return found == ("delay", _ns(wanted["delay"]))
     if "fault" in wanted:

@@ -3,6 +3,7 @@
 #include <bit>
 #include <set>
 
+#include "message/image.h"
 #include "message/layout.h"
 #include "message/scalar.h"
 
@@ -64,13 +65,33 @@ nb::dict field_layout(const FieldLayout& field) {
   return out;
 }
 
+std::span<const std::byte> bytes_of(const nb::bytes& bytes) { return std::as_bytes(std::span(bytes.c_str(), bytes.size())); }
+
+std::shared_ptr<const message::Schema> parse(const nb::bytes& schema) {
+  auto parsed = message::Schema::parse(bytes_of(schema));
+  if (!parsed) throw nb::value_error(parsed.error().text.c_str());
+  return *parsed;
+}
+
+const MessageLayout& find(const message::Schema& schema, const std::string& message) {
+  const MessageLayout* found = schema.message(message);
+  if (found == nullptr) throw nb::key_error(("the schema has no message '" + message + "'").c_str());
+  return *found;
+}
+
 }  // namespace
 
+nb::bytes message_image(const nb::bytes& schema, const std::string& message, const nb::bytes& protobuf) {
+  const auto parsed = parse(schema);
+  std::vector<std::byte> image;
+  const Status made = message::from_protobuf(find(*parsed, message), bytes_of(protobuf), {}, image);
+  if (!made) throw nb::value_error(made.error().text.c_str());
+  return nb::bytes(image.data(), image.size());
+}
+
 nb::dict message_layout(const nb::bytes& schema, const std::string& message) {
-  const auto parsed = message::Schema::parse(std::as_bytes(std::span(schema.c_str(), schema.size())));
-  if (!parsed) throw nb::value_error(parsed.error().text.c_str());
-  const MessageLayout* root = (*parsed)->message(message);
-  if (root == nullptr) throw nb::key_error(("the schema has no message '" + message + "'").c_str());
+  const auto parsed = parse(schema);
+  const MessageLayout* root = &find(*parsed, message);
   nb::dict messages;
   std::set<const MessageLayout*> reached{root};
   std::vector<const MessageLayout*> open{root};

@@ -374,5 +374,6 @@ NB_MODULE(_dataplane, module) {
       .def("abandon", &PyDataplane::abandon)
       .def("take_over", &PyDataplane::take_over, "state"_a, "fds"_a);
   module.def("message_layout", &mrpc::bind::message_layout, "schema"_a, "message"_a);
+  module.def("message_image", &mrpc::bind::message_image, "schema"_a, "message"_a, "protobuf"_a);
   module.attr("TAKEOVER_VERSIONS") = nb::make_tuple(kTakeoverOldest, kTakeoverVersion);
 }

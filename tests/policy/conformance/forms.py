@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from mrpc_service.policy.language import STATUS_CODES, Token
 from mrpc_service.policy.source import read
 from mrpc_service.policy.values import read_value
 from tests.policy.fake_host import FakeHost
+from tests.policy.native_form import Keyed
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -84,43 +84,16 @@ class Form(Protocol):
         """Fields of the rows that this call sees."""
 
 
-def scope_key(scope: list[str], call: Mapping[str, Any], host: Script) -> tuple[Any, ...]:
-    return tuple(host.given.get(each[9:].encode(), b"") if each.startswith("metadata:") else call.get(each, "") for each in scope)
-
-
 class CompiledForm:
     def __init__(self, path: Path, config: dict[str, Any], kinds: tuple[Any, Any]) -> None:
-        from tests.policy.native_form import Compiled
-
-        self._compiled = Compiled(path.read_text(), FakeHost(), config, path.name, messages=kinds)
-        self._table: dict[tuple[Any, ...], Any] = {}
-        self._seen: Script = Script({})
+        self._compiled = Keyed(path.read_text(), FakeHost(), config, path.name, messages=kinds)
 
     def run(self, hook: str, call: dict[str, Any], message: Any, host: Script) -> tuple[Any, ...]:
-        self._compiled.host = self._seen = host
-        self._compiled._table = self._compiled._host_table()
-        self._point(call)
+        self._compiled.host = host
         return self._compiled.run(hook, call, message)
 
     def state(self, call: dict[str, Any]) -> dict[str, Any]:
-        self._point(call)
-        found: dict[str, Any] = {}
-        for row, scope in zip(self._compiled.rows, self._compiled.spec["state"], strict=True):
-            for index, field in enumerate(scope["fields"]):
-                kind: Any = ctypes.c_double if field["type"] == "float" else ctypes.c_int64
-                found[field["name"]] = kind.from_buffer(row, 8 * index).value
-        return found
-
-    def _point(self, call: Mapping[str, Any]) -> None:
-        """The program's rows become those of this call."""
-        for index, scope in enumerate(self._compiled.spec["state"]):
-            key = (index, *scope_key(scope["scope"], call, self._seen))
-            if key not in self._table:
-                self._compiled._rows()  # new ones, with initial values
-                self._table[key] = self._compiled.rows[index]
-        rows = [self._table[index, *scope_key(scope["scope"], call, self._seen)] for index, scope in enumerate(self._compiled.spec["state"])]
-        self._compiled.rows[:] = rows
-        self._compiled.row_pointers = (ctypes.c_void_p * max(1, len(rows)))(*(ctypes.addressof(row) for row in rows))
+        return self._compiled.state(call)
 
 
 class InterpretedForm:
