@@ -30,7 +30,7 @@ build() {
 
 if [ "$mode" = --thread ]; then
   # -Wno-tsan: TSan takes no notice of fences. Ours order a doorbell's two flags, both atomic; no plain memory relies on them.
-  targets=(stub_test dataplane_test transport_{local,fake,tcp,tcp_hostile,session}_test curator_test)
+  targets=(stub_test dataplane_test dataplane_policy_test transport_{local,fake,tcp,tcp_hostile,session}_test curator_test)
   build "$out/thread" thread -DMRPC_PYTHON=OFF -DCMAKE_CXX_FLAGS="-O1 -g1 -Wno-tsan" -- "${targets[@]}"
   # TSan of gcc 12 knows where shared memory lies only without address randomisation.
   TSAN_OPTIONS=halt_on_error=1 setarch -R ctest --test-dir "$out/thread" --output-on-failure -R "^($(IFS='|'; echo "${targets[*]}"))\$"
