@@ -37,6 +37,10 @@ def filters(jwks: str) -> dict[str, dict[str, Any]]:
         "size_limit": envoy.http_filter("envoy.filters.http.buffer", "buffer.v3.Buffer", max_request_bytes=4 << 20),
         "header_mutation": envoy.http_filter("envoy.filters.http.header_mutation", "header_mutation.v3.HeaderMutation", mutations={
             "request_mutations": [{"append": {"header": {"key": "region", "value": "eu"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}]}),
+        "adaptive_concurrency": envoy.http_filter(
+            "envoy.filters.http.adaptive_concurrency", "adaptive_concurrency.v3.AdaptiveConcurrency", gradient_controller_config={
+                "concurrency_limit_params": {"concurrency_update_interval": "0.1s"},
+                "min_rtt_calc_params": {"interval": "60s", "request_count": 50}}),
         "token_check": envoy.http_filter("envoy.filters.http.jwt_authn", "jwt_authn.v3.JwtAuthentication", providers={"bench": provider},
                                      rules=[{"match": {"prefix": "/"}, "requires": {"provider_name": "bench"}}]),
     }
