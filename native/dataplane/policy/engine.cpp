@@ -36,7 +36,7 @@ void append_part(std::string& key, std::string_view text) {
   key.append(reinterpret_cast<const char*>(&bytes), sizeof bytes).append(text);
 }
 
-// Takes the next part off `key`, if it is `text`.
+// Takes the next part off `key`, as append_part made it, if it is `text`.
 bool skip_part(std::string_view& key, std::string_view text) {
   uint32_t bytes = 0;
   if (key.size() < sizeof bytes) return false;
@@ -46,14 +46,11 @@ bool skip_part(std::string_view& key, std::string_view text) {
   return true;
 }
 
-// Whether append_key would make this key.
-bool is_key(const Scope& scope, const JudgedCall& call, std::string_view key) {
-  for (const ScopePart& part : scope) {
-    const bool of_method = part.kind == ScopeKind::kMethod;
-    if (of_method && !skip_part(key, to_view(call.facts.service))) return false;
-    if (!skip_part(key, of_method ? to_view(call.facts.method) : text_of(part, call))) return false;
-  }
-  return key.empty();
+// Whether the call differs from others of its route by just this.
+bool varies_as(std::span<const ScopePart> parts, const JudgedCall& call, std::string_view varying) {
+  for (const ScopePart& part : parts)
+    if (!is_route_constant(part) && !skip_part(varying, text_of(part, call))) return false;
+  return varying.empty();
 }
 
 const char* fault_text(int32_t code) {
@@ -73,6 +70,10 @@ const char* fault_text(int32_t code) {
 
 ProgramEngine::ProgramEngine(std::shared_ptr<const PolicyInstance> instance, std::shared_ptr<const Program> program, uint32_t shard)
     : instance_(std::move(instance)), program_(std::move(program)), shard_(shard) {
+  request_hook_ = program_->on_request;
+  reply_hook_ = program_->on_reply;
+  end_hook_ = program_->on_end;
+  call_cells_ = instance_->call_cells();
   form_.config = instance_->config().data();
   form_.cells = instance_->cells().data();
   form_.old_cells = instance_->old_cells().data();
@@ -82,6 +83,7 @@ ProgramEngine::ProgramEngine(std::shared_ptr<const PolicyInstance> instance, std
     const InstanceScope& scope = instance_->scopes()[i];
     if (!scope.table) continue;
     scopes_[i].table = scope.table.get();
+    scopes_[i].parts = scope.table->scope();
     scopes_[i].version = scope.map->version;
     concurrent_ |= scope.table->concurrent();
   }
@@ -141,17 +143,22 @@ void ProgramEngine::find_constant_rows(const RouteInfo& route) {
 
 // Finds, at the call's first message, the rows and cells that are its own.
 void ProgramEngine::prepare(JudgedCall& call) {
-  for (uint32_t i = 0; i < instance_->call_cells(); ++i) call.state.cells[first_cell_ + i] = instance_->call_initial(i);
+  for (uint32_t i = 0; i < call_cells_; ++i) call.state.cells[first_cell_ + i] = instance_->call_initial(i);
   uint32_t kept = first_row_;
   for (ScopeRow& scope : std::span(scopes_).first(scope_count_)) {
     if (scope.table == nullptr || scope.constant) continue;
-    if (scope.row.get() == nullptr || !is_key(scope.table->scope(), call, scope.row.get()->key)) {
-      std::string key;
-      append_key(scope.table->scope(), call, key);
-      scope.row = RowPin(*scope.table, key);
-    }
+    if (scope.row.get() == nullptr || !varies_as(scope.parts, call, scope.varying)) find_row(scope, call);
     call.state.rows[kept++] = scope.row.again();
   }
+}
+
+void ProgramEngine::find_row(ScopeRow& scope, const JudgedCall& call) {
+  std::string key;
+  append_key(scope.table->scope(), call, key);
+  scope.row = RowPin(*scope.table, key);
+  scope.varying.clear();
+  for (const ScopePart& part : scope.parts)
+    if (!is_route_constant(part)) append_part(scope.varying, text_of(part, call));
 }
 
 void ProgramEngine::carry(CallState& state, std::span<const std::string> keys) {
@@ -164,14 +171,14 @@ void ProgramEngine::carry(CallState& state, std::span<const std::string> keys) {
 }
 
 Action ProgramEngine::on_request(JudgedCall& call) {
-  if (call.facts.first && (rows_kept_ != 0 || instance_->call_cells() != 0)) prepare(call);
-  return program_->on_request == nullptr ? Action::kForward : run(program_->on_request, call, false);
+  if (call.facts.first && (rows_kept_ != 0 || call_cells_ != 0)) prepare(call);
+  return request_hook_ == nullptr ? Action::kForward : run(request_hook_, call, false);
 }
 
-Action ProgramEngine::on_reply(JudgedCall& call) { return run(program_->on_reply, call, true); }
+Action ProgramEngine::on_reply(JudgedCall& call) { return run(reply_hook_, call, true); }
 
 void ProgramEngine::on_end(JudgedCall& call) {
-  run(program_->on_end, call, false);
+  run(end_hook_, call, false);
   call.verdict.denial.reset();
 }
 

@@ -1,6 +1,8 @@
 // A compiled policy program as an engine: one policy on one route of one shard.
 #pragma once
 
+#include <span>
+
 #include "dataplane/engine.h"
 #include "dataplane/policy/instance.h"
 #include "message/field_path.h"
@@ -28,12 +30,12 @@ class ProgramEngine final : public Engine {
   Action on_request(JudgedCall& call) override;
   Action on_reply(JudgedCall& call) override;
   void on_end(JudgedCall& call) override;
-  bool judges_replies() const override { return program_->on_reply != nullptr; }
-  bool wants_end() const override { return program_->on_end != nullptr; }
+  bool judges_replies() const override { return reply_hook_ != nullptr; }
+  bool wants_end() const override { return end_hook_ != nullptr; }
   bool reads_bytes() const override { return whole_; }
   bool reads_metadata() const override { return program_->spec().reads_metadata; }
   uint32_t rows_kept() const override { return rows_kept_; }
-  uint32_t cells_kept() const override { return instance_->call_cells(); }
+  uint32_t cells_kept() const override { return call_cells_; }
   void place(uint32_t first_row, uint32_t first_cell) override { first_row_ = first_row, first_cell_ = first_cell; }
 
   void carry(CallState& state, std::span<const std::string> keys) override;
@@ -65,15 +67,19 @@ class ProgramEngine final : public Engine {
   struct ScopeRow {
     StateTable* table = nullptr;  // null: the call's own cells
     RowPin row;                   // of all calls of the route (`constant`), or of the call before: mostly this one's, too
-    uint32_t version = 0;         // of the rows that this program has seen
+    std::string varying;          // what of the row's key differs from call to call of the route
+    std::span<const ScopePart> parts;
+    uint32_t version = 0;  // of the rows that this program has seen
     bool constant = false;
   };
+  static void find_row(ScopeRow& scope, const JudgedCall& call);
 
   std::shared_ptr<const PolicyInstance> instance_;
   std::shared_ptr<const Program> program_;
   // What hooks need stands side by side: between two calls a core has forgotten most of what is scattered.
+  mrpc_hook request_hook_ = nullptr, reply_hook_ = nullptr, end_hook_ = nullptr;
   mrpc_frame form_{};  // the same for all calls
-  uint32_t rows_kept_ = 0, first_row_ = 0, first_cell_ = 0, scope_count_ = 0;
+  uint32_t rows_kept_ = 0, first_row_ = 0, first_cell_ = 0, scope_count_ = 0, call_cells_ = 0;
   const uint32_t shard_;
   bool whole_ = false, concurrent_ = false;
   std::array<ScopeRow, kScopesMax> scopes_;

@@ -48,9 +48,7 @@ Result<Scope> parse_scope(const std::vector<std::string>& parts) {
 bool is_call_scope(const Scope& scope) { return scope.size() == 1 && scope[0].kind == ScopeKind::kCall; }
 
 bool is_route_constant(const Scope& scope) {
-  return std::all_of(scope.begin(), scope.end(), [](const ScopePart& part) {
-    return part.kind == ScopeKind::kClient || part.kind == ScopeKind::kService || part.kind == ScopeKind::kMethod || part.kind == ScopeKind::kGlobal;
-  });
+  return std::all_of(scope.begin(), scope.end(), [](const ScopePart& part) { return is_route_constant(part); });
 }
 
 const ConfigFieldSpec* ProgramSpec::config_field(const std::string& field) const {

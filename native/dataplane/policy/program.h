@@ -25,8 +25,11 @@ using Scope = std::vector<ScopePart>;
 // Errors: kInvalidArgument for a scope that is none.
 Result<Scope> parse_scope(const std::vector<std::string>& parts);
 bool is_call_scope(const Scope& scope);
-// Whether all calls of one route are in one row.
+// Whether all calls of one route are in one row, or equal in that part.
 bool is_route_constant(const Scope& scope);
+inline bool is_route_constant(const ScopePart& part) {
+  return part.kind == ScopeKind::kClient || part.kind == ScopeKind::kService || part.kind == ScopeKind::kMethod || part.kind == ScopeKind::kGlobal;
+}
 
 // mrpc_service/policy/spec.py says what the fields mean.
 struct ConfigFieldSpec {
