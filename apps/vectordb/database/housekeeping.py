@@ -28,7 +28,7 @@ class Housekeeper:
             try:
                 chore()
             except Exception as error:
-                log.warning("%s failed and will be tried again: %s", chore.__name__, error, exc_info=error)
+                log.warning("%s failed and will be tried again: %r", chore.__name__, error)
 
     def close(self) -> None:
         self._done.set()

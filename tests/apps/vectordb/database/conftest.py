@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ def clock() -> Clock:
 def quick_folder(tmp_path: Path) -> Iterator[Path]:
     """A folder in memory, where an fsync takes no time: what tests of durability judge is the order of steps."""
     memory = Path("/dev/shm")
-    if not memory.is_dir():
+    if not memory.is_dir() or shutil.disk_usage(memory).free < 512 << 20:
         yield tmp_path
         return
     with tempfile.TemporaryDirectory(dir=memory) as folder:

@@ -44,6 +44,7 @@ def test_every_prefix_of_a_life_is_there_again(quick_folder: Path, fsync: str) -
         with opened(folder) as db:  # now from the snapshot that closing made
             assert dump(db) == state
             assert db.recovery.replayed == 0
+        shutil.rmtree(folder)
 
 
 def test_writing_goes_on_after_recovery(quick_folder: Path) -> None:
