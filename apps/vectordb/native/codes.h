@@ -6,7 +6,7 @@
 //   doubt = |e|² / dim
 // With it |query - vector|² = |query - reference|² + own - 2 scale (query·u), up to an error 2 (query - vector)·e: what lies near is told
 // apart best. The query is rounded to 16 bits once, whatever the reference. The error behaves like a sum of many small terms, of mean 0
-// and standard deviation 2 |query - vector| sqrt(doubt): 0.7 to 1.2 of that on four sets, 99.9% within 3 to 5 of them (decision 017).
+// and standard deviation 2 |query - vector| sqrt(doubt): 0.7 to 1.2 of that on four sets, 99.9% within 3 to 5 of them (decision 021).
 // (The right angle is RaBitQ's idea, SIGMOD 2024; its rotation gained nothing on those sets and is left out.)
 #pragma once
 

@@ -1,9 +1,9 @@
 // The whole index on disk.
 //
-// A file is a header and four sections, little-endian, each section preceded by {length, checksum}: the tree, parents before children, with the
+// A file is a header and six sections, little-endian, each section preceded by {length, checksum}: the tree, parents before children, with the
 // number of vectors in each leaf; then, in the order of those leaves, ids, rows, and access sets (how many, then who; the owner first); then
-// the tenants that are unloaded. Tenants' trees, codes and the id map follow from these and are made anew. Nothing read is trusted:
-// lengths are compared with what is there before memory is taken, and what loads passes check().
+// the tenants that are unloaded; then what searches have learnt (stop.h). Tenants' trees, codes and the id map follow from these and are
+// made anew. Nothing read is trusted: lengths are compared with what is there before memory is taken, and what loads passes check().
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -86,6 +86,7 @@ class Section {
   template <typename T>
   bool take(T& out) { return take(&out, 1); }
   size_t size() const { return bytes_.size(); }
+  std::string_view rest() const { return bytes_; }
   size_t offset() const { return offset_; }
   Error bad(const char* what) const { return damaged(offset_, what); }
 
@@ -157,20 +158,24 @@ class Image {
       if (tenant.unloaded && index.tenants_.find(tenant.id) == record) out.put(&tenant.id, sizeof tenant.id);
     }
     out.end();
+    out.begin();
+    const std::string learnt = index.stops_.image();
+    out.put(learnt.data(), learnt.size());
+    out.end();
     return out.good();
   }
 
   Image(Index& index, uint64_t vectors) : index_(index), vectors_(vectors), dim_(index.options_.dim) {}
 
   Status load(std::string_view image, size_t at) {
-    Section sections[5];
+    Section sections[6];
     for (Section& section : sections) {
       auto next = next_section(image, at);
       if (!next) return next.error();
       section = *next;
     }
     if (at != image.size()) return damaged(at, "there is more than an image");
-    auto& [tree, ids, rows, access, unloaded] = sections;
+    auto& [tree, ids, rows, access, unloaded, learnt] = sections;
     if (ids.size() / sizeof(VectorId) != vectors_ || ids.size() % sizeof(VectorId) != 0) return ids.bad("not as many ids as vectors");
     if (rows.size() / index_.store_.row_bytes() != vectors_ || rows.size() % index_.store_.row_bytes() != 0) return rows.bad("not as many rows as vectors");
     if (Status good = load_tree(tree, kNone); !good) return good;
@@ -183,7 +188,11 @@ class Image {
       index_.tree_.count(leaf, static_cast<int32_t>(count));
     }
     if (access.size() > 0) return access.bad("more access sets than vectors");
-    return load_tenants(unloaded);
+    if (Status good = load_tenants(unloaded); !good) return good;
+    auto stop = Stop::from_image(learnt.rest());
+    if (!stop) return learnt.bad("budgets that cannot be");
+    index_.stops_.restore(std::move(*stop), vectors_);
+    return mrpc::ok_status();
   }
 
  private:

@@ -81,7 +81,8 @@ void Run::look_as_learnt(float recall, size_t k) {
   }
 }
 
-// Without patience no list depends on what was found in another: codes are fetched while the walk goes on, and estimated at the end.
+// Without patience no list depends on what was found in another. Codes are then estimated in one go, at the end: short lists, one by one, would
+// leave the kernel no time to fetch what comes next.
 void Run::walk(std::span<const Part* const> roots, uint64_t budget, uint32_t patience) {
   walk_.start(*index_, query.data(), roots);
   uint64_t seen = 0;
@@ -113,12 +114,7 @@ void Run::gather(const Shortlist& list) {
 }
 
 void Run::gather(std::span<const Slot> slots, float base) {
-  for (const Slot slot : slots) {
-    const std::byte* const code = index_->store().code(slot);
-    for (size_t at = 0; at < index_->store().code_bytes(); at += 64) __builtin_prefetch(code + at);
-    __builtin_prefetch(code + index_->store().code_bytes() - 1);
-    codes_.push_back(code);
-  }
+  for (const Slot slot : slots) codes_.push_back(index_->store().code(slot));
   slots_.insert(slots_.end(), slots.begin(), slots.end());
   bases_.insert(bases_.end(), slots.size(), base);
 }

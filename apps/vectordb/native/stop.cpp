@@ -1,7 +1,9 @@
 #include "stop.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <random>
 #include <span>
 
@@ -14,7 +16,7 @@ namespace {
 
 constexpr uint64_t kSmallest = 256;           // tenants below this are looked at whole
 constexpr size_t kClasses = 16, kTenants = 64, kQueries = 240;   // at most, of a class; queries of either case
-constexpr float kFresh = 0.7f;                // fresh queries miss more than the index's own vectors: so much less may be missed by those
+constexpr float kFresh = 0.85f;               // fresh queries miss more than the index's own vectors: so much less may be missed by those
 constexpr uint64_t kVectors = 3'000'000;      // of a class: passed by the walks that teach it
 
 }  // namespace
@@ -154,6 +156,28 @@ uint64_t Stop::budget(uint64_t visible, uint64_t k, float recall) const {
   else if (above == classes_.begin()) budget = of_class(*above);
   else budget = between(size, above[-1].visible, of_class(above[-1]), above->visible, of_class(*above));
   return std::max<uint64_t>(static_cast<uint64_t>(budget), 2 * k);
+}
+
+std::string Stop::image() const {
+  static_assert(std::is_trivially_copyable_v<SizeClass> && sizeof(SizeClass) % sizeof(float) == 0);
+  return {reinterpret_cast<const char*>(classes_.data()), classes_.size() * sizeof(SizeClass)};
+}
+
+std::optional<Stop> Stop::from_image(std::string_view image) {
+  if (image.size() % sizeof(SizeClass) != 0 || image.size() / sizeof(SizeClass) > kClasses) return std::nullopt;
+  std::vector<float> numbers(image.size() / sizeof(float));
+  if (!image.empty()) std::memcpy(numbers.data(), image.data(), image.size());
+  if (!std::all_of(numbers.begin(), numbers.end(), [](float number) { return number >= 0 && number <= 4e9f; })) return std::nullopt;
+  Stop stop;
+  stop.classes_.resize(image.size() / sizeof(SizeClass));
+  if (!image.empty()) std::memcpy(stop.classes_.data(), image.data(), image.size());
+  const bool ascending = std::is_sorted(stop.classes_.begin(), stop.classes_.end(), [](auto& a, auto& b) { return a.visible < b.visible; });
+  return ascending ? std::optional(std::move(stop)) : std::nullopt;
+}
+
+void Stops::restore(Stop stop, size_t learnt_from) {
+  put(std::move(stop));
+  learnt_from_ = learnt_from;
 }
 
 void Stops::put(Stop stop) {

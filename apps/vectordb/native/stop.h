@@ -5,7 +5,7 @@
 // `recall` of the neighbours has been passed after the quantile `recall` of those numbers: that quantile, for tenants of the size at hand
 // and the harder of the two cases, is the budget of a search. It bounds the cost of every query alike, whence short tails; budgets that
 // follow the single query (by the distances of lists yet to come, modelled as normal) cost as much or more at equal recall on real
-// data, and made the tail longer (decision 017).
+// data, and made the tail longer (decision 021).
 #pragma once
 
 #include <array>
@@ -13,6 +13,9 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace curator {
@@ -24,6 +27,8 @@ class Stop {
   static Stop learn(const Index& index);
   // How many of a tenant's visible vectors to look at.
   uint64_t budget(uint64_t visible, uint64_t k, float recall) const;
+  std::string image() const;
+  static std::optional<Stop> from_image(std::string_view image);  // nothing read is trusted
 
  private:
   static constexpr std::array<float, 12> kRecalls = {0.5f, 0.7f, 0.8f, 0.85f, 0.9f, 0.925f, 0.95f, 0.97f, 0.98f, 0.99f, 0.995f, 1.0f};
@@ -44,6 +49,8 @@ class Stops {
   uint64_t budget(uint64_t visible, uint64_t k, float recall) const { return now_.load(std::memory_order_acquire)->budget(visible, k, recall); }
   // When the index holds at least twice or at most half of what it was learnt from, or when told to.
   void learn(const Index& index, bool now);
+  std::string image() const { return now_.load(std::memory_order_acquire)->image(); }
+  void restore(Stop stop, size_t learnt_from);
 
  private:
   void put(Stop stop);
