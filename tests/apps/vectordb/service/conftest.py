@@ -18,7 +18,6 @@ from apps.vectordb import transport
 from apps.vectordb.client import Client, models
 from apps.vectordb.database import Database
 from apps.vectordb.server import Options, Service
-from tests.apps.vectordb.database.plain_index import PlainIndex
 
 DIM = 4
 OPTIONS = Options(admins=("admin",))
@@ -55,7 +54,7 @@ class Running:
 def serving(system: str = "mrpc", options: Options = OPTIONS, database: Database | None = None) -> Iterator[Running]:
     """A service, until the block ends. Over mRPC the fixture mesh is needed."""
     with ExitStack() as stack:
-        kept = database or stack.enter_context(Database.open(None, index_type=PlainIndex, background=False))
+        kept = database or stack.enter_context(Database.open(None, background=False))
         service = stack.enter_context(Service(kept, transport.load(system), "127.0.0.1:0", options))
         yield Running(service, kept, system, stack)
 
