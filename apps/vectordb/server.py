@@ -18,7 +18,8 @@ from .service import SERVICERS
 from .transport import OPTIONS, Transport, mesh_modules
 
 GRACE_S = 2.0
-THREADS = 48
+THREADS = 64
+"""Half of them may wait for a turn to search, half of those for one tenant: 16 calls, and those that run."""
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread keeps the interpreter while another wants it: Python's 5 ms would be a flood's large batch before a small search."""
 

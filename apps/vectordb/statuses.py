@@ -29,7 +29,7 @@ def describe(error: Exception) -> tuple[str, str, str, dict[str, str]]:
         pause_s = getattr(error, "retry_after_s", None)
         return error.code, str(error), _upper(type(error).__name__), {} if pause_s is None else {"retry_after_s": f"{pause_s:.3f}"}
     if isinstance(error, QueueFull):
-        return "RESOURCE_EXHAUSTED", "too many calls of this tenant wait already; retry after a pause", "QUEUE_FULL", {}
+        return "RESOURCE_EXHAUSTED", "too many calls of this tenant wait already; retry after a pause", "QUEUE_FULL", {"retry_after_s": "0.050"}
     if isinstance(error, WaitedTooLong):
         return "DEADLINE_EXCEEDED", "the deadline passed while the call waited for its turn", "WAITED_TOO_LONG", {}
     if isinstance(error, NotAllowed):
