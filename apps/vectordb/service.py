@@ -110,7 +110,7 @@ class Points(Servicer):
         return self._pb.ScrollReply(points=self._replies.records(page.records, tenant), next_cursor=page.cursor or "")
 
     def Count(self, tenant: str, request: Any) -> Any:
-        return self._pb.CountReply(count=self._open(tenant, request.collection).count(tenant, translate.optional_filter(request.points)))
+        return self._pb.CountReply(count=self._open(tenant, request.collection).count(tenant, translate.optional_filter(request)))
 
     def _open_for_writing(self, tenant: str, name: str) -> Any:
         if self._newcomers is not None and (collection := self._find(name)) and not collection.has_tenant(tenant):

@@ -36,6 +36,6 @@ class CollectionsMixin(Connection):
 
     def get_collection(self, collection_name: str) -> CollectionInfo:
         found = self._call(self._collections.Describe, self._pb.CollectionName(collection=collection_name))
-        visible = self._call(self._points.Count, self._pb.SelectRequest(collection=collection_name)).count
+        visible = self._call(self._points.Count, self._pb.CountRequest(collection=collection_name)).count
         params = VectorParams(found.dim, Distance[self._pb.Metric.Name(found.metric)], Datatype[self._pb.DType.Name(found.dtype)])
         return CollectionInfo(found.collection, params, visible)

@@ -41,7 +41,7 @@ class PointsMixin(CollectionsMixin):
 
     def delete(self, collection_name: str, points_selector: Any, wait: bool = True) -> UpdateResult:
         """points_selector: ids, a Filter, PointIdsList or FilterSelector."""
-        request = self._pb.SelectRequest(collection=collection_name, points=self._encoder.selection(points_selector))
+        request = self._pb.DeleteRequest(collection=collection_name, points=self._encoder.selection(points_selector))
         return self._changed(self._points.Delete, request)
 
     def set_payload(self, collection_name: str, payload: dict[str, Any], points: Any, wait: bool = True) -> UpdateResult:
@@ -98,8 +98,7 @@ class PointsMixin(CollectionsMixin):
 
     def count(self, collection_name: str, count_filter: Filter | None = None, exact: bool = True) -> CountResult:
         """Of what the tenant sees; always exact."""
-        points = self._encoder.selection(count_filter) if count_filter else None
-        request = self._pb.SelectRequest(collection=collection_name, points=points)
+        request = self._pb.CountRequest(collection=collection_name, filter=self._encoder.filter(count_filter))
         return CountResult(self._call(self._points.Count, request).count)
 
     def retrieve(self, collection_name: str, ids: Sequence[PointId], with_payload: bool = True, with_vectors: bool = False,

@@ -118,7 +118,7 @@ def test_revoking_what_was_not_granted_changes_nothing(acme: Client) -> None:
 
 def test_only_the_owner_changes_a_point(acme: Client, papers: Papers) -> None:
     globex, theirs = papers("globex"), models.PointIdsList([1])
-    request = globex._pb.SelectRequest(collection="papers", points=globex._encoder.selection(theirs, owner="acme"))
+    request = globex._pb.DeleteRequest(collection="papers", points=globex._encoder.selection(theirs, owner="acme"))
     assert refused(globex._call, globex._points.Delete, request) == ("NOT_FOUND", "NOT_FOUND"), "it does not see the point"
     acme.grant("papers", [1], to="globex")
     assert refused(globex._call, globex._points.Delete, request) == ("PERMISSION_DENIED", "DENIED")
@@ -144,7 +144,7 @@ def test_hostile_filters(acme: Client) -> None:
     nothing = acme._pb.Filter(must=[acme._pb.Condition(key="a")])
     assert refused(acme._call, acme._points.Scroll, acme._pb.ScrollRequest(collection="papers", limit=1, filter=nothing)) == INVALID
     both = acme._pb.Selection(ids=[1], filter=acme._pb.Filter())
-    assert refused(acme._call, acme._points.Delete, acme._pb.SelectRequest(collection="papers", points=both)) == INVALID
+    assert refused(acme._call, acme._points.Delete, acme._pb.DeleteRequest(collection="papers", points=both)) == INVALID
 
 
 def test_a_cursor_that_was_made_up_or_is_anothers(acme: Client, papers: Papers) -> None:
