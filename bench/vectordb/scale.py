@@ -30,9 +30,8 @@ TEXT = "text"  # WordNet's glosses, or Debian's package descriptions where it is
 FULL_SETS = {
     "synthetic": Set("synthetic", CLASSES, (*SCANS, "ivf-bitmap-256", "ivf-bitmap-512", "ivf-bitmap-1024", "ivf-per-tenant", *GRAPHS, *ENGINES)),
     "text": Set(TEXT, None, (*SCANS, "ivf-bitmap-256", "ivf-bitmap-512", "ivf-bitmap-1024", "ivf-per-tenant", *GRAPHS, "qdrant", "postgres")),
-    "fashion": Set("fashion-mnist", CLASSES, ("by-id-faiss", "by-id-numpy", "ivf-bitmap-256", "ivf-bitmap-512", "ivf-per-tenant", "hnsw-bitmap",
-                                              "faiss-hnsw-per-tenant")),
-    "1m": Set("synthetic-1m", None, ("by-id-faiss", "by-id-numpy", "ivf-bitmap-1024", "ivf-bitmap-2048", "ivf-per-tenant")),
+    "fashion": Set("fashion-mnist", CLASSES, ("by-id-faiss", "by-id-numpy", "ivf-bitmap-256", "ivf-bitmap-512", "ivf-per-tenant", "hnsw-bitmap")),
+    "1m": Set("synthetic-1m", None, ("by-id-numpy", "ivf-bitmap-1024", "ivf-bitmap-2048", "ivf-per-tenant")),
 }
 QUICK_SETS = {name: Set(FULL_SETS[name].data, FULL_SETS[name].edges, QUICK_RIVALS) for name in ("synthetic", "text")}
 

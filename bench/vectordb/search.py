@@ -21,6 +21,7 @@ from bench.vectordb.systems.names import OURS, SCAN
 from bench.vectordb.worker import chosen_queries
 
 RECALL = 0.95
+HEAVY_SECONDS, HEAVY_PASSES = 1.0, 3  # who takes longer for a pass takes part in so many
 RECALL_ROW = "recall@10; spread: of classes"
 LARGEST = "largest class"
 ONE_COPY = ("scan by id", "one IVF", "one HNSW")  # rivals that keep a vector once, as ours does, however many tenants see it
@@ -36,6 +37,7 @@ class Mode:
     name: str
     classes: np.ndarray  # of its queries
     recalls: dict[Any, np.ndarray] = field(default_factory=dict)
+    seconds: dict[Any, float] = field(default_factory=dict)  # that all queries took when they were judged
     passes: dict[Any, list[np.ndarray]] = field(default_factory=dict)
 
     def least(self, setting: Any) -> float:
@@ -61,6 +63,10 @@ class Mode:
 
     def chosen(self) -> list[Any]:
         return list(dict.fromkeys([self.every, self.on_average, *(self.of_class(each) for each in np.unique(self.classes))]))
+
+    def takes_part(self, turn: int) -> bool:
+        """In a pass: of the slow ones only in the first few."""
+        return turn < HEAVY_PASSES or max(self.seconds[setting] for setting in self.chosen()) < HEAVY_SECONDS
 
     def us(self, setting: Any) -> np.ndarray:
         return np.stack(self.passes[setting])
@@ -93,7 +99,8 @@ def _swept(bench: Bench, seat: Seat, corpus: Corpus, title: str, case: str) -> l
         mode, until = Mode(seat, name, corpus.class_of(case)[chosen]), time.monotonic() + bench.scale.sweep_seconds
         try:
             for setting in settings:
-                mode.recalls[setting] = np.array(_search(seat, mode, setting, case, judge=True)["recall"])
+                answer = _search(seat, mode, setting, case, judge=True)
+                mode.recalls[setting], mode.seconds[setting] = np.array(answer["recall"]), sum(answer["us"]) / 1e6
                 if mode.least(setting) >= RECALL or time.monotonic() > until:
                     break
             found.append(mode)
@@ -113,7 +120,7 @@ def _timed(bench: Bench, modes: list[Mode], title: str, case: str) -> None:
         start = turn * len(modes) // bench.scale.passes
         for mode in modes[start:] + modes[:start]:
             for setting in mode.chosen():
-                if not mode.seat.alive:
+                if not mode.seat.alive or not mode.takes_part(turn):
                     break
                 try:
                     mode.passes.setdefault(setting, []).append(np.array(_search(mode.seat, mode, setting, case)["us"]))
@@ -157,11 +164,11 @@ def _beside(bench: Bench, mode: Mode, ours: Mode, corpus: Corpus, work: str) -> 
     asked = np.isin(chosen_queries(len(corpus.queries), len(ours.classes)), chosen_queries(len(corpus.queries), len(mode.classes)))
     mine = ours.us(ours.every)
     same = mine[:, asked] if asked.sum() == len(mode.classes) else mine
-    bench.report.add(work, mode.name, f"times {OURS}", "x", (mode.us(mode.every).mean(1) / same.mean(1)).tolist())
+    bench.report.add(work, mode.name, f"times {OURS}", "x", ratios(mode.us(mode.every).mean(1), same.mean(1)))
     if mode.name in BY_CLASS:
         largest = max(np.unique(mode.classes))
         theirs = mode.us(mode.of_class(largest))[:, mode.classes == largest].mean(1)
-        bench.report.add(work, mode.name, f"times {OURS}, {LARGEST}", "x", (theirs / mine[:, ours.classes == largest].mean(1)).tolist())
+        bench.report.add(work, mode.name, f"times {OURS}, {LARGEST}", "x", ratios(theirs, mine[:, ours.classes == largest].mean(1)))
 
 
 def _ours(bench: Bench, ours: Mode, scan: Mode, corpus: Corpus, work: str) -> None:
@@ -171,12 +178,17 @@ def _ours(bench: Bench, ours: Mode, scan: Mode, corpus: Corpus, work: str) -> No
     add(work, OURS, "recall@10, least class", "", [ours.least(ours.every)])
     own = us.min(0)
     add(work, OURS, "p99 over mean, a query's least of all passes", "x", [float(np.percentile(own, 99) / own.mean())])
-    shares = [us[:, ours.classes == each].mean(1) / scan.us(scan.every)[:, scan.classes == each].mean(1) for each in np.unique(ours.classes)]
-    add(work, OURS, "over its own exact scan, worst class", "x", max(shares, key=np.median).tolist())
+    shares = [ratios(us[:, ours.classes == each].mean(1), scan.us(scan.every)[:, scan.classes == each].mean(1)) for each in np.unique(ours.classes)]
+    add(work, OURS, "over its own exact scan, worst class", "x", max(shares, key=np.median))
 
 
 def _quickest(bench: Bench, ours: Mode, rivals: list[Mode], work: str) -> None:
     if rivals:
         best = min(rivals, key=lambda mode: np.median(mode.us(mode.every).mean(1)))
-        ratios = best.us(best.every).mean(1) / ours.us(ours.every).mean(1)
-        bench.report.add(work, f"the quickest that keeps a vector once: {best.name}", f"times {OURS}", "x", ratios.tolist())
+        bench.report.add(work, f"the quickest that keeps a vector once: {best.name}", f"times {OURS}", "x",
+                         ratios(best.us(best.every).mean(1), ours.us(ours.every).mean(1)))
+
+
+def ratios(some: np.ndarray, others: np.ndarray) -> list[float]:
+    """Pass by pass, of those in which both took part."""
+    return [float(one / other) for one, other in zip(some, others, strict=False)]
