@@ -20,6 +20,13 @@ struct RowId {
 Status Index::build(std::span<const VectorId> ids, const float* rows, std::span<const TenantId> owners, std::span<const VectorId> grant_ids,
                     std::span<const TenantId> grant_tenants) {
   const std::lock_guard lock(writer_);
+  const Status built = build_locked(ids, rows, owners, grant_ids, grant_tenants);
+  ::malloc_trim(0);  // what that took for itself
+  return built;
+}
+
+Status Index::build_locked(std::span<const VectorId> ids, const float* rows, std::span<const TenantId> owners, std::span<const VectorId> grant_ids,
+                           std::span<const TenantId> grant_tenants) {
   if (ids_.size() > 0) return mrpc::invalid_argument("build() wants an empty index: insert() adds to one that is not");
   std::vector<float> space;
   const auto stored = check_rows(ids.size(), rows, space);
@@ -47,22 +54,24 @@ Status Index::build(std::span<const VectorId> ids, const float* rows, std::span<
     for (const uint32_t row : members) {
       const Slot slot = tree_.place(leaf);
       store_.write(slot, ids[row], matrix.row(row), tree_.centroid(tree_.node(leaf).reference));
-      store_.access(slot).assign(slot % kChunk, owners.subspan(row, 1));
       ids_.insert(ids[row], slot);
     }
     tree_.count(leaf, static_cast<int32_t>(members.size()));
   }
   std::vector<Slot> granted(grant_ids.size());
-  std::vector<uint32_t> grants_in(store_.chunks());
+  std::vector<uint32_t> grants_in(store_.chunks(), kChunk);  // and as many owners: blocks are made once, in their size
   for (size_t i = 0; i < granted.size(); ++i) ++grants_in[(granted[i] = ids_.find(grant_ids[i])) / kChunk];
   for (uint32_t chunk = 0; chunk < grants_in.size(); ++chunk) store_.access(chunk * kChunk).reserve(grants_in[chunk]);
+  for (size_t row = 0; row < ids.size(); ++row) {
+    const Slot slot = ids_.find(ids[row]);
+    store_.access(slot).assign(slot % kChunk, owners.subspan(row, 1));
+  }
   for (size_t i = 0; i < granted.size(); ++i) {
     AccessSets& access = store_.access(granted[i]);
     if (!access.holds(granted[i] % kChunk, grant_tenants[i])) access.add(granted[i] % kChunk, grant_tenants[i]);
   }
   publish_all();
   commit();
-  ::malloc_trim(0);  // what training took
   return mrpc::ok_status();
 }
 

@@ -122,6 +122,9 @@ class Index {
   Result<std::vector<Slot>> check_known(std::span<const VectorId> ids) const;
   Status check_loaded(std::span<const TenantId> tenants) const;
 
+  Status build_locked(std::span<const VectorId> ids, const float* rows, std::span<const TenantId> owners, std::span<const VectorId> grant_ids,
+                      std::span<const TenantId> grant_tenants);
+
   // A batch.
   void put(VectorId id, const float* row, std::span<const TenantId> access, NodeId leaf);
   void take_out(Slot slot);

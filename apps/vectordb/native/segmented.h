@@ -2,10 +2,10 @@
 #pragma once
 
 #include <atomic>
-#include <cstdlib>
-#include <new>
+#include <cstddef>
 
 #include "base/assert.h"
+#include "pages.h"
 
 namespace curator {
 
@@ -13,11 +13,9 @@ namespace curator {
 template <typename T, size_t kBlock, size_t kBlocks>
 class Segmented {
  public:
-  // calloc takes a large directory from the kernel as zero pages that are not there until they are touched.
-  Segmented() : blocks_(static_cast<std::atomic<T*>*>(std::calloc(kBlocks, sizeof(std::atomic<T*>)))) { MRPC_ASSERT(blocks_ != nullptr); }
+  Segmented() : directory_(kBlocks * sizeof(std::atomic<T*>), false), blocks_(reinterpret_cast<std::atomic<T*>*>(directory_.get())) {}
   ~Segmented() {
     for (size_t block = 0; block < used_; ++block) delete[] blocks_[block].load(std::memory_order_relaxed);
-    std::free(blocks_);
   }
   Segmented(const Segmented&) = delete;
   Segmented& operator=(const Segmented&) = delete;
@@ -33,7 +31,8 @@ class Segmented {
   }
 
  private:
-  std::atomic<T*>* blocks_;
+  const Pages directory_;  // zero pages: null pointers
+  std::atomic<T*>* const blocks_;
   size_t used_ = 0;
 };
 

@@ -1,7 +1,5 @@
 #include "store.h"
 
-#include <sys/mman.h>
-
 #include <cfloat>
 #include <cstring>
 
@@ -11,11 +9,6 @@ namespace curator {
 
 Store::Store(const Options& options, const Codec& codec)
     : options_(options), codec_(codec), row_bytes_(options.row_bytes()), code_bytes_(codec.bytes()) {}
-
-Store::Segment::~Segment() {
-  std::free(rows);
-  std::free(codes);
-}
 
 void Store::load(Slot slot, float* out) const {
   const std::byte* from = row(slot);
@@ -27,16 +20,6 @@ void Store::load(Slot slot, float* out) const {
   }
 }
 
-// Cache lines are kept whole; pages that are never touched cost nothing.
-static std::byte* column(size_t bytes) {
-  constexpr size_t kHuge = size_t{2} << 20;
-  const size_t alignment = bytes >= kHuge ? kHuge : 64;
-  auto* memory = static_cast<std::byte*>(std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment));
-  if (memory == nullptr) throw std::bad_alloc();
-  if (bytes >= kHuge) madvise(memory, bytes, MADV_HUGEPAGE);
-  return memory;
-}
-
 uint32_t Store::take_chunk(NodeId leaf, Path path) {
   uint32_t chunk = chunks_;
   if (!free_chunks_.empty()) {
@@ -45,8 +28,8 @@ uint32_t Store::take_chunk(NodeId leaf, Path path) {
   } else if (chunk % kSegmentChunks == 0) {
     segments_.grow();
     Segment& fresh = segments_[chunk / kSegmentChunks];
-    fresh.rows = column(size_t{kSegment} * row_bytes_);
-    if (code_bytes_ > 0) fresh.codes = column(size_t{kSegment} * code_bytes_);
+    fresh.rows = Pages(size_t{kSegment} * row_bytes_, true);
+    if (code_bytes_ > 0) fresh.codes = Pages(size_t{kSegment} * code_bytes_, true);
   }
   if (chunk == chunks_) ++chunks_;
   Segment& segment = segments_[chunk / kSegmentChunks];
@@ -67,7 +50,7 @@ Slot Store::take(uint32_t chunk) {
 
 void Store::write(Slot slot, VectorId id, const float* vector, const float* reference) {
   Segment& home = segment(slot);
-  std::byte* const row = home.rows + size_t{slot % kSegment} * row_bytes_;
+  std::byte* const row = home.rows.get() + size_t{slot % kSegment} * row_bytes_;
   home.ids[slot % kSegment] = id;
   if (options_.element == Element::kFloat32) {
     std::memcpy(row, vector, row_bytes_);
@@ -83,7 +66,7 @@ void Store::write(Slot slot, VectorId id, const float* vector, const float* refe
 bool Store::restore(Slot slot, VectorId id, const std::byte* row, const float* reference) {
   Segment& home = segment(slot);
   home.ids[slot % kSegment] = id;
-  std::memcpy(home.rows + size_t{slot % kSegment} * row_bytes_, row, row_bytes_);
+  std::memcpy(home.rows.get() + size_t{slot % kSegment} * row_bytes_, row, row_bytes_);
   std::vector<float> vector(options_.dim);
   load(slot, vector.data());
   double square = 0;
@@ -94,7 +77,7 @@ bool Store::restore(Slot slot, VectorId id, const std::byte* row, const float* r
 }
 
 void Store::encode(Slot slot, const float* vector, const float* reference) {
-  if (code_bytes_ > 0) codec_.encode(vector, reference, segment(slot).codes + size_t{slot % kSegment} * code_bytes_);
+  if (code_bytes_ > 0) codec_.encode(vector, reference, segment(slot).codes.get() + size_t{slot % kSegment} * code_bytes_);
 }
 
 void Store::copy(Slot from, Slot to, const float* reference) {

@@ -13,6 +13,7 @@
 
 #include "access.h"
 #include "codes.h"
+#include "pages.h"
 #include "segmented.h"
 #include "types.h"
 
@@ -25,8 +26,8 @@ class Store {
   Store(const Options& options, const Codec& codec);
 
   // Readers'.
-  const std::byte* row(Slot slot) const { return segment(slot).rows + size_t{slot % kSegment} * row_bytes_; }
-  const std::byte* code(Slot slot) const { return segment(slot).codes + size_t{slot % kSegment} * code_bytes_; }
+  const std::byte* row(Slot slot) const { return segment(slot).rows.get() + size_t{slot % kSegment} * row_bytes_; }
+  const std::byte* code(Slot slot) const { return segment(slot).codes.get() + size_t{slot % kSegment} * code_bytes_; }
   VectorId id(Slot slot) const { return segment(slot).ids[slot % kSegment]; }
   NodeId leaf(Slot slot) const { return segment(slot).leaves[slot % kSegment / kChunk]; }
   Path path(Slot slot) const { return segment(slot).paths[slot % kSegment / kChunk]; }
@@ -74,14 +75,12 @@ class Store {
     bool orphan = false;
   };
   struct Segment {
-    std::byte* rows = nullptr;
-    std::byte* codes = nullptr;
+    Pages rows, codes;
     VectorId ids[kSegment];
     NodeId leaves[kSegmentChunks];
     Path paths[kSegmentChunks];
     ChunkState state[kSegmentChunks];
     AccessSets access[kSegmentChunks];
-    ~Segment();
   };
 
   const Segment& segment(Slot slot) const { return segments_[slot / kSegment]; }
