@@ -1,7 +1,7 @@
 """`python -m bench.vectordb [--quick] [--json FILE] [--only PARTS] [--resume]`: Curator's index, database and service beside their rivals. A full
 run without --json leaves bench/vectordb/results.json.
 
-What is done is kept in a file beside the results after every part: a run that was cut off goes on with --resume, and parts may be run one by one
+What is done is kept in a file beside the results at every step: a run that was cut off goes on with --resume, and parts may be run one by one
 (`--only search.text,memory`, then `--resume` for the rest)."""
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -69,30 +70,40 @@ def main() -> int:
     with Progress(*columns, console=console) as progress, tempfile.TemporaryDirectory(prefix="mrpc-bench-") as folder:
         task = progress.add_task("starting", total=len(wanted))
         Path(folder).chmod(0o711)  # see Seat
-        bench = scale.Bench(found, chosen, Path(folder), lambda text: progress.update(task, description=text))
+        whole, one_writer = len(found.rows), threading.Lock()
+
+        def step(text: str) -> None:
+            progress.update(task, description=text)
+            with one_writer:  # systems are built two at a time
+                aside = kept.with_name(f"{kept.name}-kept")
+                aside.write_text(json.dumps({"done": done, "rows of done": whole, **found.to_json()}))
+                aside.replace(kept)
+
+        bench = scale.Bench(found, chosen, Path(folder), step)
         for name in wanted:
             if name not in done:
                 guarded(found, name, everything[name], bench)
                 done.append(name)
-                kept.write_text(json.dumps({"done": done, **found.to_json()}))
+                whole = len(found.rows)
+                step(f"{name} is done")
             progress.update(task, advance=1)
     found.claims = claims.make(found)
-    whole = set(done) >= set(everything)
-    found.fill_from(reports.read(RESULTS) if flags.quick or not whole else None)
+    complete = set(done) >= set(everything)
+    found.fill_from(reports.read(RESULTS) if flags.quick or not complete else None)
     reports.print_report(found, console)
-    if flags.json or (whole and not flags.quick):
+    if flags.json or (complete and not flags.quick):
         found.write(flags.json or RESULTS)
-    if whole:
+    if complete:
         kept.unlink(missing_ok=True)
     return 0
 
 
 def restored(kept: Path) -> tuple[reports.Report, list[str]]:
-    """The rows and notes of parts that were done, and their names."""
+    """The rows and notes of parts that were done, and their names. Rows of one that was cut off are in the file, too, but are made anew."""
     if not kept.exists():
         return reports.Report("vectordb", notes=list(NOTES)), []
     old = json.loads(kept.read_text())
-    rows = [reports.Row(**{**row, "spread": tuple(row["spread"]) if row["spread"] else None}) for row in old["rows"]]
+    rows = [reports.Row(**{**row, "spread": tuple(row["spread"]) if row["spread"] else None}) for row in old["rows"][:old["rows of done"]]]
     return reports.Report("vectordb", old["environment"], rows, notes=old["notes"]), old["done"]
 
 

@@ -100,7 +100,8 @@ def test_a_run_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     done = Report("vectordb", environment={"cpu": "one"}, notes=["a note"])
     done.add("work", "system", "metric", "us", [1.0, 3.0, 2.0])
     done.fail("work", "other", "it cannot")
-    kept.write_text(json.dumps({"done": ["memory"], **done.to_json()}))
+    cut_off = {**done.to_json(), "rows": [*done.to_json()["rows"], done.to_json()["rows"][0]]}
+    kept.write_text(json.dumps({"done": ["memory"], "rows of done": 2, **cut_off}))
     found, names = main.restored(kept)
     assert (found.rows, found.environment, found.notes, names) == (done.rows, done.environment, done.notes, ["memory"])
     assert main.restored(tmp_path / "none")[1] == []
