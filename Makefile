@@ -89,6 +89,9 @@ sanitize: setup-tests build  ## native and Python tests under ASan and UBSan, na
 	@tests/sanitize.sh
 	@tests/sanitize.sh --thread
 
+upgrade-test: setup-tests build  ## hot restarts between the build of REF (v0.2.0) and this one, both ways, under load
+	@tests/upgrade/two_builds.sh $(or $(REF),v0.2.0)
+
 fuzz: setup $(VENV)/.ready  ## each fuzz target for SECONDS_EACH (60)
 	$(call apt,$(DEBIAN_FUZZ))
 	@tests/fuzz/run.sh $(or $(SECONDS_EACH),60)

@@ -157,5 +157,5 @@ def faults(seen: Sequence[Mapping[str, Any]], server: Mapping[str, Any]) -> list
 
 @contextlib.contextmanager
 def temporary_mesh(two_hosts: bool, build: Build = Build(), flags: tuple[str, ...] = ()) -> Iterator[Mesh]:
-    with tempfile.TemporaryDirectory(prefix="mrpc-upgrade-") as folder, Mesh(Path(folder), two_hosts, build) as mesh:
+    with tempfile.TemporaryDirectory(prefix="mrpc-upgrade-") as folder, Mesh(Path(folder), two_hosts, build, flags) as mesh:
         yield mesh

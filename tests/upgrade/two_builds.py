@@ -5,17 +5,35 @@ Run by two_builds.sh, which makes the old build."""
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 from bench.upgrade.mesh import Build, faults, temporary_mesh
 
 ROUNDS = 4
+# Judged by the callers' daemon, which says so to the other one, whichever build that is.
+CHAIN = """\
+apiVersion: mrpc/v1alpha1
+kind: PolicyChain
+metadata: {name: guard}
+spec:
+  selector: {service: upgrade.Sequence}
+  side: client
+  policies:
+    - {name: nobody, use: access_control, config: {field: caller, deny: [nobody]}}
+"""
 
 
 def main() -> int:
-    old, new = Build(Path(sys.argv[1])), Build()
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as chain:
+        chain.write(CHAIN)
+        chain.flush()
+        return run(Build(Path(sys.argv[1])), Build(), ("--config", chain.name))
+
+
+def run(old: Build, new: Build, flags: tuple[str, ...]) -> int:
     for two_hosts in (False, True):
-        with temporary_mesh(two_hosts, old) as mesh:
+        with temporary_mesh(two_hosts, old, flags) as mesh:
             mesh.add_caller("small", 3, 64)
             mesh.add_caller("large", 1, 8 << 20)
             for build in [new, old] * ROUNDS:
