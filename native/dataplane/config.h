@@ -40,7 +40,7 @@ struct Config {
 
 class Attachment;
 
-// Clock, randomness, wake-ups, long work and fault points, so that a shard can be stepped with no thread and no system call.
+// Clock, randomness, wake-ups and long work, so that a shard can be stepped with no thread and no system call.
 class World {
  public:
   virtual ~World() = default;
@@ -51,8 +51,6 @@ class World {
   virtual void wake(Attachment& attachment) = 0;
   // Runs `job` where it may take milliseconds. It touches no shard; what it found comes back through Shard::post.
   virtual void run_long(std::function<void()> job) = 0;
-  // True makes the fault happen: named places in the code ask.
-  virtual bool fault(const char* point) = 0;
 };
 
 }  // namespace mrpc::dataplane

@@ -37,7 +37,6 @@ class SystemWorld final : public World {
     jobs_.push_back(std::move(job));
     ready_.notify_one();
   }
-  bool fault(const char*) override { return false; }
 
  private:
   void work() {

@@ -52,7 +52,6 @@ constexpr uint32_t kMetadataBytesMax = 8 * 1024;  // default limit, gRPC's
 constexpr uint32_t kDetailsBytesMax = 64 * 1024;
 constexpr uint64_t kMessageBytesMax = 64ull << 20;     // default limit of one message
 constexpr uint64_t kMessageBytesLimit = 1ull << 30;    // no configuration can exceed this
-constexpr uint64_t kHeapBytes = 1ull << 30;  // virtual size of a heap region; pages are lazily backed
 constexpr uint64_t kQuotaBytes = 512ull << 20;  // default quota, each direction, of one attachment
 constexpr uint32_t kSegmentsMax = 64;
 constexpr uint64_t kBlobAlign = 64;

@@ -70,7 +70,6 @@ class Heap {
   bool restore(const Saved& saved);
 
   uint64_t quota_bytes() const { return quota_bytes_; }
-  void set_quota_bytes(uint64_t bytes) { quota_bytes_ = bytes; }
   uint64_t bytes_in_use() const { return bytes_in_use_; }                   // of live allocations, as rounded
   uint64_t bytes_reserved() const { return bytes_reserved_; }               // pages of spans and large runs: what the quota counts
   uint64_t bytes_committed() const { return bytes_reserved_ + warm_free_; }  // of memory that may be backed

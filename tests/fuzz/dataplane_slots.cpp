@@ -15,7 +15,6 @@ struct QuietWorld final : World {
   uint64_t random() override { return 4; }
   void wake(Attachment&) override {}
   void run_long(std::function<void()> job) override { job(); }
-  bool fault(const char*) override { return false; }
   uint64_t now = 1;
 };
 

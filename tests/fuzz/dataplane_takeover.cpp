@@ -16,7 +16,6 @@ struct QuietWorld final : World {
   uint64_t random() override { return 4; }
   void wake(Attachment&) override {}
   void run_long(std::function<void()>) override {}
-  bool fault(const char*) override { return false; }
 };
 
 struct Watcher final : ShardObserver {

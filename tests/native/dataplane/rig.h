@@ -25,7 +25,6 @@ class StepWorld final : public World {
   uint64_t random() override { return ++seed; }
   void wake(Attachment&) override { wakes += 1; }
   void run_long(std::function<void()> job) override { long_jobs.push_back(std::move(job)); }
-  bool fault(const char*) override { return false; }
 
   uint64_t now = 1'000'000'000, seed = 0, wakes = 0;
   std::deque<std::function<void()>> long_jobs;
