@@ -8,7 +8,7 @@ BUILD := build/tree
 JOBS ?= $(shell nproc)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # g++ brings gcc, through which mrpcd compiles policies where it runs.
-DEBIAN := g++ make python3-dev python3-venv doctest-dev libnghttp2-dev libssl-dev nlohmann-json3-dev libhwy-dev
+DEBIAN := g++ make python3-dev python3-venv doctest-dev libnghttp2-dev libssl-dev libzstd-dev nlohmann-json3-dev libhwy-dev
 DEBIAN_TESTS := iproute2 redis-server chromium ccache
 # Texts and pictures of the vector database. What they recommend, a window to browse WordNet in, nobody needs here.
 DEBIAN_DATA := wordnet-base dataset-fashion-mnist

@@ -36,6 +36,7 @@ class DataplaneCollector:
         yield from apply_metrics(self._chains)
         yield from attachment_metrics(snapshot["attachments"])
         yield peer_metric(snapshot["peers"])
+        yield wire_metric(snapshot["transport"])
         yield gauge("mrpc_chain_epoch", "Number of the policy chains in force.", snapshot["epoch"])
         yield gauge("mrpc_uptime_seconds", "Since the data plane started.", snapshot["uptime_ns"] / 1e9)
 
@@ -154,6 +155,13 @@ def peer_metric(peers: Sequence[dict[str, Any]]) -> Metric:
     family = GaugeMetricFamily("mrpc_peers", "Other daemons, by state of the connection.", labels=["state"])
     for state, count in sorted(states.items()):
         family.add_metric([state], count)
+    return family
+
+
+def wire_metric(transport: dict[str, int]) -> Metric:
+    family = CounterMetricFamily("mrpc_wire_bytes", "To and from other daemons; 'saved': kept off the wire by compression.", labels=["kind"])
+    for kind in ("in", "out", "saved"):
+        family.add_metric([kind], transport[f"bytes_{kind}"])
     return family
 
 

@@ -28,6 +28,14 @@ class Qos(PolicyConfig):
     per: Literal["client", "tenant"] = "client"
 
 
+class Compression(PolicyConfig):
+    """How messages to another daemon are packed: requests by the caller's daemon, replies by the endpoint's, each as it has it."""
+
+    algorithm: Literal["zstd"] = "zstd"
+    level: int = Field(1, ge=1, le=9)
+    above_bytes: int = Field(4096, ge=0)  # smaller messages go as they are
+
+
 class RateLimit(PolicyConfig):
     """A token bucket on each edge."""
 
@@ -53,6 +61,7 @@ CONFIGS: dict[str, type[PolicyConfig]] = {
     "metrics": Metrics,
     "load_balancing": LoadBalancing,
     "qos": Qos,
+    "compression": Compression,
     "rate_limit": RateLimit,
     "access_control": AccessControl,
 }

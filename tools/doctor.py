@@ -13,6 +13,7 @@ from collections.abc import Callable
 KERNEL_MIN = (6, 5)
 MEMORY_MIN_GIB = 3
 TOKEN_HEADERS = ("openssl/evp.h", "nlohmann/json.hpp")
+WIRE_HEADERS = ("zstd.h",)
 SIMD_HEADERS = ("hwy/highway.h",)
 Check = tuple[bool | None, str]  # True: there; False: missing; None: missing, and something is skipped
 
@@ -63,6 +64,10 @@ def token_libraries() -> Check:
     return has_headers(TOKEN_HEADERS), "libcrypto and a JSON parser, for tokens (apt-get install libssl-dev nlohmann-json3-dev)"
 
 
+def wire_library() -> Check:
+    return has_headers(WIRE_HEADERS), "zstd, for messages between daemons (apt-get install libzstd-dev)"
+
+
 def simd_library() -> Check:
     return has_headers(SIMD_HEADERS), "Highway, for the vector database's distances (apt-get install libhwy-dev)"
 
@@ -103,7 +108,7 @@ def packaged_data() -> Check:
 
 
 CHECKS = [
-    kernel, processor, python, venv, headers, compiler, token_libraries, simd_library, memory, shared_memory, root,
+    kernel, processor, python, venv, headers, compiler, token_libraries, wire_library, simd_library, memory, shared_memory, root,
     optional("ip", "iproute2", "tests and benchmarks over network namespaces"),
     optional("redis-server", "redis-server", "tests of the cluster registry and the hotel's cache on a real Redis"),
     optional("chromium", "chromium", "tests of the page in a real browser"),

@@ -53,6 +53,17 @@ Result<QosClass> qos_of(const EngineConfig& config) {
   return made;
 }
 
+Result<Compression> compression_of(const EngineConfig& config) {
+  ConfigReader reader(config);
+  const std::string* algorithm = reader.find<std::string>("algorithm", "a text");
+  const double level = reader.number("level", 1), above_bytes = reader.number("above_bytes", 4096);
+  reader.require(algorithm == nullptr || *algorithm == "zstd", "'algorithm' must be zstd");
+  reader.require(level >= 1 && level <= 9, "'level' must be from 1 to 9");
+  reader.require(above_bytes >= 0 && above_bytes <= 1e12, "'above_bytes' must not be negative");
+  if (const Status done = reader.done(); !done) return done.error();
+  return Compression{static_cast<uint8_t>(level), static_cast<uint64_t>(above_bytes)};
+}
+
 }  // namespace
 
 bool ChainSet::orders_calls() const {
@@ -62,7 +73,7 @@ bool ChainSet::orders_calls() const {
   return false;
 }
 
-bool is_setting(std::string_view use) { return use == "metrics" || use == "load_balancing" || use == "qos"; }
+bool is_setting(std::string_view use) { return use == "metrics" || use == "load_balancing" || use == "qos" || use == "compression"; }
 
 bool ChainSpec::selects(std::string_view client_app, std::string_view service_name, std::string_view method_name) const {
   return matches(client, client_app) && matches(service, service_name) && matches(method, method_name);
@@ -114,6 +125,12 @@ Status Chain::add_stages(const ChainSet& set, const EngineCatalog& catalog, cons
       const auto qos = qos_of(policy.config);
       if (!qos) return at(spec, policy, qos.error());
       qos_ = *qos;
+      continue;
+    }
+    if (policy.use == "compression") {
+      const auto compression = compression_of(policy.config);
+      if (!compression) return at(spec, policy, compression.error());
+      compression_ = *compression;
       continue;
     }
     std::shared_ptr<const PolicyInstance> instance;

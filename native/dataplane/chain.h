@@ -25,6 +25,11 @@ namespace mrpc::dataplane {
 
 enum class Balancing { kRoundRobin, kLeastRequest };
 
+struct Compression {
+  uint8_t level = 1;
+  uint64_t above_bytes = 4096;  // of a message
+};
+
 struct PolicySpec {
   std::string name;
   std::string use;  // which engine
@@ -126,6 +131,8 @@ class Chain {
   uint64_t epoch() const { return epoch_; }
   Balancing balancing() const { return balancing_; }
   const std::optional<QosClass>& qos() const { return qos_; }
+  // Of a message of so many bytes that goes to another daemon; 0: none.
+  uint8_t compression_level(uint64_t bytes) const { return compression_ && bytes >= compression_->above_bytes ? compression_->level : 0; }
   const std::vector<Stage>& stages() const { return stages_; }
   std::vector<Stage>& stages() { return stages_; }
 
@@ -144,6 +151,7 @@ class Chain {
   uint32_t rows_ = 0, cells_ = 0;  // that a call keeps
   Balancing balancing_ = Balancing::kRoundRobin;
   std::optional<QosClass> qos_;
+  std::optional<Compression> compression_;
   std::shared_ptr<const message::MessageLayout> request_;  // before the engines that point into it
   RouteSchema schema_;  // before the engines that point into it
   std::vector<Stage> stages_;

@@ -218,6 +218,7 @@ void ClientSide::send_open(uint64_t id, ClientCall& call, Said&& said) {
   frame.flags = static_cast<uint8_t>((said.slot.flags & abi::kEnd ? transport::kEnd : 0) | transport::kHasMessage);
   frame.aux = call.deadline_ns == 0 ? 0 : call.deadline_ns - core_.now_ns;
   if (const std::string& chains = call.policies.chain->judges(); !chains.empty()) say_judged(said.message, chains);
+  frame.compression = call.policies.chain->compression_level(said.message.header.image_bytes);
   frame.flags |= core_.into_payload(link_of(call), said.message, *call.server_layout->request);
   into_frame(std::move(said.message), frame);
   const auto& head = call.method->prefix;

@@ -341,6 +341,7 @@ void ServerSide::send_answer(uint64_t id, ServerCall& call, Answer&& said) {
     frame.sequence = call.reply_sequence++;
   }
   if (call.stats != nullptr) call.stats->reply_bytes += said.message.header.image_bytes;
+  if (call.policies.chain) frame.compression = call.policies.chain->compression_level(said.message.header.image_bytes);
   if ((slot.flags & abi::kHasMessage) != 0) frame.flags |= core_.into_payload(call.link, said.message, *call.layout->reply);
   if (!said.message.bytes.empty()) into_frame(std::move(said.message), frame);
   const Status sent = core_.send(call.link, std::move(frame));

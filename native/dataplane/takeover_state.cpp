@@ -134,6 +134,9 @@ auto fields_2(Is<TakeoverState> auto& r) {
 auto fields_3(Is<TakeoverCall> auto& r) {
   return std::tie(r.judged);
 }
+auto fields_3(Is<TakeoverLink> auto& r) {
+  return std::tie(r.features);
+}
 
 template <typename Record>
 concept In1 = requires(Record& r) { fields_1(r); };

@@ -8,7 +8,7 @@
 //
 //   version 1   v0.1.0: written and tested, never handed over
 //   version 2   v0.2.0: the first that a successor can go on with: descriptors, allocators, queues, frames under way, TCP sessions
-//   version 3   calls that a peer's daemon has judged by some of the chains
+//   version 3   calls that a peer's daemon has judged by some of the chains; what was agreed upon when a connection began
 //
 // Descriptors travel beside the bytes, in one list; the state names them by their place in it. Messages' small parts stand in
 // the state; blobs in private memory stand in a region of their own, the *payload*, which a successor maps and does not copy.
@@ -230,6 +230,7 @@ struct TakeoverLink {
   // the connection
   uint32_t fd = kNoFd;
   std::string unread, unwritten;
+  uint64_t features = 0;  // 3
 };
 struct TakeoverTcp {
   uint32_t shard = 0;

@@ -50,6 +50,7 @@ struct Frame {
   std::vector<std::byte> head{};
   std::vector<Blob> blobs{};  // logically follow the head's inline image, each at the next multiple of kBlobAlign
   std::shared_ptr<void> hold{};
+  uint8_t compression = 0;   // level by which its sender wants it compressed where the link can; 0: not. Says nothing on arrival
 };
 
 // What a link tells its shard. A received Frame has every blob's bytes in memory owned by `hold`.

@@ -2,7 +2,7 @@
 //
 // The input is a list of wire frames in short form, so that the fuzzer need not guess magic numbers and check sums: the first
 // byte says how the stream is to be read; then, for each frame, a byte of how to write it, a WireHeader's variable fields, and
-// payload. Frames marked raw go onto the stream as they are.
+// payload. Frames marked raw go onto the stream as they are; others may be compressed, or only say that they are.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -43,6 +43,7 @@ class Input {
 class Receiver final : public StreamHandler {
  public:
   explicit Receiver(bool hello_done) : reader(*this) {
+    reader.take_compressed(true);
     if (hello_done) start({});
   }
   bool on_control(const WireHeader& header, std::span<const std::byte> payload) override {
@@ -109,8 +110,13 @@ std::vector<std::byte> next_frame(Input& input) {
   header.sequence = input.take<uint8_t>();
   header.ack = input.take<uint8_t>();
   header.consumed = input.take<uint16_t>();
-  const auto payload = input.take_bytes(payload_size);
+  auto payload = input.take_bytes(payload_size);
   const bool data = header.type == static_cast<uint8_t>(WireType::kData);
+  if (data && header.message_id == 3) {
+    const iovec whole{payload.data(), payload.size()};
+    if (auto packed = Compressor().compress({&whole, 1}, 1); !packed.empty()) payload = std::move(packed);
+  }
+  if (data && header.message_id >= 2) header.flags |= kCompressed;
   if (!data) header.flags = 0, header.message_id = 0, header.sequence = 0;
   header.payload_bytes = static_cast<uint32_t>(payload.size());
   seal(header);
@@ -146,6 +152,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       if (bytes < parts[i].iov_len) break;
     }
     if (read == 0 || !receiver.reader.advance(read)) break;
+    bool good = true;
+    while (good && receiver.reader.paused()) good = receiver.reader.advance(0).ok();
+    if (!good) break;
   }
   receiver.reader.attach(nullptr);
   return 0;

@@ -17,7 +17,8 @@ from mrpc_service.logs import LINE_CHARACTERS_MAX, LogRing
 from mrpc_service.policy.leases import LeaseKeeper
 
 SNAPSHOT: dict[str, Any] = {
-    "node": "a", "uptime_ns": 2_000_000_000, "epoch": 3, "services": [], "shards": [], "transport": {},
+    "node": "a", "uptime_ns": 2_000_000_000, "epoch": 3, "services": [], "shards": [],
+    "transport": {"bytes_in": 5, "bytes_out": 6, "bytes_saved": 7},
     "attachments": [
         {"id": 1, "app": "front", "principal": "uid:1", "uid": 1, "pid": 10, "label": "l", "role": "client",
          "send_bytes": 100, "receive_bytes": 50, "receive_committed_bytes": 60, "open_calls": 2},
@@ -66,6 +67,7 @@ def test_prometheus_reads_what_the_data_plane_counted() -> None:
     assert value("mrpc_shared_memory_bytes", app="front", direction="receive") == 63
     assert value("mrpc_attachments", app="front", role="client") == 2
     assert value("mrpc_peers", state="up") == 1
+    assert value("mrpc_wire_bytes_total", kind="saved") == 7
 
 
 @pytest.mark.parametrize(

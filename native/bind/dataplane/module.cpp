@@ -165,11 +165,13 @@ nb::dict from_transport(const Snapshot& snapshot) {
     sum.frames_out += shard.tcp.frames_out;
     sum.bytes_in += shard.tcp.bytes_in;
     sum.bytes_out += shard.tcp.bytes_out;
+    sum.bytes_saved += shard.tcp.bytes_saved;
     sum.reconnects += shard.tcp.reconnects;
     sum.resumed += shard.tcp.resumed;
   }
   return dict_of("garbage_closed", sum.garbage_closed, "refused", sum.refused, "frames_in", sum.frames_in, "frames_out", sum.frames_out,
-                 "bytes_in", sum.bytes_in, "bytes_out", sum.bytes_out, "reconnects", sum.reconnects, "resumed", sum.resumed);
+                 "bytes_in", sum.bytes_in, "bytes_out", sum.bytes_out, "bytes_saved", sum.bytes_saved, "reconnects", sum.reconnects,
+                 "resumed", sum.resumed);
 }
 
 nb::list from_shards(const Snapshot& snapshot) {

@@ -229,7 +229,9 @@ class ShardExport {
     saved.session_low = link.session.low;
     export_sending(link.send, saved);
     export_receiving(link.receive, saved);
-    if (link.connection.fd < 0) return saved;
+    const bool speaks_it = link.connection.features == 0 || into_.version >= 3;  // else the session is resumed over a new connection
+    if (link.connection.fd < 0 || !speaks_it) return saved;
+    saved.features = link.connection.features;
     saved.fd = into_.add_fd(link.connection.fd);
     saved.unread = as_text(link.connection.unread);
     saved.unwritten = as_text(link.connection.unwritten);

@@ -321,6 +321,7 @@ class ShardImport {
     link.connection.fd = from_.take_fd(saved.fd).release();
     if (link.connection.fd < 0) from_.fail("a connection without its socket");
     const auto unread = std::as_bytes(std::span(saved.unread)), unwritten = std::as_bytes(std::span(saved.unwritten));
+    link.connection.features = saved.features;
     link.connection.unread.assign(unread.begin(), unread.end());
     link.connection.unwritten.assign(unwritten.begin(), unwritten.end());
     return link;

@@ -68,7 +68,7 @@ Result<WireHeader> parse_header(std::span<const std::byte> bytes) {
   const auto type = static_cast<WireType>(header.type);
   if (header.payload_bytes > payload_bytes_max(type)) return invalid_argument("frame longer than its type allows");
   const bool data = type == WireType::kData;
-  const bool reserved_used = header.reserved0 != 0 || header.reserved1 != 0 || (header.flags & ~(kFirst | kLast)) != 0;
+  const bool reserved_used = header.reserved0 != 0 || header.reserved1 != 0 || (header.flags & ~(kFirst | kLast | kCompressed)) != 0;
   if (reserved_used || (!data && (header.flags != 0 || header.message_id != 0 || header.sequence != 0))) {
     return invalid_argument("reserved fields of a frame header are not zero");
   }

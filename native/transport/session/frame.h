@@ -18,6 +18,10 @@
 //    A small message (one segment) may start while started - consumed < window + kSmallReserveBytes, a large one while
 //    it is < window. Both count on for the life of the session; a receiver checks, so what a peer can make it hold is bounded.
 // 6. kAck has no payload: its header says all. kPing is answered by kPong. kGoaway ends the session.
+// 7. A kData segment may be kCompressed when both hellos of this connection have kFeatureZstd: its payload is then u32 raw_bytes and one zstd
+//    frame of so many bytes, at most kChunkBytes, which are what the segment would hold otherwise; cuts, windows and `started` count these.
+//    The sender decides for each segment, so nothing has to be agreed upon when an operator turns compression on or off, and a
+//    segment that is sent again, over a connection whose peer may be another build, is compressed anew, or not.
 #pragma once
 
 #include <cstddef>
@@ -39,7 +43,9 @@ constexpr uint64_t kSmallReserveBytes = 4ull << 20;
 
 enum class WireType : uint8_t { kHello = 1, kHelloAck = 2, kData = 3, kAck = 4, kPing = 5, kPong = 6, kGoaway = 7 };
 
-enum WireFlag : uint8_t { kFirst = 1, kLast = 2 };  // kData: the message's first segment, its last
+enum WireFlag : uint8_t { kFirst = 1, kLast = 2, kCompressed = 4 };  // kData: the message's first segment, its last; rule 7
+
+constexpr uint64_t kFeatureZstd = 1;  // WireHello::features: this side takes segments that are kCompressed
 
 struct WireHeader {
   uint32_t magic = kWireMagic;

@@ -55,6 +55,8 @@ class SendQueue {
 
   // The next segment to write: its header (not sealed, without ack), and its bytes appended to `pieces`. False: nothing may be sent.
   bool next(WireHeader& header, std::vector<iovec>& pieces);
+  // Of the segment that next() gave last: how its frame's sender wants it compressed.
+  uint8_t compression() const { return segments_.at(next_ - 1 - first_).message->frame.compression; }
   // All segments that next() gave are no longer read from.
   void written();
 

@@ -14,6 +14,7 @@ bool StreamReader::restore(std::span<const std::byte> unread) {
   if (unread.size() > buffer_.size()) return false;
   std::copy(unread.begin(), unread.end(), buffer_.begin());
   end_ = unread.size();
+  paused_ = !unread.empty();  // it may hold whole frames
   return true;
 }
 
@@ -34,7 +35,13 @@ Status StreamReader::advance(size_t bytes) {
   if (direct > 0) session_->in.filled(direct);
   end_ += bytes - direct;
   MRPC_ASSERT(end_ <= buffer_.size());
+  paused_ = false;
+  unpacked_bytes_ = 0;
   while (!stopped_) {
+    if (unpacked_bytes_ >= kChunkBytes) {
+      paused_ = true;
+      break;
+    }
     const auto step_result = step();
     if (!step_result) return step_result.error();
     if (*step_result == Step::kNeedMore) break;
@@ -80,6 +87,7 @@ Result<StreamReader::Step> StreamReader::step() {
 
 Result<StreamReader::Step> StreamReader::begin_data(const WireHeader& header) {
   if (session_ == nullptr) return invalid_argument("data before a session");
+  if ((header.flags & kCompressed) != 0) return take_compressed(header);
   const auto start = unread().subspan(sizeof header);
   const auto prefix_bytes = Assembler::prefix_bytes(header, start);
   if (!prefix_bytes) return prefix_bytes.error();
@@ -89,6 +97,23 @@ Result<StreamReader::Step> StreamReader::begin_data(const WireHeader& header) {
   if (!verdict) return verdict.error();
   if (*verdict != Assembler::Verdict::kTake) return invalid_argument("a segment out of sequence");
   begin_ += sizeof header + *prefix_bytes;
+  return Step::kOn;
+}
+
+Result<StreamReader::Step> StreamReader::take_compressed(WireHeader header) {
+  if (!takes_compressed_) return invalid_argument("a compressed segment, which was not agreed upon");
+  const auto come = unread().subspan(sizeof header);
+  if (come.size() < header.payload_bytes) return Step::kNeedMore;
+  const auto raw = decompressor_.decompress(come.first(header.payload_bytes));
+  if (!raw) return raw.error();
+  begin_ += sizeof header + header.payload_bytes;
+  header.flags &= static_cast<uint8_t>(~kCompressed);
+  header.payload_bytes = static_cast<uint32_t>(raw->size());
+  unpacked_bytes_ += raw->size();
+  auto received = session_->in.receive(header, *raw);
+  if (!received) return received.error();
+  if (received->verdict != Assembler::Verdict::kTake) return invalid_argument("a segment out of sequence");
+  if (received->frame) handler_.on_message(std::move(*received->frame));
   return Step::kOn;
 }
 

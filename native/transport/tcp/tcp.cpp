@@ -57,6 +57,8 @@ size_t TcpTransport::poll(uint64_t now_ns, size_t events_max, const std::functio
   epoll_event ready[kEpollEventsMax];
   const int count = epoll_wait(epoll_.get(), ready, kEpollEventsMax, 0);
   for (int i = 0; i < count; ++i) service(ready[i].data.u64, ready[i].events);
+  for (const auto& [id, connection] : connections_)
+    if (connection->reader.paused()) read(*connection);
   if (now_ns_ >= timer_ns_) run_timers();  // after reading: what has come is no silence
 
   const size_t delivered = deliver(events_max, sink);
@@ -65,6 +67,7 @@ size_t TcpTransport::poll(uint64_t now_ns, size_t events_max, const std::functio
   dropped_.clear();
   std::erase_if(links_, [](const auto& entry) { return entry.second.finished && entry.second.events_queued == 0; });
   timer_ns_ = earliest_timer();
+  for (const auto& [id, connection] : connections_) dirty_ |= connection->reader.paused();
   return delivered;
 }
 
@@ -84,8 +87,12 @@ void TcpTransport::service(uint64_t id, uint32_t epoll_events) {
 void TcpTransport::read(Connection& connection) {
   const Link* link = find(connection.link);
   if (link != nullptr && link->events_queued > 0) return;
+  if (connection.reader.paused()) {
+    const Status parsed = connection.reader.advance(0);
+    if (!parsed) return violated(connection, parsed.error());
+  }
   uint64_t bytes = 0;
-  while (bytes < kChunkBytes && connection.phase != Connection::Phase::kDropped && !connection.drop_when_written) {
+  while (!connection.reader.paused() && bytes < kChunkBytes && connection.phase != Connection::Phase::kDropped && !connection.drop_when_written) {
     const auto io = read_once(connection.fd.get(), connection.reader, bytes);
     connection.last_heard_ns = now_ns_;
     if (!io) {
@@ -164,7 +171,9 @@ void TcpTransport::fill_batch(Connection& connection) {
   Session& session = *link->session;
   if (std::exchange(connection.pong_due, false)) batch.add_header(session.plain(WireType::kPong));
   if (std::exchange(connection.ping_due, false)) batch.add_header(session.plain(WireType::kPing));
-  while (!batch.full() && batch.add_segment(session)) {}
+  Compressor* compressor = (connection.features & kFeatureZstd) != 0 ? &compressor_ : nullptr;
+  while (!batch.full() && batch.add_segment(session, compressor)) {}
+  stats_.bytes_saved += batch.take_saved_bytes();
   if (batch.empty() && session.ack_due(now_ns_)) batch.add_header(session.plain(WireType::kAck));
   if (link->closing && session.out.all_given() && !batch.full()) {
     batch.add_bytes(encode_goaway({StatusCode::kOk, "closed in good order"}));

@@ -20,7 +20,7 @@ namespace mrpc::transport {
 struct TcpOptions {
   std::string node_name;
   uint32_t layout_version = 0;  // message::kLayoutVersion
-  uint64_t features = 0;
+  uint64_t features = kFeatureZstd;
   uint32_t shard = 0;           // this transport's
   uint32_t peer_shard = 0;      // which of the peer's shards connect() asks for
   SendLimits send{};
@@ -44,6 +44,7 @@ struct TcpStats {
   uint64_t refused = 0;          // over half_open_max or links_max
   uint64_t frames_in = 0, frames_out = 0;  // call frames
   uint64_t bytes_in = 0, bytes_out = 0;    // on the wire
+  uint64_t bytes_saved = 0;      // that compression kept off the wire
   uint64_t reconnects = 0;       // connections that came after the first of a link
   uint64_t resumed = 0;          // sessions that went on over a new connection
 };
@@ -136,6 +137,7 @@ class TcpTransport final : public Transport {
   uint64_t next_id_ = 1;  // of links, connections, listeners and sessions alike
   uint64_t timer_ns_ = UINT64_MAX;
   uint64_t accept_at_ns_ = UINT64_MAX;  // out of descriptors: when to try again
+  Compressor compressor_;
   bool dirty_ = false;    // something was sent or begun since the last poll()
   std::map<LinkId, Link> links_;
   std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;

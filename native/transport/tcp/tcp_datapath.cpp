@@ -23,15 +23,31 @@ void OutBatch::add_header(const WireHeader& header) {
   pieces_.push_back({&headers_.back(), sizeof header});
 }
 
-bool OutBatch::add_segment(Session& session) {
+// The pieces from `first_piece` on are the segment of the last header.
+void OutBatch::compress_last(Compressor& compressor, uint8_t level, size_t first_piece) {
+  WireHeader& header = headers_.back();
+  tried_bytes_ += header.payload_bytes;
+  auto compressed = compressor.compress(std::span(pieces_).subspan(first_piece), level);
+  if (compressed.empty()) return;
+  saved_bytes_ += header.payload_bytes - compressed.size();
+  header.flags |= kCompressed;
+  header.payload_bytes = static_cast<uint32_t>(compressed.size());
+  controls_.push_back(std::move(compressed));
+  pieces_.resize(first_piece);
+  pieces_.push_back({controls_.back().data(), controls_.back().size()});
+}
+
+bool OutBatch::add_segment(Session& session, Compressor* compressor) {
   MRPC_ASSERT(headers_.size() < kHeadersMax);
   WireHeader& header = headers_.emplace_back();
   pieces_.push_back({&header, sizeof header});
+  const size_t first_piece = pieces_.size();
   if (!session.out.next(header, pieces_)) {
     pieces_.pop_back();
     headers_.pop_back();
     return false;
   }
+  if (const uint8_t level = session.out.compression(); level != 0 && compressor != nullptr) compress_last(*compressor, level, first_piece);
   session.stamp(header);
   bytes_ += sizeof header + header.payload_bytes;
   return true;
@@ -79,7 +95,7 @@ void OutBatch::clear() {
   controls_.clear();
   pieces_.clear();
   first_ = 0;
-  bytes_ = 0;
+  bytes_ = tried_bytes_ = 0;
 }
 
 Result<Io> read_once(int fd, StreamReader& reader, uint64_t& read_bytes) {

@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "transport/session/compression.h"
 #include "transport/session/stream_reader.h"
 
 namespace mrpc::transport {
@@ -18,12 +19,13 @@ class OutBatch {
  public:
   OutBatch();
   bool empty() const { return pieces_.empty(); }
-  bool full() const { return headers_.size() == kHeadersMax || bytes_ >= kBatchBytes; }
+  bool full() const { return headers_.size() == kHeadersMax || bytes_ >= kBatchBytes || tried_bytes_ >= kChunkBytes; }
 
   void add_bytes(std::vector<std::byte>&& bytes);  // of a control frame
   void add_header(const WireHeader& header);       // of a frame without payload
-  // The session's next segment, if it has one that may be sent.
-  bool add_segment(Session& session);
+  // The session's next segment, if it has one that may be sent; with a compressor, compressed, if its frame's sender wants that.
+  bool add_segment(Session& session, Compressor* compressor);
+  uint64_t take_saved_bytes() { return std::exchange(saved_bytes_, 0); }  // by compression, since the last time
 
   // kDone: all is written and the batch is empty. Adds what was written to `written_bytes`.
   Io write(int fd, uint64_t& written_bytes, const WriteFault& fault);
@@ -40,6 +42,10 @@ class OutBatch {
   std::vector<iovec> pieces_;
   size_t first_ = 0;                 // pieces before are written
   uint64_t bytes_ = 0;
+  uint64_t tried_bytes_ = 0;         // given to the compressor: about 300 us for each kChunkBytes
+  uint64_t saved_bytes_ = 0;
+
+  void compress_last(Compressor& compressor, uint8_t level, size_t first_piece);
 };
 
 // Reads once from `fd`. kDone: more may be there. Errors: the peer broke the protocol.

@@ -91,6 +91,7 @@ bool TcpTransport::on_hello_ack(Connection& connection, const WireHeader& header
   MRPC_ASSERT(link != nullptr && link->connection == &connection);
   const WireHello& peer = parsed->hello;
   connection.phase = Connection::Phase::kUp;
+  connection.agree(options_.features & peer.features);
   if (link->session && link->session->id() == peer.session) {
     if (resume(*link, connection, peer)) return true;
     violated(connection, invalid_argument("the peer resumes from where the session never was"));
@@ -217,6 +218,7 @@ void TcpTransport::accept_session(Connection& connection, const ParsedHello& pee
     return !link.dialed && !link.closing && link.session && link.session->id() == peer.hello.session;
   });
   connection.phase = Connection::Phase::kUp;
+  connection.agree(options_.features & peer.hello.features);
   if (known != links_.end()) {
     Link& link = known->second;
     if (resume(link, connection, peer.hello)) {

@@ -15,6 +15,11 @@ struct TcpTransport::Connection final : StreamHandler {
   }
   void on_message(Frame&& frame) override { owner.on_message(*this, std::move(frame)); }
 
+  void agree(uint64_t both) {
+    features = both;
+    reader.take_compressed((both & kFeatureZstd) != 0);
+  }
+
   TcpTransport& owner;
   Fd fd;
   const uint64_t id;
@@ -28,6 +33,7 @@ struct TcpTransport::Connection final : StreamHandler {
   bool drop_when_written = false;
   bool pong_due = false, ping_due = false, goaway_due = false, goaway_sent = false;
   bool waits_to_write = false;
+  uint64_t features = 0;       // of both sides' hellos
   uint64_t since_ns = 0;       // of the phase
   uint64_t last_heard_ns = 0, last_ping_ns = 0;
 };

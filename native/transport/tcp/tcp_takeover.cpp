@@ -13,6 +13,7 @@ TcpConnectionState TcpTransport::save(const Connection* connection) const {
   TcpConnectionState state;
   if (connection == nullptr || connection->phase != Connection::Phase::kUp || connection->drop_when_written) return state;
   state.fd = connection->fd.get();
+  state.features = connection->features;
   const auto unread = connection->reader.unread();
   state.unread.assign(unread.begin(), unread.end());
   // Nobody has written a hello's answer that is still in first_words: it goes before everything else.
@@ -90,6 +91,7 @@ Status TcpTransport::restore(TcpLinkState&& state) {
   Connection& connection = *add_connection(std::move(socket), link.dialed);
   connection.phase = Connection::Phase::kUp;
   connection.link = link.id;
+  connection.agree(state.connection.features & options_.features);
   connection.reader.attach(link.session.get());
   link.connection = &connection;
   if (!connection.reader.restore(state.connection.unread)) return invalid_argument("more was read ahead than a reader holds");

@@ -17,6 +17,7 @@ namespace mrpc::transport {
 struct TcpConnectionState {
   int fd = -1;  // borrowed; -1: no connection that is up
   std::vector<std::byte> unread, unwritten;
+  uint64_t features = 0;  // of both sides' hellos: what the peer may send, and be sent
 };
 
 struct TcpLinkState {

@@ -176,6 +176,7 @@ TEST_CASE("a session broken by its peer ends alone") {
       bytes_of(early_consumed),
       message(whole, data_header(1, 40, single)),
       message(MessageHeader{.kind = 77}, data_header(0, 40, single)),
+      message(whole, data_header(0, 40, single | kCompressed)),  // which was not agreed upon
       message(MessageHeader{.kind = 2, .flags = 0x80}, data_header(0, 40, single)),
       message(too_large, data_header(0, 4096, kFirst)),
       message(overflow, data_header(0, 4096, kFirst)),
@@ -194,6 +195,34 @@ TEST_CASE("a session broken by its peer ends alone") {
   CHECK(ups == static_cast<int>(attacks.size()));
   CHECK(bed.h.server.downs == ups);
   bed.h.server.frames.clear();
+}
+
+TEST_CASE("segments that do not decompress to what they say end their session") {
+  Bed bed;
+  WireHello hello = good_hello();
+  hello.features = kFeatureZstd;
+  const auto greeting = encode_hello(WireType::kHello, hello, "raw");
+  const MessageHeader record{.kind = 2, .head_bytes = 1000};
+  std::vector<std::byte> whole(sizeof record + record.head_bytes);
+  std::memcpy(whole.data(), &record, sizeof record);
+  const iovec piece{whole.data(), whole.size()};
+  const auto packed = Compressor().compress({&piece, 1}, 1);
+  REQUIRE(!packed.empty());
+  const auto segment = [](const std::vector<std::byte>& payload) {
+    auto bytes = bytes_of(data_header(0, static_cast<uint32_t>(payload.size()), kFirst | kLast | kCompressed));
+    bytes.resize(sizeof(WireHeader));
+    return bytes + payload;
+  };
+  const auto saying = [&](uint32_t raw_bytes) {
+    auto lie = packed;
+    std::memcpy(lie.data(), &raw_bytes, sizeof raw_bytes);
+    return segment(lie);
+  };
+  auto damaged = packed;
+  damaged[sizeof(uint32_t)] ^= std::byte{1};
+  for (const auto& attack : {segment({}), segment({3, std::byte{}}), segment(std::vector<std::byte>(100, std::byte{7})), segment(damaged),
+                             segment({packed.begin(), packed.end() - 1}), saying(0), saying(999), saying(1041), saying(kChunkBytes + 1), saying(UINT32_MAX)})
+    bed.expect_closed(greeting + attack);
 }
 
 TEST_CASE("a peer cannot make a node hold more than its window") {

@@ -6,7 +6,35 @@ namespace mrpc::transport::testing {
 
 using V4 = TcpRig<false>;
 using V6 = TcpRig<true>;
-MRPC_TRANSPORT_CONFORMANCE(V4, V6);
+
+// Wants everything compressed that it sends.
+class Compressing final : public Transport {
+ public:
+  explicit Compressing(TcpTransport& inner) : inner_(inner) {}
+  Result<LinkId> connect(const std::string& address) override { return inner_.connect(address); }
+  Result<std::string> listen(const std::string& address) override { return inner_.listen(address); }
+  SendResult send(LinkId link, Frame&& frame) override {
+    frame.compression = level;
+    return inner_.send(link, std::move(frame));
+  }
+  bool writable(LinkId link) const override { return inner_.writable(link); }
+  void close(LinkId link) override { inner_.close(link); }
+  size_t poll(uint64_t now_ns, size_t events_max, const std::function<void(Event&&)>& sink) override { return inner_.poll(now_ns, events_max, sink); }
+  int poll_fd() const override { return inner_.poll_fd(); }
+  uint64_t next_timer_ns() const override { return inner_.next_timer_ns(); }
+  uint8_t level = 1;
+
+ private:
+  TcpTransport& inner_;
+};
+
+struct PackedRig : V4 {
+  using V4::V4;
+  Compressing packed_a{*a}, packed_b{*b};
+  Transport& client() { return packed_a; }
+  Transport& server() { return packed_b; }
+};
+MRPC_TRANSPORT_CONFORMANCE(V4, V6, PackedRig);
 
 namespace {
 
@@ -33,6 +61,18 @@ struct CutRig : V4 {
 };
 struct ShredRig : V4 {
   ShredRig() : V4(cutting("a", 5'000, 3), cutting("b", 2'000, 4)) {}
+};
+
+struct OlderPeerRig : PackedRig {
+  OlderPeerRig() : PackedRig(tcp_options("a"), older()) {}
+  static TcpOptions older() {
+    TcpOptions options = tcp_options("b");
+    options.features = 0;
+    return options;
+  }
+};
+struct PackedCutRig : PackedRig {
+  PackedCutRig() : PackedRig(cutting("a", 400'000, 1), cutting("b", 400'000, 2)) {}
 };
 
 // Sends both ways over connections that break all the time; every frame must come once, whole, and in order.
@@ -69,7 +109,31 @@ void survive_cuts(uint32_t frames, uint64_t bytes_max) {
 }  // namespace
 
 TEST_CASE("sessions resume over broken connections: large messages") { survive_cuts<CutRig>(300, 300'000); }
+TEST_CASE("sessions resume over broken connections: compressed messages") { survive_cuts<PackedCutRig>(300, 300'000); }
 TEST_CASE("sessions resume over broken connections: small messages") { survive_cuts<ShredRig>(2000, 400); }
+
+TEST_CASE("compression comes and goes between two messages, and a peer that knows none is sent none") {
+  const auto saved_by = [](auto& h, uint8_t level) {
+    const uint64_t before = h.rig.a->stats().bytes_saved;
+    h.rig.packed_a.level = level;
+    Frame frame{.kind = FrameKind::kMessage, .call_id = 1};
+    frame.head.resize(1'000'000, std::byte{level});
+    h.send(h.client, std::move(frame));
+    h.pump_until([&] { return !h.server.frames.empty(); });
+    CHECK(h.server.frames.front().head == std::vector<std::byte>(1'000'000, std::byte{level}));
+    h.server.frames.clear();
+    return h.rig.a->stats().bytes_saved - before;
+  };
+  Harness<PackedRig> h;
+  h.connect_and_wait();
+  CHECK(saved_by(h, 0) == 0);
+  CHECK(saved_by(h, 1) > 900'000);
+  CHECK(saved_by(h, 0) == 0);
+  CHECK(saved_by(h, 9) > 900'000);
+  Harness<OlderPeerRig> older;
+  older.connect_and_wait();
+  CHECK(saved_by(older, 1) == 0);
+}
 
 TEST_CASE("a peer that has forgotten the session ends it; a new one begins") {
   Harness<V4> h;
