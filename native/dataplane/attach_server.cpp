@@ -245,6 +245,7 @@ Status AttachServer::welcome(uint32_t id, Connection& connection, const shm::Con
   welcome.level = std::min(hello.level_max, abi::kLevel);
   welcome.shard_count = static_cast<uint16_t>(config_.shards);
   welcome.attachment_id = id;
+  welcome.features = hello.features & abi::kFeatures;
   welcome.message_bytes_max = config_.message_bytes_max;
   welcome.send_quota_bytes = config_.send_quota_bytes;
   welcome.receive_quota_bytes = config_.receive_quota_bytes;

@@ -82,8 +82,7 @@ void ClientSide::send_on(uint64_t id, ClientCall& call, Said&& said) {
       frame.flags = static_cast<uint8_t>((said.slot.flags & abi::kEnd ? transport::kEnd : 0) | transport::kHasMessage);
       call.stats->request_bytes += said.message.header.image_bytes;
       frame.compression = call.policies.chain->compression_level(said.message.header.image_bytes);
-      frame.flags |= core_.into_payload(link_of(call), said.message, *call.server_layout->request);
-      into_frame(std::move(said.message), frame);
+      return forward(id, call, std::move(frame), std::move(said.message), {});
   }
   forward(id, call, std::move(frame));
 }

@@ -99,13 +99,13 @@ bool ClientSide::on_open(Port& port, const abi::Slot& slot, std::string& why) {
 bool ClientSide::refuse_unknown(Port& port, const abi::Slot& slot, const BoundMethod& method, std::string& why) {
   const auto taken = core_.take_block(port, slot, method.prefix.size());
   if (!taken && taken.error().code == StatusCode::kInternal) return why = taken.error().text, false;
-  port.deliver({status_slot(slot.call_id, StatusCode::kUnavailable, 0), make_error_message(nobody_offers(method).text)});
+  port.deliver({status_slot(slot.call_id, StatusCode::kUnavailable, abi::kNotDelivered), make_error_message(nobody_offers(method).text)});
   core_.touch(port);
   return true;
 }
 
 // Finds out what the variant of the server means for this method; remembered for the next call.
-void ClientSide::resolve(BoundMethod& method, Port&, const std::shared_ptr<const ServiceVariant>& variant) {
+void ClientSide::resolve(BoundMethod& method, const std::shared_ptr<const ServiceVariant>& variant) {
   if (method.variant == variant) return;
   method.variant = variant;
   const int index = variant->method_index(method.method);
@@ -113,7 +113,7 @@ void ClientSide::resolve(BoundMethod& method, Port&, const std::shared_ptr<const
   method.same_schema = variant->fingerprint() == method.fingerprint;
 }
 
-std::optional<Error> ClientSide::choose(Port& port, Opening& opening) {
+std::optional<Error> ClientSide::choose(Opening& opening) {
   BoundMethod& method = *opening.method;
   Balancing balancing = Balancing::kRoundRobin;
   if (method.variant != nullptr)
@@ -125,19 +125,20 @@ std::optional<Error> ClientSide::choose(Port& port, Opening& opening) {
       if (endpoint->hidden) return unavailable("'" + method.service + "' has just come on offer, and its policies are being compiled; call again");
     return nobody_offers(method);
   }
-  resolve(method, port, opening.endpoint->variant);
+  resolve(method, opening.endpoint->variant);
   if (method.server_layout == nullptr)
     return Error{StatusCode::kUnimplemented, "the server of '" + method.service + "' has no method '" + method.method + "'"};
   return std::nullopt;
 }
 
-// Brings the image into the server's schema, whatever the client's was. It touches no shard state and so may run elsewhere.
+// Brings the image into the server's schema, whatever the client's was, and blobs into private memory if it is wanted `whole`. It touches no
+// shard state and so may run elsewhere.
 std::optional<Error> ClientSide::check_and_relay(Message& message, const message::MethodLayout& from, const message::MethodLayout& to,
-                                                 bool same_schema) const {
+                                                 bool same_schema, bool whole) const {
   const auto limits = core_.config.message_limits();
   const auto verified = check_image(message, *from.request, limits);
   if (!verified) return verified.error();
-  if (same_schema && !verified->has_unknown) return std::nullopt;
+  if (same_schema && !verified->has_unknown && !whole) return std::nullopt;
   const Status relaid = relay(message, *from.request, *to.request, limits);
   if (!relaid) return relaid.error();
   return std::nullopt;
@@ -145,21 +146,24 @@ std::optional<Error> ClientSide::check_and_relay(Message& message, const message
 
 void ClientSide::judge_and_send(Port& port, Opening&& opening) {
   BoundMethod& method = *opening.method;
-  if (auto error = choose(port, opening)) return refuse(port, opening.slot, method, *error);
-  if (is_long(opening.message, !method.same_schema)) {
+  if (auto error = choose(opening))
+    return refuse(port, opening.slot, method, *error, error->code == StatusCode::kUnavailable ? Refusal::kNotDelivered : Refusal::kFailed);
+  auto chain = core_.chain_for(*method.route, *opening.endpoint->variant, *method.server_layout, opening.endpoint->place());
+  // What is judged is what goes on: the sender can no longer change it.
+  const bool whole = chain->reads_bytes() && !opening.message.blobs.empty();
+  if (is_long(opening.message, whole || !method.same_schema)) {
     auto shared = std::make_shared<Opening>(std::move(opening));
-    const auto check = [this, shared] {
+    const auto check = [this, shared, whole, hold = shared->message.hold] {
       const BoundMethod& bound = *shared->method;
-      shared->error = check_and_relay(shared->message, *bound.layout, *bound.server_layout, bound.same_schema);
+      shared->error = check_and_relay(shared->message, *bound.layout, *bound.server_layout, bound.same_schema, whole);
     };
-    return core_.run_long(port, check, [this, shared](Port& still) {
+    return core_.run_long(port, check, [this, shared, chain](Port& still) {
       if (shared->error) return refuse(still, shared->slot, *shared->method, *shared->error);
-      auto chain = core_.chain_for(*shared->method->route, *shared->endpoint->variant, *shared->method->server_layout, shared->endpoint->place());
-      dispatch(still, std::move(*shared), std::move(chain));
+      dispatch(still, std::move(*shared), chain);
     });
   }
-  if (auto error = check_and_relay(opening.message, *method.layout, *method.server_layout, method.same_schema)) return refuse(port, opening.slot, method, *error);
-  auto chain = core_.chain_for(*method.route, *opening.endpoint->variant, *method.server_layout, opening.endpoint->place());
+  if (auto error = check_and_relay(opening.message, *method.layout, *method.server_layout, method.same_schema, whole))
+    return refuse(port, opening.slot, method, *error);
   dispatch(port, std::move(opening), std::move(chain));
 }
 
@@ -173,12 +177,7 @@ void ClientSide::dispatch(Port& port, Opening&& opening, std::shared_ptr<Chain> 
     if (!reserved) return refuse(port, opening.slot, method, reserved.error());
     named_tenant = std::move(reserved->tenant);
     if (!named_tenant.empty() && !port.attachment().identity.may_act_for(named_tenant))
-      return refuse(port, opening.slot, method, not_granted(method.route->client, named_tenant), true);
-  }
-  if (chain->reads_bytes() && !opening.message.blobs.empty()) {
-    // What is judged is what goes on: the sender can no longer change it.
-    const Status whole = relay(opening.message, *method.server_layout->request, *method.server_layout->request, core_.config.message_limits());
-    if (!whole) return refuse(port, opening.slot, method, whole.error());
+      return refuse(port, opening.slot, method, not_granted(method.route->client, named_tenant), Refusal::kDenied);
   }
   const uint64_t deadline_ns = opening.slot.aux;
   if (deadline_ns != 0 && deadline_ns <= core_.now_ns) return refuse(port, opening.slot, method, expired());
@@ -217,18 +216,15 @@ void ClientSide::send_open(uint64_t id, ClientCall& call, Said&& said) {
   auto frame = frame_of(transport::FrameKind::kOpen, id);
   frame.flags = static_cast<uint8_t>((said.slot.flags & abi::kEnd ? transport::kEnd : 0) | transport::kHasMessage);
   frame.aux = call.deadline_ns == 0 ? 0 : call.deadline_ns - core_.now_ns;
-  if (const std::string& chains = call.policies.chain->judges(); !chains.empty()) say_judged(said.message, chains);
   frame.compression = call.policies.chain->compression_level(said.message.header.image_bytes);
-  frame.flags |= core_.into_payload(link_of(call), said.message, *call.server_layout->request);
-  into_frame(std::move(said.message), frame);
   const auto& head = call.method->prefix;
   OpenPrefix prefix;
   std::memcpy(&prefix, head.data(), sizeof prefix);
   prefix.fingerprint = call.variant->fingerprint();
   prefix.endpoint = call.endpoint->id;
-  std::memcpy(frame.head.data(), head.data(), head.size());
-  std::memcpy(frame.head.data(), &prefix, sizeof prefix);
-  forward(id, call, std::move(frame));
+  std::memcpy(said.message.bytes.data(), head.data(), head.size());
+  std::memcpy(said.message.bytes.data(), &prefix, sizeof prefix);
+  forward(id, call, std::move(frame), std::move(said.message), call.policies.chain->judges());
 }
 
 bool ClientSide::on_message(Port& port, const abi::Slot& slot, std::string& why) {
@@ -245,10 +241,12 @@ bool ClientSide::on_message(Port& port, const abi::Slot& slot, std::string& why)
   else if (call.send_credit == 0) error = resource_exhausted("stream overran its credit");
   if (error) return on_checked_message(id, call, slot, {{}, std::move(error)}), true;
   auto shared = std::make_shared<Checked>(Checked{std::move(*taken), std::nullopt});
-  const auto check = [this, shared, method = call.method, variant = call.variant, to = call.server_layout, same = call.same_schema] {
-    shared->error = check_and_relay(shared->message, *method->layout, *to, same);
+  const bool whole = call.policies.chain->reads_bytes() && !shared->message.blobs.empty();
+  const auto check = [this, shared, method = call.method, variant = call.variant, to = call.server_layout, same = call.same_schema, whole,
+                      hold = shared->message.hold] {
+    shared->error = check_and_relay(shared->message, *method->layout, *to, same, whole);
   };
-  if (is_long(shared->message, !call.same_schema)) {
+  if (is_long(shared->message, whole || !call.same_schema)) {
     core_.run_long(port, check, [this, id, slot, shared](Port&) {
       if (ClientCall* still = calls_.find(id)) on_checked_message(id, *still, slot, std::move(*shared));
     });
@@ -273,6 +271,11 @@ transport::LinkId ClientSide::link_of(const ClientCall& call) const {
 // One more frame of an open call, which ends when the frame cannot go.
 void ClientSide::forward(uint64_t id, ClientCall& call, transport::Frame&& frame) {
   if (Status sent = core_.send(link_of(call), std::move(frame)); !sent) finish_with_error(id, call, sent.error());
+}
+
+void ClientSide::forward(uint64_t id, ClientCall& call, transport::Frame&& frame, Message&& message, const std::string& judged) {
+  const Status sent = core_.send(link_of(call), std::move(frame), std::move(message), call.variant, *call.server_layout->request, judged);
+  if (!sent) finish_with_error(id, call, sent.error());
 }
 
 bool ClientSide::on_half_close(Port& port, const abi::Slot& slot) {
@@ -333,6 +336,7 @@ void ClientSide::deliver_reply(uint64_t id, ClientCall& call, transport::Frame&&
     return finish_with_error(id, call, resource_exhausted("replies are not taken: too many wait for this application"));
   }
   Reply reply{frame.kind, frame.flags, std::min(frame.code, kStatusCodeMax), std::nullopt};
+  reply.not_delivered = frame.kind == transport::FrameKind::kStatus && frame.sequence == transport::kNotDelivered;
   if (frame.head.empty()) return deliver_checked(id, call, std::move(reply));
   auto parsed = from_frame(std::move(frame), 0, core_.config.block_limits());
   if (parsed) reply.usable = core_.check_payload(link_of(call), reply.flags);
@@ -345,7 +349,7 @@ void ClientSide::deliver_reply(uint64_t id, ClientCall& call, transport::Frame&&
   if (!reply.usable || (reply.flags & transport::kHasMessage) == 0 || !(remote || relays || whole)) return deliver_checked(id, call, std::move(reply));
   auto shared = std::make_shared<Reply>(std::move(reply));
   const auto check = [shared, remote, relays, whole, limits = core_.config.message_limits(), method = call.method, variant = call.variant,
-                      from = call.server_layout] {
+                      from = call.server_layout, hold = shared->message->hold] {
     if (remote) shared->usable = check_arrived(*shared->message, *from->reply, (shared->flags & transport::kProtobuf) != 0, limits);
     if (whole && shared->usable) shared->usable = relay(*shared->message, *from->reply, *from->reply, limits);
     if (relays && shared->usable) shared->usable = relay(*shared->message, *from->reply, *method->layout->reply, limits);
@@ -395,6 +399,7 @@ void ClientSide::deliver_checked(uint64_t id, ClientCall& call, Reply&& reply) {
   abi::Slot slot = status_slot(call.app_call, static_cast<StatusCode>(reply.code), reply.flags & transport::kHasMessage);
   Delivery delivery{slot, std::move(reply.message)};
   delivery.charge = std::move(*reply.charge);
+  if (reply.not_delivered) delivery.slot.flags |= abi::kNotDelivered;
   if (ends) return finish(id, call, std::move(delivery));
   delivery.slot.kind = static_cast<uint8_t>(reply.kind == transport::FrameKind::kMessage ? abi::SlotKind::kMessage : abi::SlotKind::kInitialMetadata);
   delivery.slot.code = 0;
@@ -438,12 +443,12 @@ void ClientSide::forget(uint64_t id, ClientCall& call, StatusCode code, uint32_t
   calls_.erase(id);
 }
 
-void ClientSide::refuse(Port& port, const abi::Slot& slot, BoundMethod& method, const Error& error, bool denied) {
+void ClientSide::refuse(Port& port, const abi::Slot& slot, BoundMethod& method, const Error& error, Refusal why) {
   EdgeStats& stats = method.route->edge("");
   stats.calls += 1;
-  stats.denied += denied;
+  stats.denied += why == Refusal::kDenied;
   stats.codes[static_cast<uint8_t>(error.code)] += 1;
-  port.deliver({status_slot(slot.call_id, error.code, 0), make_error_message(error.text)});
+  port.deliver({status_slot(slot.call_id, error.code, why == Refusal::kNotDelivered ? abi::kNotDelivered : 0), make_error_message(error.text)});
   core_.touch(port);
 }
 

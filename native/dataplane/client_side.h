@@ -57,6 +57,7 @@ struct ClientCall {
     Status usable = ok_status();
     uint32_t stage = UINT32_MAX;  // of the chain, to go on below
     std::optional<std::shared_ptr<void>> charge = std::nullopt;  // what it holds in its server's send heap, once that is charged
+    bool not_delivered = false;
   };
   struct Waiting {
     std::deque<Said> requests;
@@ -112,10 +113,10 @@ class ClientSide {
   bool on_cancel(Port& port, const abi::Slot& slot);
   bool on_credit(Port& port, const abi::Slot& slot);
 
-  void resolve(BoundMethod& method, Port& port, const std::shared_ptr<const ServiceVariant>& variant);
-  std::optional<Error> choose(Port& port, Opening& opening);
+  void resolve(BoundMethod& method, const std::shared_ptr<const ServiceVariant>& variant);
+  std::optional<Error> choose(Opening& opening);
   std::optional<Error> check_and_relay(Message& message, const message::MethodLayout& from, const message::MethodLayout& to,
-                                       bool same_schema) const;
+                                       bool same_schema, bool whole) const;
   void judge_and_send(Port& port, Opening&& opening);
   void dispatch(Port& port, Opening&& opening, std::shared_ptr<Chain> chain);
 
@@ -134,6 +135,7 @@ class ClientSide {
 
   transport::LinkId link_of(const ClientCall& call) const;
   void forward(uint64_t id, ClientCall& call, transport::Frame&& frame);
+  void forward(uint64_t id, ClientCall& call, transport::Frame&& frame, Message&& message, const std::string& judged);
   void deliver_reply(uint64_t id, ClientCall& call, transport::Frame&& frame);
   std::optional<std::shared_ptr<void>> charge_pinned(const ClientCall& call, const std::optional<Message>& message);
   void deliver_checked(uint64_t id, ClientCall& call, Reply&& reply);
@@ -141,7 +143,8 @@ class ClientSide {
   void finish_with_error(uint64_t id, ClientCall& call, const Error& error, uint32_t denier = Chain::kNobody);
   void conclude(uint64_t id, ClientCall& call, StatusCode code, uint32_t denier = Chain::kNobody);
   // Ends a call that never reached the table.
-  void refuse(Port& port, const abi::Slot& slot, BoundMethod& method, const Error& error, bool denied = false);
+  enum class Refusal { kFailed, kDenied, kNotDelivered };
+  void refuse(Port& port, const abi::Slot& slot, BoundMethod& method, const Error& error, Refusal why = Refusal::kFailed);
   void cancel_downstream(uint64_t id, ClientCall& call);
   void forget(uint64_t id, ClientCall& call, StatusCode code, uint32_t denier = Chain::kNobody);
 

@@ -23,11 +23,12 @@ void replace_image(Message& message, std::span<const std::byte> image) {
   message = std::move(made);
 }
 
-// The same message with other metadata. `pairs` may point into the message.
+// The same message, prefix included, with other metadata. `pairs` may point into the message.
 void replace_metadata(Message& message, std::span<const shm::MetadataPair> pairs) {
   MRPC_ASSERT(message.header.details_bytes == 0);  // requests have none
   const shm::BlockShape shape{message.header.segment_count, shm::metadata_bytes(pairs), 0, message.header.inline_bytes};
   std::vector<std::byte> bytes(message.block_at + shm::block_bytes(shape));
+  std::memcpy(bytes.data(), message.bytes.data(), message.block_at);
   shm::BlockWriter writer(bytes.data() + message.block_at, shape);
   writer.metadata(pairs);
   for (uint32_t i = 0; i < shape.segment_count; ++i) writer.segment(i, message.segments[i]);

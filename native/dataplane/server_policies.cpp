@@ -95,10 +95,6 @@ bool ServerSide::judge_answer(uint64_t id, ServerCall& call, Answer& said) {
   const Chain* known = call.policies.chain.get();
   if (known == nullptr || !known->judges_replies() || (said.slot.flags & abi::kHasMessage) == 0) return true;
   Chain& chain = *call.policies.chain;
-  if (chain.reads_bytes() && !said.message.blobs.empty()) {
-    const Status whole = relay(said.message, *call.layout->reply, *call.layout->reply, core_.config.message_limits());
-    if (!whole) return deny(id, call, whole.error(), Chain::kNobody), false;
-  }
   JudgedCall judged = judged_call(id, call);
   judged.message = &said.message;
   judged.layout = call.layout->reply;

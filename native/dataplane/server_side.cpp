@@ -67,7 +67,8 @@ void ServerSide::on_open(transport::LinkId link, const std::string& peer, transp
   } else if (entry != nullptr) {
     call.endpoint = entry->pick(Balancing::kLeastRequest, "", true, core_.world.random());
   }
-  if (!call.endpoint) return answer(link, link_call, unavailable("no server offers '" + std::string(path.service) + "' here; call again"));
+  if (!call.endpoint)
+    return answer(link, link_call, unavailable("no server offers '" + std::string(path.service) + "' here; call again"), transport::kNotDelivered);
   call.variant = call.endpoint->variant;
   call.port = call.endpoint->port;
   const int index = call.variant->method_index(path.method);
@@ -104,6 +105,23 @@ void ServerSide::admit(Arriving&& arriving) {
   if (arriving.usable && core_.find_port(call.endpoint->id) != call.port) arriving.usable = unavailable("the server has just gone; call again");
   if (arriving.usable) arriving.usable = find_chain(arriving.opened, arriving.peer, call);
   if (!arriving.usable) return answer(call.link, call.link_call, arriving.usable.error());
+  if (!call.policies.chain->reads_bytes() || arriving.opened.message.blobs.empty()) return judge_arrived(std::move(arriving));
+  auto shared = std::make_shared<Arriving>(std::move(arriving));
+  Message& message = shared->opened.message;
+  const auto copy = [shared, limits = core_.config.message_limits()] {
+    const message::MessageLayout& layout = *shared->call.layout->request;
+    shared->usable = relay(shared->opened.message, layout, layout, limits);
+  };
+  if (!is_long(message, true)) return copy(), judge_arrived(std::move(*shared));
+  const LinkCall key{shared->call.link, shared->call.link_call};
+  core_.run_long(key, message.header.image_bytes, copy, [this, shared] { judge_arrived(std::move(*shared)); });
+}
+
+// Whole, where its chain reads what it carries.
+void ServerSide::judge_arrived(Arriving&& arriving) {
+  ServerCall& call = arriving.call;
+  if (arriving.usable && core_.find_port(call.endpoint->id) != call.port) arriving.usable = unavailable("the server has just gone; call again");
+  if (!arriving.usable) return answer(call.link, call.link_call, arriving.usable.error());
   call.recorded = core_.record(*call.route, call.policies.tenant.empty() ? call.route->client : call.policies.tenant, *call.endpoint,
                                Place::kEndpoint, *call.layout, arriving.opened.message);
   const uint64_t id = enter(std::move(call));
@@ -129,8 +147,7 @@ Status ServerSide::find_chain(Opened& opened, const std::string& peer, ServerCal
   call.route = &route;
   call.stats = &route.edge(call.endpoint->app);
   call.deadline_ns = opened.deadline_ns;
-  if (!call.policies.chain->reads_bytes() || opened.message.blobs.empty()) return ok_status();
-  return relay(opened.message, *call.layout->request, *call.layout->request, core_.config.message_limits());
+  return ok_status();
 }
 
 // Puts a call into the table. A local call's deadline is kept by its client half.
@@ -231,10 +248,12 @@ void ServerSide::on_more_message(uint64_t id, ServerCall& call, transport::Frame
   else more->usable = parsed.error();
   if (parsed) more->message = std::move(*parsed);
   if (!more->usable || !remote) return deliver_more(id, call, std::move(*more));
-  const auto check = [more, protobuf, variant = call.variant, layout = call.layout, limits = core_.config.message_limits()] {
+  const bool whole = call.policies.chain && call.policies.chain->reads_bytes() && !more->message->blobs.empty();
+  const auto check = [more, protobuf, whole, variant = call.variant, layout = call.layout, limits = core_.config.message_limits()] {
     more->usable = check_arrived(*more->message, *layout->request, protobuf, limits);
+    if (more->usable && whole) more->usable = relay(*more->message, *layout->request, *layout->request, limits);
   };
-  if (!is_long(*more->message, false)) return check(), deliver_more(id, call, std::move(*more));
+  if (!is_long(*more->message, whole)) return check(), deliver_more(id, call, std::move(*more));
   core_.run_long(key, more->message->header.image_bytes, check, [this, id, more] {
     if (ServerCall* still = calls_.find(id)) deliver_more(id, *still, std::move(*more));
   });
@@ -286,27 +305,31 @@ bool ServerSide::on_reply(Port& port, const abi::Slot& slot, std::string& why) {
   ServerCall* call = calls_.find(slot.call_id);
   if (call == nullptr || call->port != &port) return true;  // cancelled or expired meanwhile
   if ((slot.flags & abi::kHasMessage) == 0) return pass_on(port, slot, std::move(message), std::nullopt), true;
-  if (is_long(message, false)) return check_elsewhere(port, slot, *call, std::move(message)), true;
-  auto error = check_reply(*call->layout, message);
+  const Chain* chain = call->policies.chain.get();
+  const bool whole = chain != nullptr && chain->judges_replies() && chain->reads_bytes() && !message.blobs.empty();
+  if (is_long(message, whole)) return check_elsewhere(port, slot, *call, std::move(message), whole), true;
+  auto error = check_reply(*call->layout, message, whole);
   pass_on(port, slot, std::move(message), std::move(error));
   return true;
 }
 
-// Touches no shard state, and so may run elsewhere.
-std::optional<Error> ServerSide::check_reply(const message::MethodLayout& layout, Message& message) const {
+// As ClientSide::check_and_relay.
+std::optional<Error> ServerSide::check_reply(const message::MethodLayout& layout, Message& message, bool whole) const {
   const auto limits = core_.config.message_limits();
   const auto verified = check_image(message, *layout.reply, limits);
   if (!verified) return Error{StatusCode::kInternal, "the server sent a malformed reply: " + verified.error().text};
-  if (!verified->has_unknown) return std::nullopt;
+  if (!verified->has_unknown && !whole) return std::nullopt;
   const Status relaid = relay(message, *layout.reply, *layout.reply, limits);
   if (!relaid) return relaid.error();
   return std::nullopt;
 }
 
-void ServerSide::check_elsewhere(Port& port, const abi::Slot& slot, const ServerCall& call, Message&& message) {
+void ServerSide::check_elsewhere(Port& port, const abi::Slot& slot, const ServerCall& call, Message&& message, bool whole) {
   struct Checked { Message message; std::optional<Error> error; };
   auto shared = std::make_shared<Checked>(Checked{std::move(message), std::nullopt});
-  const auto check = [this, shared, variant = call.variant, layout = call.layout] { shared->error = check_reply(*layout, shared->message); };
+  const auto check = [this, shared, variant = call.variant, layout = call.layout, whole, hold = shared->message.hold] {
+    shared->error = check_reply(*layout, shared->message, whole);
+  };
   core_.run_long(port, check, [this, shared, slot](Port& still) { pass_on(still, slot, std::move(shared->message), std::move(shared->error)); });
 }
 
@@ -342,9 +365,10 @@ void ServerSide::send_answer(uint64_t id, ServerCall& call, Answer&& said) {
   }
   if (call.stats != nullptr) call.stats->reply_bytes += said.message.header.image_bytes;
   if (call.policies.chain) frame.compression = call.policies.chain->compression_level(said.message.header.image_bytes);
-  if ((slot.flags & abi::kHasMessage) != 0) frame.flags |= core_.into_payload(call.link, said.message, *call.layout->reply);
-  if (!said.message.bytes.empty()) into_frame(std::move(said.message), frame);
-  const Status sent = core_.send(call.link, std::move(frame));
+  const bool has_message = (slot.flags & abi::kHasMessage) != 0;
+  if (!has_message && !said.message.bytes.empty()) into_frame(std::move(said.message), frame);
+  const Status sent = has_message ? core_.send(call.link, std::move(frame), std::move(said.message), call.variant, *call.layout->reply)
+                                  : core_.send(call.link, std::move(frame));
   if (!sent && sent.error().code == StatusCode::kResourceExhausted) {  // over the peer's limit: the caller still hears why
     answer(call.link, call.link_call, sent.error());
     return end(id, call, sent.error().code);
@@ -352,11 +376,12 @@ void ServerSide::send_answer(uint64_t id, ServerCall& call, Answer&& said) {
   if (ends) end(id, call, static_cast<StatusCode>(std::min(slot.code, kStatusCodeMax)));
 }
 
-void ServerSide::answer(transport::LinkId link, uint64_t link_call, const Error& error) {
+void ServerSide::answer(transport::LinkId link, uint64_t link_call, const Error& error, uint32_t delivered) {
   transport::Frame frame;
   frame.kind = transport::FrameKind::kStatus;
   frame.call_id = link_call;
   frame.code = static_cast<uint8_t>(error.code);
+  frame.sequence = delivered;
   into_frame(make_error_message(error.text), frame);
   (void)core_.send(link, std::move(frame));  // a link that is gone has ended the call at its other end
 }

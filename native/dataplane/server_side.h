@@ -89,6 +89,7 @@ class ServerSide {
   Result<Opened> take_apart(transport::Frame&& frame);
   void check_remote(Arriving&& arriving);
   void admit(Arriving&& arriving);
+  void judge_arrived(Arriving&& arriving);
   Status find_chain(Opened& opened, const std::string& peer, ServerCall& call);
   uint64_t enter(ServerCall&& call);
   void offer_call(uint64_t id, ServerCall& call, Opened&& opened);
@@ -112,10 +113,10 @@ class ServerSide {
   void cancel(uint64_t id, ServerCall& call);
 
   bool on_reply(Port& port, const abi::Slot& slot, std::string& why);
-  std::optional<Error> check_reply(const message::MethodLayout& layout, Message& message) const;
-  void check_elsewhere(Port& port, const abi::Slot& slot, const ServerCall& call, Message&& message);
+  std::optional<Error> check_reply(const message::MethodLayout& layout, Message& message, bool whole) const;
+  void check_elsewhere(Port& port, const abi::Slot& slot, const ServerCall& call, Message&& message, bool whole);
   void pass_on(Port& port, const abi::Slot& slot, Message&& message, std::optional<Error> error);
-  void answer(transport::LinkId link, uint64_t link_call, const Error& error);
+  void answer(transport::LinkId link, uint64_t link_call, const Error& error, uint32_t delivered = 0);
   void end(uint64_t id, ServerCall& call, StatusCode code, uint32_t denier = Chain::kNobody);
 
   ShardCore& core_;

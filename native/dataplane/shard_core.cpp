@@ -128,16 +128,32 @@ Status ShardCore::send(transport::LinkId link, transport::Frame&& frame) {
       case transport::SendResult::kBlocked: break;
     }
   }
-  Outbox& waiting = outboxes_[link];
-  waiting.bytes += frame.head.size();
-  waiting.frames.push_back(std::move(frame));
+  const uint64_t bytes = frame.head.size();
+  outboxes_[link].push(std::make_shared<Outgoing>(Outgoing{std::move(frame), bytes}));
   return ok_status();
 }
 
-uint8_t ShardCore::into_payload(transport::LinkId link, Message& message, const message::MessageLayout& layout) const {
-  if (protobuf_links.empty() || protobuf_links.count(link) == 0) return 0;
-  into_protobuf(message, layout);
-  return transport::kProtobuf;
+Status ShardCore::send(transport::LinkId link, transport::Frame&& frame, Message&& message, const std::shared_ptr<const ServiceVariant>& variant,
+                       const message::MessageLayout& layout, const std::string& judged) {
+  const bool protobuf = !protobuf_links.empty() && protobuf_links.count(link) != 0;
+  const auto prepare = [protobuf, judged, &layout](Message& prepared) {
+    if (!judged.empty()) say_judged(prepared, judged);
+    if (protobuf) into_protobuf(prepared, layout);
+  };
+  if (protobuf) frame.flags |= transport::kProtobuf;
+  const bool changes = protobuf || !judged.empty();
+  if (!changes || !is_long(message, protobuf)) {
+    if (changes) prepare(message);
+    into_frame(std::move(message), frame);
+    return send(link, std::move(frame));
+  }
+  auto outgoing = std::make_shared<Outgoing>(Outgoing{std::move(frame), message.header.image_bytes, std::move(message)});
+  outboxes_[link].push(outgoing);
+  run_long([prepare, outgoing, variant, hold = outgoing->message->hold] { prepare(*outgoing->message); }, [outgoing] {
+    into_frame(std::move(*outgoing->message), outgoing->frame);
+    outgoing->message.reset();
+  });
+  return ok_status();
 }
 
 Status ShardCore::check_payload(transport::LinkId link, uint8_t frame_flags) const {
@@ -156,10 +172,10 @@ bool ShardCore::pump_outboxes() {
   bool moved = false;
   for (auto at = outboxes_.begin(); at != outboxes_.end();) {
     auto& [link, outbox] = *at;
-    while (!outbox.frames.empty()) {
-      const uint64_t bytes = outbox.frames.front().head.size();
-      if (transport_of(link).send(link & ~kTcpLink, std::move(outbox.frames.front())) == transport::SendResult::kBlocked) break;
-      outbox.bytes -= bytes;
+    while (!outbox.frames.empty() && !outbox.frames.front()->message) {
+      Outgoing& front = *outbox.frames.front();
+      if (transport_of(link).send(link & ~kTcpLink, std::move(front.frame)) == transport::SendResult::kBlocked) break;
+      outbox.bytes -= front.bytes;
       outbox.frames.pop_front();
       moved = true;
     }

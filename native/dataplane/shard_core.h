@@ -102,11 +102,16 @@ class ShardCore : public EngineHost {
   // Sends, or queues behind what the link could not take yet. Errors: kUnavailable when the link is gone, kResourceExhausted when
   // the peer takes no frame of this size.
   Status send(transport::LinkId link, transport::Frame&& frame);
+  // The same for a frame that carries a message of `variant`'s `layout`: as protobuf bytes where the peer wants those, and saying what it was
+  // judged by (say_judged). What takes long is done elsewhere, and what follows on the link waits for it.
+  Status send(transport::LinkId link, transport::Frame&& frame, Message&& message, const std::shared_ptr<const ServiceVariant>& variant,
+              const message::MessageLayout& layout, const std::string& judged = {});
   bool link_congested(transport::LinkId link) const;  // more is queued for it than an edge may park
   virtual transport::Transport& transport_of(transport::LinkId link) = 0;
 
   // ---- work that is longer than a turn may be ----
-  // `work` runs on the long-work thread and touches no shard; `done` runs here afterwards. What the two hold dies here, too.
+  // `work` runs on the long-work thread and touches no shard; `done` runs here afterwards. What the two hold dies here, too: work that copies
+  // a message's blobs lets go of Message::hold, and so must hold it besides.
   void run_long(std::function<void()> work, std::function<void()> done);
   // The same for a slot of `port`, whose intake waits, so that what it submits next does not overtake. `done` is left out when the port is
   // gone by then.
@@ -128,8 +133,6 @@ class ShardCore : public EngineHost {
 
   // Peers whose images are laid out in another way: what passes is protobuf bytes.
   std::unordered_set<transport::LinkId> protobuf_links;
-  // The frame's flag for such a link; `message` is turned into protobuf bytes for it.
-  uint8_t into_payload(transport::LinkId link, Message& message, const message::MessageLayout& layout) const;
   // Errors: kInvalidArgument for an image from such a link.
   Status check_payload(transport::LinkId link, uint8_t frame_flags) const;
 
@@ -155,9 +158,18 @@ class ShardCore : public EngineHost {
   std::unordered_map<uint32_t, std::unique_ptr<Port>> ports_;
   std::vector<uint32_t> dirty_;
   std::priority_queue<Timer> timers_;
-  struct Outbox {
-    std::deque<transport::Frame> frames;
+  struct Outgoing {
+    transport::Frame frame;
     uint64_t bytes = 0;
+    std::optional<Message> message = std::nullopt;  // with the long-work thread
+  };
+  struct Outbox {
+    std::deque<std::shared_ptr<Outgoing>> frames;
+    uint64_t bytes = 0;
+    void push(std::shared_ptr<Outgoing> frame) {
+      bytes += frame->bytes;
+      frames.push_back(std::move(frame));
+    }
   };
   std::unordered_map<transport::LinkId, Outbox> outboxes_;
   struct Checking {  // a call whose last frame is with the long-work thread

@@ -169,7 +169,14 @@ enum SlotFlag : uint8_t {
   kEnd = 1,         // kOpen, kMessage: the last message of this direction
   kHasMessage = 2,  // the block holds a message image (it may be of zero fields)
   kHold = 4,        // the sender awaits kReclaim for the block
+  kNotDelivered = 8,  // kStatus to a client: no server was there to have the call, so it may be made again
 };
+
+// Bits of Hello and Welcome.
+enum Feature : uint64_t {
+  kTellsNotDelivered = 1,  // a kStatus without kNotDelivered was not ended for that reason; daemons before v0.3 said it in the text alone
+};
+constexpr uint64_t kFeatures = kTellsNotDelivered;  // of this build
 
 struct alignas(64) Slot {
   uint8_t kind;

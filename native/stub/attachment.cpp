@@ -41,6 +41,7 @@ Status Attachment::hello(const AttachOptions& options, abi::Role role) {
   hello.level_min = abi::kLevelOldest;
   hello.level_max = abi::kLevel;
   hello.endian_probe = abi::kEndianProbe;
+  hello.features = abi::kFeatures;
   hello.role = static_cast<uint32_t>(role);
   hello.pid = static_cast<uint32_t>(::getpid());
   hello.label_bytes = static_cast<uint16_t>(options.label.size());

@@ -48,7 +48,10 @@ class ClientSession::Batch : public SlotSink {
     const auto code = static_cast<StatusCode>(std::min(slot.code, kStatusCodeMax));
     state.service->round_trips[state.method].record(now_ns() - state.started_ns);
     const char* text = !block && code == StatusCode::kDeadlineExceeded ? "deadline exceeded" : "";  // where there was no room for a block
-    if (session_.finish(state, {code, (slot.flags & abi::kHasMessage) != 0 && block != nullptr, std::move(block), text}))
+    Reply reply{code, (slot.flags & abi::kHasMessage) != 0 && block != nullptr, std::move(block), text};
+    reply.not_delivered = (slot.flags & abi::kNotDelivered) != 0;
+    if (!session_.daemon_tells_not_delivered()) reply.not_delivered = code == StatusCode::kUnavailable && reply.message().starts_with("no server offers ");
+    if (session_.finish(state, std::move(reply)))
       add(callbacks_, std::move(state.on_done));
   }
 

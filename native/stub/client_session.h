@@ -45,6 +45,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
       : attachment_(std::move(attachment)), policy_(policy) {}
 
   Attachment& attachment() { return *attachment_; }
+  bool daemon_tells_not_delivered() const { return (attachment_->welcome().features & abi::kTellsNotDelivered) != 0; }
   bool fresh();  // may take new calls; looks after the daemon when nothing has been heard for a while
   Result<std::shared_ptr<SessionService>> service(const BoundService& bound);
 

@@ -131,6 +131,7 @@ struct Reply {
   bool has_message = false;
   RecvBlockPtr block;  // trailing metadata, details, and the reply's image if has_message; may be null
   std::string text;
+  bool not_delivered = false;  // no server was there to have the call
 
   std::string_view message() const { return block && text.empty() ? block->status_message() : std::string_view(text); }
 };

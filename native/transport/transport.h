@@ -34,6 +34,10 @@ enum class FrameKind : uint8_t {
 
 enum FrameFlag : uint8_t { kEnd = 1, kHasMessage = 2, kProtobuf = 4 /* payload is protobuf bytes, not an image */ };
 
+// No server was there to have the call. Not a flag: a peer of an earlier build, or the successor of one on the same connection, ends the
+// session for a flag that it does not know, and does not look at a kStatus' sequence.
+constexpr uint32_t kNotDelivered = 1;
+
 using LinkId = uint64_t;  // never reused by one Transport
 
 struct Blob { const std::byte* data; uint64_t length; };
@@ -42,7 +46,7 @@ struct Frame {
   FrameKind kind{};
   uint8_t flags = 0;
   uint8_t code = 0;          // StatusCode, for kStatus
-  uint32_t sequence = 0;     // message number in this direction of the call
+  uint32_t sequence = 0;     // message number in this direction of the call; kStatus: kNotDelivered, or 0
   uint64_t call_id = 0;      // chosen by the side that opened the call; only that side opens (each direction has a link of its own)
   uint64_t aux = 0;          // kOpen: nanoseconds left to the deadline, 0 none; kCredit: messages
   // kOpen starts with {u32 path_bytes, u32 reserved, path, pad to 8}. Then, for every kind that carries them:

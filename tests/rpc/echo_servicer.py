@@ -28,6 +28,10 @@ class EchoServicer(echo_mrpc.EchoServicer):
     def do_abort(self, request: Any, context: Any) -> None:
         context.abort(mrpc.StatusCode.NOT_FOUND, "no such " + request.text)
 
+    def do_abort_unavailable(self, request: Any, context: Any) -> None:
+        self.seen = (self.seen or 0) + 1
+        context.abort(mrpc.StatusCode.UNAVAILABLE, request.text)
+
     def do_abort_swallowed(self, request: Any, context: Any) -> None:
         try:
             context.abort(mrpc.StatusCode.NOT_FOUND, "swallowed")

@@ -55,6 +55,18 @@ def test_wait_for_ready_waits_for_the_service(daemon: Any, echo: Any, servicer: 
     assert echo.EchoStub(channel).Echo(echo.EchoRequest(text="x"), timeout=30, wait_for_ready=True).text == "x"
 
 
+def test_wait_for_ready_does_not_repeat_a_call_that_a_server_had(stub: Any, echo: Any, servicer: Any) -> None:
+    """Whatever the server's status says."""
+    servicer.seen = None
+    request = echo.EchoRequest(text="no server offers what I need", command="abort_unavailable")
+    with pytest.raises(mrpc.RpcError) as raised:
+        stub.Echo(request, timeout=30, wait_for_ready=True)
+    with pytest.raises(mrpc.RpcError):
+        stub.Echo.future(request, timeout=30, wait_for_ready=True).result(30)
+    assert raised.value.code() is mrpc.StatusCode.UNAVAILABLE
+    assert servicer.seen == 2
+
+
 def test_targets_with_an_address_resolve_by_service_name(server: Any, echo: Any) -> None:
     for target in ("localhost:50051", "dns:///somewhere:1", "echo.Echo", "mrpc:///echo.Echo"):
         with mrpc.insecure_channel(target) as channel:

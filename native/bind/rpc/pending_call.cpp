@@ -41,10 +41,6 @@ PyObject* take_reply(const stub::Reply& reply, const stub::RecvBlockPtr& initial
   return decode_block(reply_class, reply.block);
 }
 
-bool found_no_server(const stub::Call& done) {
-  return done.reply().code == StatusCode::kUnavailable && done.reply().message().starts_with("no server offers ");
-}
-
 PendingCall::PendingCall(std::shared_ptr<stub::Client> client, stub::CallPtr call, std::shared_ptr<Completion> completion,
                          PyTypeObject* reply_class, uint64_t deadline_ns, SentArrays arrays)
     : client_(std::move(client)), call_(std::move(call)), completion_(std::move(completion)), reply_class_(reply_class),

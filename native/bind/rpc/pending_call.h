@@ -16,10 +16,6 @@ PyObject* take_reply(const stub::Reply& reply, const stub::RecvBlockPtr& initial
 // (initial, trailing) metadata as tuples of pairs; false with an exception set.
 bool reply_metadata(const stub::Reply& reply, const stub::RecvBlockPtr& initial, PyRef& initial_pairs, PyRef& trailing_pairs);
 
-// Whether the daemon found nobody to give the call to, so that it may be made again. UNAVAILABLE alone does not tell: a server
-// may have had the call and died.
-bool found_no_server(const stub::Call& done);
-
 class PendingCall {
  public:
   // Takes a reference to `reply_class`. `arrays` are given back to their writers once Python has been told that the call is done.
@@ -39,7 +35,9 @@ class PendingCall {
   void cancel();
 
   // Once done().
-  bool found_no_server() const { return bind::found_no_server(*call_); }
+  // Whether the daemon found nobody to give the call to, so that it may be made again. UNAVAILABLE alone does not tell: a server
+  // may have had the call and died.
+  bool found_no_server() const { return call_->reply().not_delivered; }
   PyObject* result() const { return take_reply(call_->reply(), call_->initial_metadata(), reply_class_); }
   PyObject* metadata();                     // (initial, trailing)
   PyObject* initial_metadata() const;       // a tuple of pairs, or None while it has not come

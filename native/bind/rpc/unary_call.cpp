@@ -166,7 +166,7 @@ stub::CallPtr run_call(UnaryCall& call, const CallArguments& arguments) {
   if (!arguments.deadline(deadline_ns)) return nullptr;
   for (;;) {
     stub::CallPtr done = run_once(call, arguments, deadline_ns);
-    if (!done || !found_no_server(*done) || !is_true(arguments.wait_for_ready)) return done;
+    if (!done || !done->reply().not_delivered || !is_true(arguments.wait_for_ready)) return done;
     if (!pause_for_service(deadline_ns)) return nullptr;
   }
 }

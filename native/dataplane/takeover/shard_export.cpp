@@ -134,7 +134,7 @@ class ShardExport {
 
   void export_outbox(transport::LinkId link, const Shard::Outbox& outbox) {
     TakeoverOutbox& saved = state_.outboxes.emplace_back(TakeoverOutbox{shard_.index, link, {}});
-    for (const transport::Frame& frame : outbox.frames) saved.frames.push_back(into_.frame(frame));
+    for (const auto& outgoing : outbox.frames) saved.frames.push_back(into_.frame(outgoing->frame));
   }
 
   void export_calls() {

@@ -286,10 +286,8 @@ class ShardImport {
   void import_outbox(const TakeoverOutbox& saved) {
     Shard::Outbox& outbox = shard_.outboxes_[saved.link];
     if (shard_.peers_.count(saved.link) == 0) return from_.fail("frames for no peer");
-    for (const TakeoverFrame& frame : saved.frames) {
-      outbox.frames.push_back(from_.frame(frame, shard_));
-      outbox.bytes += outbox.frames.back().head.size();
-    }
+    for (const TakeoverFrame& frame : saved.frames)
+      outbox.push(std::make_shared<Shard::Outgoing>(Shard::Outgoing{from_.frame(frame, shard_), frame.body.head.size()}));
   }
 
   // ---- TCP ----

@@ -163,6 +163,27 @@ TEST_CASE("long checks are done elsewhere, and later calls of the same applicati
   CHECK(rig.name_of(*rig.server.take()) == "short");
 }
 
+TEST_CASE("a long blob that a policy reads is copied elsewhere, and its sender's block comes back") {
+  Rig rig;
+  rig.apply({{"acl", "access_control", {{"field", std::string("data")}, {"deny", std::vector<std::string>{"x"}}}}});
+  abi::Slot slot = write_with_blob(rig, rig.client);
+  slot.kind = static_cast<uint8_t>(SlotKind::kOpen);
+  slot.flags |= abi::kEnd;
+  slot.handle = Rig::kHandles;
+  slot.call_id = 1;
+  rig.client.submit_slot(slot);
+  rig.settle(false);
+  CHECK(rig.world.long_jobs.size() == 1);
+  CHECK_FALSE(rig.server.take().has_value());
+  rig.settle();
+  const auto request = rig.server.take();
+  REQUIRE(request.has_value());
+  CHECK(has_blob(rig, *request));
+  const auto reclaimed = rig.client.take();
+  REQUIRE(reclaimed.has_value());
+  CHECK(reclaimed->slot.offset == slot.offset);
+}
+
 TEST_CASE("what waited behind long work is taken up when it is done, though no doorbell rings") {
   Rig rig;
   rig.client.open(Rig::kHandles, 1, rig.payload("long", std::string(400'000, 'x')));

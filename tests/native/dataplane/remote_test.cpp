@@ -103,6 +103,41 @@ TEST_CASE("daemons of unequal layout versions send each other protobuf bytes") {
   CHECK(near.reply().text == "that was all");
 }
 
+TEST_CASE("a long message becomes protobuf bytes elsewhere, and what follows on the link waits for it") {
+  Config old = Peers::named("near");
+  old.layout_version = message::kLayoutVersion + 1;
+  Peers peers(old);
+  Rig &near = peers.near, &far = peers.far;
+  near.client.open(Rig::kHandles, 1, near.payload("long", kLong));
+  peers.settle(false);
+  REQUIRE(near.world.long_jobs.size() == 1);  // it is checked
+  auto check = std::move(near.world.long_jobs.front());
+  near.world.long_jobs.pop_front();
+  check();
+  near.client.open(Rig::kHandles, 2, near.payload("short"));
+  peers.settle(false);
+  CHECK(near.world.long_jobs.size() == 1);  // and turned into bytes
+  CHECK_FALSE(far.server.take().has_value());
+  peers.settle();
+  CHECK(far.name_of(*far.server.take()) == "short");  // the other is checked elsewhere there, too
+  CHECK(far.name_of(*far.server.take()) == "long");
+}
+
+TEST_CASE("nobody to have the call is told as such, by another daemon, too") {
+  Peers peers;
+  const auto refused = [&](uint64_t call) {
+    peers.near.client.open(Rig::kHandles, call, peers.near.payload("x"));
+    peers.settle();
+    const Arrival reply = peers.near.reply();
+    CHECK(reply.code() == StatusCode::kUnavailable);
+    return reply.slot.flags;
+  };
+  peers.far.shard.directory.find("test.Echo")->endpoints.clear();  // which the near daemon has yet to hear
+  CHECK((refused(1) & abi::kNotDelivered) != 0);
+  peers.near.shard.directory.find("test.Echo")->endpoints.clear();
+  CHECK((refused(2) & abi::kNotDelivered) != 0);
+}
+
 TEST_CASE("an image from a daemon of another layout version is refused") {
   Peers peers;
   peers.far.shard.protobuf_links.insert(peers.far.shard.peers().front().id | kTcpLink);  // as if it had said so
