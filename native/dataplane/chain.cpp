@@ -144,7 +144,7 @@ Status Chain::add_stages(const ChainSet& set, const EngineCatalog& catalog, cons
 // What two daemons tell each other about the chain.
 Status Chain::join_group(const ChainSpec& spec, Place place, size_t first_stage) {
   if (first_stage == stages_.size()) return ok_status();
-  if (place == Place::kCaller && spec.side == ChainSide::kClient) {
+  if (place != Place::kEndpoint && spec.side == ChainSide::kClient) {  // a policy may choose another daemon's endpoint
     judges_ += (judges_.empty() ? "" : ",") + spec.name;
     if (judges_.size() > kJudgedBytesMax) return invalid_argument("chain '" + spec.name + "': too many chains of side 'client' select one method");
   }

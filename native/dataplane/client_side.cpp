@@ -224,7 +224,7 @@ void ClientSide::send_open(uint64_t id, ClientCall& call, Said&& said) {
   prefix.endpoint = call.endpoint->id;
   std::memcpy(said.message.bytes.data(), head.data(), head.size());
   std::memcpy(said.message.bytes.data(), &prefix, sizeof prefix);
-  forward(id, call, std::move(frame), std::move(said.message), call.policies.chain->judges());
+  forward(id, call, std::move(frame), std::move(said.message), call.endpoint->remote() ? call.policies.chain->judges() : std::string());
 }
 
 bool ClientSide::on_message(Port& port, const abi::Slot& slot, std::string& why) {
