@@ -11,7 +11,7 @@ namespace curator {
 inline constexpr size_t kBlockDims = 64, kBlockBytes = kBlockDims / 2, kBlockWords = 16;
 inline constexpr size_t kTailBytes = 12;  // behind the blocks; fetched with them
 
-// rows: `count` addresses of rows of `dim` elements, at any alignment. A row's memory is fetched while earlier ones are worked on.
+// rows: `count` addresses of rows of `dim` elements, aligned to an element. A row's memory is fetched while earlier ones are worked on.
 using RowsKernel = void (*)(const float* query, const std::byte* const* rows, size_t count, size_t dim, float* out);
 // out[i] = sum of query[j] * (code j of codes[i]). The caller sees to it that the sum of 15 * |query[j]| fits an int32.
 using ScanKernel = void (*)(const int16_t* query, const std::byte* const* codes, size_t count, size_t blocks, int32_t* out);

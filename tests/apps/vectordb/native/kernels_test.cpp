@@ -15,7 +15,7 @@ namespace {
 
 struct Case {
   std::vector<float> query;
-  std::vector<std::byte> memory;  // rows at odd addresses
+  std::vector<std::byte> memory;  // rows aligned to an element, no more
   std::vector<const std::byte*> rows;
   std::vector<std::vector<float>> values;
 };
@@ -25,10 +25,10 @@ Case make(size_t count, size_t dim, bool half, std::mt19937& random) {
   Case made;
   made.query.resize(dim);
   for (float& value : made.query) value = normal(random);
-  const size_t bytes = dim * (half ? 2 : 4), stride = bytes + 1;
-  made.memory.resize(count * stride + 1);
+  const size_t element = half ? 2 : 4, bytes = dim * element, stride = bytes + element;
+  made.memory.resize((count + 1) * stride);
   for (size_t i = 0; i < count; ++i) {
-    std::byte* row = made.memory.data() + 1 + i * stride;
+    std::byte* row = made.memory.data() + element + i * stride;
     auto& values = made.values.emplace_back(dim);
     for (size_t j = 0; j < dim; ++j) {
       const float value = normal(random);
@@ -70,7 +70,7 @@ TEST_CASE("scan: all targets sum exactly, up to the largest sum an int32 holds")
   for (const Kernels* k : every_kernels()) {
     CAPTURE(k->target);
     for (const size_t blocks : {1, 2, 3, 13}) {
-      const size_t bytes = blocks * kBlockBytes, stride = bytes + kTailBytes + 1, count = 21;
+      const size_t bytes = blocks * kBlockBytes, stride = bytes + kTailBytes + 2, count = 21;
       std::vector<std::byte> memory(count * stride, std::byte{0xFF});
       std::vector<const std::byte*> codes;
       for (size_t i = 0; i < count; ++i) {
