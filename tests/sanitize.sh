@@ -2,7 +2,7 @@
 # Native and Python tests under sanitizers.
 # usage: tests/sanitize.sh            ASan and UBSan: every native test, and the Python tests that drive native code
 #        tests/sanitize.sh --quick    ASan and UBSan: Python tests of calls, processes and messages only; no native test is built
-#        tests/sanitize.sh --smoke    ASan and UBSan: shared memory, images, wire frames, the vector index, and the corpora of their fuzz targets
+#        tests/sanitize.sh --smoke    ASan and UBSan: shared memory, images, wire frames and images of the vector index, and the corpora of their fuzz targets
 #        tests/sanitize.sh --thread   TSan: native tests of stub, transport, data plane and vector index
 # Everything is built below $MRPC_BUILD/sanitize (build/sanitize); the working tree's own modules are not touched.
 #
@@ -39,7 +39,7 @@ fi
 
 if [ "$mode" = --smoke ]; then
   # What needs no data plane, whose build alone takes longer than `make test` can spare.
-  targets=(shm_test test_message message_{schema,verify,transcode} transport_frame curator_test vectordb_image)
+  targets=(shm_test test_message message_{schema,verify,transcode} transport_frame vectordb_image)
   build "$out/smoke" address,undefined -DMRPC_PYTHON=OFF -- "${targets[@]}"
   UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
     ctest --test-dir "$out/smoke" --output-on-failure -j "$jobs" -R "^($(IFS='|'; echo "${targets[*]}"))\$"
