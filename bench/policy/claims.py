@@ -47,8 +47,8 @@ def _swaps(report: Report) -> Iterator[Claim]:
     yield Claim("policy.swap_ms", "ms of a swap after its compile, p50", "<= 5", report.find(swaps.WORK, "mrpc", "switch p50"))
     yield Claim("policy.compile_cold", "ms to compile the first program of a daemon, p50", "<= 1500", report.find(swaps.COLD, "mrpc", "p50"))
     yield Claim("policy.compile_warm", "ms to compile a program that is new, p50", "<= 200", report.find("compile, warm", "mrpc", "p50"))
-    yield Claim("policy.swap_memory", "MiB that a daemon grows by over the last half of its distinct programs (1,000 in a full run, else 100)", "<= 1",
-                report.find(swaps.MEMORY, "mrpc", "grown by, last half"))
+    yield Claim("policy.swap_memory", "MiB that a daemon grows by over the last half of its distinct programs (1,000 in a full run, else 100)",
+                "<= 1", report.find(swaps.MEMORY, "mrpc", "grown by, last half"))
     yield Claim("policy.rss", "MiB resident of a daemon with 20 policies and its compile helpers, shared memory left out", "<= 220",
                 report.find(swaps.TWENTY, "mrpc", "daemon and helpers rss"))
 
