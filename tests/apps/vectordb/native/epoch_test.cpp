@@ -54,10 +54,10 @@ TEST_CASE("what waits at the end is dropped with the epochs") {
 }
 
 TEST_CASE("one thread may hold several guards") {
+  Dropped dropped;
   Epochs epochs;
   std::vector<std::unique_ptr<Epochs::Guard>> guards;
   for (int i = 0; i < 100; ++i) guards.push_back(std::make_unique<Epochs::Guard>(epochs));
-  Dropped dropped;
   dropped.retire(epochs, 1);
   epochs.advance();
   guards.erase(guards.begin(), guards.end() - 1);
