@@ -9,7 +9,6 @@
 namespace curator {
 namespace {
 
-constexpr float kMiddle = 7.5f;   // between the nibbles 7 and 8
 constexpr float kRounding = 1e-5f;     // what floats may lose, as a share of |x|²
 constexpr float kDoubtSquared = 6.25f;  // 2.5 standard deviations
 
@@ -18,23 +17,6 @@ struct Tail {
 };
 static_assert(sizeof(Tail) == kTailBytes);
 
-struct Fit {
-  float along = 0, length = 0;  // x·u, u·u
-  float quality() const { return length > 0 ? along * along / length : 0; }  // of |x|², what u's direction keeps
-};
-
-uint32_t nibble(float value, float per_step) { return static_cast<uint32_t>(std::clamp(value * per_step + (kMiddle + 0.5f), 0.0f, 15.0f)); }
-
-Fit fit(const float* x, uint32_t dim, float per_step) {
-  Fit result;
-  for (uint32_t j = 0; j < dim; ++j) {
-    const float u = static_cast<float>(nibble(x[j], per_step)) - kMiddle;
-    result.along += x[j] * u;
-    result.length += u * u;
-  }
-  return result;
-}
-
 }  // namespace
 
 Codec::Codec(const Options& options)
@@ -42,38 +24,18 @@ Codec::Codec(const Options& options)
       bytes_(blocks_ * static_cast<uint32_t>(kBlockBytes) + static_cast<uint32_t>(kTailBytes)) {}
 
 void Codec::encode(const float* vector, const float* reference, std::byte* out) const {
-  thread_local std::vector<float> x;
-  x.resize(dim_);
-  float norm = 0, largest = 0;
-  for (uint32_t j = 0; j < dim_; ++j) {
-    x[j] = vector[j] - reference[j];
-    norm += x[j] * x[j];
-    largest = std::max(largest, std::fabs(x[j]));
-  }
-  std::memset(out, 0, bytes_);
-  // The widest step spans all; where a few dimensions stick out, clipping them serves the others better.
-  Fit best;
-  float per_step = 0;
-  for (const float part : {1.0f, 0.85f, 0.7f, 0.55f}) {
-    const float candidate = largest > 0 ? kMiddle / (largest * part) : 0;
-    const Fit now = fit(x.data(), dim_, candidate);
-    if (now.quality() > best.quality()) best = now, per_step = candidate;
-  }
-  float across = 0;  // reference·u
-  for (uint32_t j = 0; j < dim_; ++j) {
-    const uint32_t level = nibble(x[j], per_step);
-    across += reference[j] * (static_cast<float>(level) - kMiddle);
-    const size_t in_block = j % kBlockDims, word = j / kBlockDims * kBlockWords + in_block % kBlockWords;
-    uint16_t packed;
-    std::memcpy(&packed, out + 2 * word, 2);
-    packed = static_cast<uint16_t>(packed | level << (4 * (in_block / kBlockWords)));
-    std::memcpy(out + 2 * word, &packed, 2);
-  }
-  Tail tail{norm, 0, 0};
-  if (best.quality() > 0) {
-    tail.scale = norm / best.along;
-    tail.own = norm + 2 * tail.scale * across;
-    tail.doubt = norm * std::max(kRounding, norm / best.quality() - 1) / static_cast<float>(dim_);
+  thread_local std::vector<float> space;
+  const size_t padded = blocks_ * kBlockDims;
+  space.assign(3 * padded, 0);
+  float* const x = space.data() + 2 * padded;
+  std::copy_n(vector, dim_, space.data());
+  std::copy_n(reference, dim_, space.data() + padded);
+  const Coded code = kernels().encode(space.data(), space.data() + padded, dim_, blocks_, x, reinterpret_cast<uint16_t*>(out));
+  Tail tail{code.norm, 0, 0};
+  if (const float quality = code.quality(); quality > 0) {
+    tail.scale = code.norm / code.along;
+    tail.own = code.norm + 2 * tail.scale * code.across;
+    tail.doubt = code.norm * std::max(kRounding, code.norm / quality - 1) / static_cast<float>(dim_);
   }
   std::memcpy(out + blocks_ * kBlockBytes, &tail, sizeof tail);
 }

@@ -1,6 +1,7 @@
 #include "simd/kernels.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include <hwy/cache_control.h>
 
@@ -14,6 +15,7 @@ namespace curator::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr size_t kLine = 64;
+constexpr float kNothing = 1e-30f;  // steps of less would overflow
 
 HWY_INLINE void fetch(const std::byte* from, size_t bytes) {
   for (size_t at = 0; at < bytes; at += kLine) hwy::Prefetch(from + at);
@@ -24,10 +26,11 @@ template <class D>
 HWY_INLINE hn::Vec<D> load_row(D d, const float* row) { return hn::LoadU(d, row); }
 template <class D>
 HWY_INLINE hn::Vec<D> load_row(D d, const hwy::float16_t* row) { return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::float16_t, D>(), row)); }
-HWY_INLINE float value(float element) { return element; }
-HWY_INLINE float value(hwy::float16_t element) {
-  const hn::CappedTag<float, 1> d;
-  return hn::GetLane(load_row(d, &element));
+template <typename T>
+HWY_INLINE float element(const T* at) {
+  T copy;
+  std::memcpy(&copy, at, sizeof copy);  // rows need not be aligned
+  return hn::GetLane(load_row(hn::CappedTag<float, 1>(), &copy));
 }
 
 struct Squared {
@@ -56,7 +59,7 @@ HWY_INLINE float one_row(const float* query, const T* row, size_t dim) {
     at += lanes;
   }
   float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(even, odd)));
-  for (; at < dim; ++at) sum = Step::add(query[at], value(row[at]), sum);
+  for (; at < dim; ++at) sum = Step::add(query[at], element(row + at), sum);
   return sum;
 }
 
@@ -102,9 +105,74 @@ void scan(const int16_t* query, const std::byte* const* codes, size_t count, siz
   }
 }
 
+// The nibbles of x, as integers.
+template <class D>
+HWY_INLINE hn::VFromD<hn::RebindToSigned<D>> nibbles(D d, const float* x, float per_step) {
+  const auto steps = hn::MulAdd(hn::LoadU(d, x), hn::Set(d, per_step), hn::Set(d, kMiddle + 0.5f));
+  return hn::ConvertTo(hn::RebindToSigned<D>(), hn::Min(hn::Max(steps, hn::Zero(d)), hn::Set(d, 15.0f)));
+}
+
+// {x·u, u·u}
+HWY_INLINE Coded fit(const float* x, size_t dim, size_t padded, float per_step) {
+  const hn::CappedTag<float, kBlockWords> d;
+  auto along = hn::Zero(d), length = hn::Zero(d);
+  for (size_t j = 0; j < padded; j += hn::Lanes(d)) {
+    const auto u = hn::Sub(hn::ConvertTo(d, nibbles(d, x + j, per_step)), hn::Set(d, kMiddle));
+    along = hn::MulAdd(hn::LoadU(d, x + j), u, along);
+    length = hn::MulAdd(u, u, length);
+  }
+  const float surplus = 0.25f * static_cast<float>(padded - dim);  // where x is 0, u is a half
+  return {.along = hn::GetLane(hn::SumOfLanes(d, along)), .length = hn::GetLane(hn::SumOfLanes(d, length)) - surplus};
+}
+
+// Writes the code; reference·u.
+HWY_INLINE float pack(const float* x, const float* reference, size_t blocks, float per_step, uint16_t* words) {
+  const hn::CappedTag<float, kBlockWords> d;
+  const hn::Rebind<uint16_t, decltype(d)> d16;
+  auto across = hn::Zero(d);
+  for (size_t block = 0; block < blocks; ++block, x += kBlockDims, reference += kBlockDims, words += kBlockWords) {
+    for (size_t word = 0; word < kBlockWords; word += hn::Lanes(d)) {
+      const auto at = [&](size_t part) HWY_ATTR {
+        const auto levels = nibbles(d, x + part * kBlockWords + word, per_step);
+        const auto u = hn::Sub(hn::ConvertTo(d, levels), hn::Set(d, kMiddle));
+        across = hn::MulAdd(hn::LoadU(d, reference + part * kBlockWords + word), u, across);
+        return hn::DemoteTo(d16, levels);
+      };
+      const auto low = hn::Or(at(0), hn::ShiftLeft<4>(at(1))), high = hn::Or(hn::ShiftLeft<8>(at(2)), hn::ShiftLeft<12>(at(3)));
+      hn::StoreU(hn::Or(low, high), d16, words + word);
+    }
+  }
+  return hn::GetLane(hn::SumOfLanes(d, across));
+}
+
+Coded encode(const float* vector, const float* reference, size_t dim, size_t blocks, float* x, uint16_t* words) {
+  const hn::CappedTag<float, kBlockWords> d;
+  const size_t padded = blocks * kBlockDims;
+  auto norm = hn::Zero(d), largest = hn::Zero(d);
+  for (size_t j = 0; j < padded; j += hn::Lanes(d)) {
+    const auto gap = hn::Sub(hn::LoadU(d, vector + j), hn::LoadU(d, reference + j));
+    norm = hn::MulAdd(gap, gap, norm);
+    largest = hn::Max(largest, hn::Abs(gap));
+    hn::StoreU(gap, d, x + j);
+  }
+  const float top = hn::GetLane(hn::MaxOfLanes(d, largest));
+  // The widest step spans all; where a few dimensions stick out, clipping them serves the others better.
+  Coded best;
+  float per_step = 0;
+  for (const float part : {1.0f, 0.85f, 0.7f, 0.55f}) {
+    if (top < kNothing) break;
+    const float candidate = kMiddle / (top * part);
+    const Coded now = fit(x, dim, padded, candidate);
+    if (now.quality() > best.quality()) best = now, per_step = candidate;
+  }
+  best.norm = hn::GetLane(hn::SumOfLanes(d, norm));
+  best.across = pack(x, reference, blocks, per_step, words);
+  return best;
+}
+
 const Kernels* table() {
   static const Kernels kTable{hwy::TargetName(HWY_TARGET), rows<Squared, float>, rows<Squared, hwy::float16_t>,
-                                  rows<Product, float>, rows<Product, hwy::float16_t>, scan};
+                                  rows<Product, float>, rows<Product, hwy::float16_t>, scan, encode};
   return &kTable;
 }
 
