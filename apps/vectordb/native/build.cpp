@@ -70,20 +70,25 @@ Status Index::build_locked(std::span<const VectorId> ids, const float* rows, std
     AccessSets& access = store_.access(granted[i]);
     if (!access.holds(granted[i] % kChunk, grant_tenants[i])) access.add(granted[i] % kChunk, grant_tenants[i]);
   }
-  publish_all();
+  Seen seen;
+  for (const Slot slot : tree_.slots(kRoot)) {
+    for (const TenantId tenant : store_.access(slot).of(slot % kChunk)) see(tenant, slot, seen);
+  }
+  publish_all(seen);
   commit();
   return mrpc::ok_status();
 }
 
-void Index::publish_all() {
-  std::vector<std::vector<Slot>> seen;
-  for (const Slot slot : tree_.slots(kRoot)) {
-    for (const TenantId tenant : store_.access(slot).of(slot % kChunk)) {
-      const uint32_t record = record_of(tenant);
-      if (seen.size() <= record) seen.resize(record + 1);
-      seen[record].push_back(slot);
-    }
-  }
+bool Index::see(TenantId tenant, Slot slot, Seen& seen) {
+  const uint32_t record = record_of(tenant);
+  if (seen.size() <= record) seen.resize(record + 1);
+  std::vector<Slot>& slots = seen[record];
+  if (!slots.empty() && slots.back() == slot) return false;
+  slots.push_back(slot);
+  return true;
+}
+
+void Index::publish_all(const Seen& seen) {
   for (uint32_t record = 0; record < seen.size(); ++record) {
     const std::vector<Slot>& slots = seen[record];
     if (slots.empty()) continue;

@@ -4,6 +4,11 @@
 // number of vectors in each leaf; then, in the order of those leaves, ids, rows, and access sets (how many, then who; the owner first); then
 // the tenants that are unloaded; then what searches have learnt (stop.h). Tenants' trees, codes and the id map follow from these and are
 // made anew. Nothing read is trusted: lengths are compared with what is there before memory is taken, and what loads passes check().
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -85,6 +90,12 @@ class Section {
   }
   template <typename T>
   bool take(T& out) { return take(&out, 1); }
+  std::string_view cut(size_t bytes) {  // which are there
+    const std::string_view front = bytes_.substr(0, bytes);
+    bytes_.remove_prefix(front.size());
+    offset_ += front.size();
+    return front;
+  }
   size_t size() const { return bytes_.size(); }
   std::string_view rest() const { return bytes_; }
   size_t offset() const { return offset_; }
@@ -106,6 +117,29 @@ Result<Section> next_section(std::string_view image, size_t& at) {
   at += content.size();
   return Section(content, at - content.size());
 }
+
+// A file in memory, read ahead.
+class MappedFile {
+ public:
+  static std::optional<MappedFile> of(int file) {  // nothing: errno says why
+    struct stat about;
+    if (::fstat(file, &about) != 0) return std::nullopt;
+    const auto size = static_cast<size_t>(about.st_size);
+    void* const data = size == 0 ? nullptr : ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, file, 0);
+    if (data == MAP_FAILED) return std::nullopt;
+    return MappedFile({static_cast<const char*>(data), size});
+  }
+  MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+  ~MappedFile() {
+    if (!bytes_.empty()) ::munmap(const_cast<char*>(bytes_.data()), bytes_.size());
+  }
+  std::string_view bytes() const { return bytes_; }
+
+ private:
+  explicit MappedFile(std::string_view bytes) : bytes_(bytes) {}
+
+  std::string_view bytes_;
+};
 
 }  // namespace
 
@@ -180,15 +214,18 @@ class Image {
     if (rows.size() / index_.store_.row_bytes() != vectors_ || rows.size() % index_.store_.row_bytes() != 0) return rows.bad("not as many rows as vectors");
     if (Status good = load_tree(tree, kNone); !good) return good;
     if (tree.size() > 0 || leaf_vectors_ != vectors_) return tree.bad("the tree and the number of vectors do not agree");
+    if (Status good = load_resting(unloaded); !good) return good;
     index_.ids_.reserve(vectors_);
     for (const auto& [leaf, count] : leaves_) {
       for (uint32_t i = 0; i < count; ++i) {
-        if (Status good = load_vector(leaf, ids, rows, access); !good) return good;
+        const Slot slot = index_.tree_.place(leaf);
+        if (slot % kChunk == 0) index_.store_.access(slot).reserve(grants_ahead(access, std::min(kChunk, count - i)));
+        if (Status good = load_vector(slot, ids, rows, access); !good) return good;
       }
       index_.tree_.count(leaf, static_cast<int32_t>(count));
     }
     if (access.size() > 0) return access.bad("more access sets than vectors");
-    if (Status good = load_tenants(unloaded); !good) return good;
+    index_.publish_all(seen_);
     auto stop = Stop::from_image(learnt.rest());
     if (!stop) return learnt.bad("budgets that cannot be");
     index_.stops_.restore(std::move(*stop), vectors_);
@@ -207,8 +244,8 @@ class Image {
     NodeId id = kRoot;
     if (parent != kNone) {
       const Node& above = index_.tree_.node(parent);
-      const bool taken = record.child >= kFanoutMax || (record.child < above.children.size() && above.children[record.child] != kNone);
-      if (taken || above.depth == kDepthMax) return in.bad("a node has a place that cannot be");
+      const bool in_order = record.child < kFanoutMax && record.child >= above.children.size();
+      if (!in_order || above.depth == kDepthMax) return in.bad("a node has a place that cannot be");
       id = index_.tree_.add(parent, record.child, centroid.data());
     }
     Node& node = index_.tree_.node(id);
@@ -223,33 +260,44 @@ class Image {
     return mrpc::ok_status();
   }
 
-  Status load_vector(NodeId leaf, Section& ids, Section& rows, Section& access) {
+  Status load_vector(Slot slot, Section& ids, Section& rows, Section& access) {
     VectorId id;
-    uint32_t count;
     if (!ids.take(id) || index_.ids_.find(id) != kNone) return ids.bad("an id comes twice");
+    const std::string_view row = rows.cut(index_.store_.row_bytes());
+    const NodeId reference = index_.tree_.node(index_.store_.leaf(slot)).reference;
+    if (!index_.store_.restore(slot, id, row.data(), index_.tree_.centroid(reference))) return rows.bad("a vector holds NaN or infinity");
+    index_.ids_.insert(id, slot);
+    return load_access(slot, access);
+  }
+
+  // How many tenants the next sets name, as far as that is there.
+  static uint32_t grants_ahead(Section access, uint32_t sets) {
+    size_t all = 0;
+    for (uint32_t count; sets > 0 && access.take(count) && count <= access.size() / sizeof(TenantId); --sets) {
+      access.cut(count * sizeof(TenantId));
+      all += count;
+    }
+    return static_cast<uint32_t>(all);
+  }
+
+  // Vectors come in the order of paths, and so does what each tenant sees.
+  Status load_access(Slot slot, Section& access) {
+    uint32_t count;
     if (!access.take(count) || count == 0 || count > access.size() / sizeof(TenantId)) return access.bad("an access set is empty or too long");
     tenants_.resize(count);
     access.take(tenants_.data(), count);
-    sorted_ = tenants_;
-    std::sort(sorted_.begin(), sorted_.end());
-    if (std::adjacent_find(sorted_.begin(), sorted_.end()) != sorted_.end()) return access.bad("an access set names a tenant twice");
-    const Slot slot = index_.tree_.place(leaf);
-    row_.resize(index_.store_.row_bytes());
-    rows.take(row_.data(), row_.size());
-    if (!index_.store_.restore(slot, id, row_.data(), index_.tree_.centroid(index_.tree_.node(leaf).reference))) {
-      return rows.bad("a vector holds NaN or infinity");
+    for (const TenantId tenant : tenants_) {
+      if (!index_.see(tenant, slot, seen_)) return access.bad("an access set names a tenant twice");
     }
     index_.store_.access(slot).assign(slot % kChunk, tenants_);
-    index_.ids_.insert(id, slot);
     return mrpc::ok_status();
   }
 
-  Status load_tenants(Section& unloaded) {
+  Status load_resting(Section& unloaded) {
     std::vector<TenantId> resting(unloaded.size() / sizeof(TenantId));
     if (unloaded.size() % sizeof(TenantId) != 0) return unloaded.bad("half a tenant");
     unloaded.take(resting.data(), resting.size());
     for (const TenantId tenant : resting) index_.tenant_records_[index_.record_of(tenant)].unloaded = true;
-    index_.publish_all();
     return mrpc::ok_status();
   }
 
@@ -258,8 +306,8 @@ class Image {
   const uint32_t dim_;
   uint64_t leaf_vectors_ = 0;
   std::vector<std::pair<NodeId, uint32_t>> leaves_;
-  std::vector<TenantId> tenants_, sorted_;
-  std::vector<std::byte> row_;
+  std::vector<TenantId> tenants_;
+  Index::Seen seen_;
 };
 
 Status Index::save(const std::string& path) const {
@@ -295,17 +343,13 @@ Result<std::unique_ptr<Index>> Index::from_image(std::string_view image) {
 }
 
 Result<std::unique_ptr<Index>> Index::load(const std::string& path) {
-  std::FILE* const file = std::fopen(path.c_str(), "rb");
-  if (file == nullptr) return mrpc::unavailable(path + ": " + std::strerror(errno));
-  std::string image;
-  std::fseek(file, 0, SEEK_END);
-  const long size = std::ftell(file);
-  std::rewind(file);
-  bool read = size >= 0;
-  if (read) image.resize(static_cast<size_t>(size)), read = size == 0 || std::fread(image.data(), image.size(), 1, file) == 1;
-  std::fclose(file);
-  if (!read) return mrpc::unavailable(path + ": " + std::strerror(errno));
-  return from_image(image);
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const auto failed = [&] { return mrpc::unavailable(path + ": " + std::strerror(errno)); };
+  if (file < 0) return failed();
+  const auto mapped = MappedFile::of(file);
+  const Error error = failed();
+  ::close(file);
+  return mapped ? from_image(mapped->bytes()) : error;
 }
 
 }  // namespace curator

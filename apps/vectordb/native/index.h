@@ -133,7 +133,10 @@ class Index {
   void commit();
   void apply(TenantId id, std::span<const Edit> edits);
   void publish(uint32_t record, Part* root, uint32_t count);
-  void publish_all();                // every tenant, from the access sets
+  // What every tenant sees, by record, in the store's order, to publish all at once.
+  using Seen = std::vector<std::vector<Slot>>;
+  bool see(TenantId tenant, Slot slot, Seen& seen);  // false: it was the last that this tenant was noted to see
+  void publish_all(const Seen& seen);
   uint32_t record_of(TenantId id);   // made where there is none
   void forget(uint32_t record);
 

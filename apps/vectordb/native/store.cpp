@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "half.h"
+#include "simd/kernels.h"
 
 namespace curator {
 
@@ -63,14 +64,17 @@ void Store::write(Slot slot, VectorId id, const float* vector, const float* refe
   encode(slot, vector, reference);
 }
 
-bool Store::restore(Slot slot, VectorId id, const std::byte* row, const float* reference) {
+bool Store::restore(Slot slot, VectorId id, const void* row, const float* reference) {
   Segment& home = segment(slot);
+  std::byte* const copy = home.rows.get() + size_t{slot % kSegment} * row_bytes_;
   home.ids[slot % kSegment] = id;
-  std::memcpy(home.rows.get() + size_t{slot % kSegment} * row_bytes_, row, row_bytes_);
-  std::vector<float> vector(options_.dim);
+  std::memcpy(copy, row, row_bytes_);
+  thread_local std::vector<float> vector;
+  vector.resize(options_.dim);
   load(slot, vector.data());
-  double square = 0;
-  for (const float x : vector) square += double{x} * double{x};
+  const bool half = options_.element == Element::kFloat16;
+  float square;
+  (half ? kernels().product_half : kernels().product)(vector.data(), &copy, 1, options_.dim, &square);
   if (!(square <= FLT_MAX / 4)) return false;
   encode(slot, vector.data(), reference);
   return true;

@@ -44,7 +44,7 @@ class Store {
   uint32_t take_chunk(NodeId leaf, Path path);
   Slot take(uint32_t chunk);                       // a free lane of it, or kNone
   void write(Slot slot, VectorId id, const float* vector, const float* reference);
-  bool restore(Slot slot, VectorId id, const std::byte* row, const float* reference);  // as it was stored; false: it is not finite
+  bool restore(Slot slot, VectorId id, const void* row, const float* reference);  // as it was stored; false: it is not finite
   void copy(Slot from, Slot to, const float* reference);  // to another leaf, access set and all
   void retire(Slot slot);                          // no longer used; readers may still read it
   // Readers have left. True when that emptied the chunk: if it is an orphan it is free already, else the leaf gives it back.
