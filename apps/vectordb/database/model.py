@@ -108,7 +108,7 @@ class Hit(NamedTuple):
     payload: bytes | None   # JSON text; None when it was not asked for
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hits:
     """The results of one query as columns, nearest first. Iterates over Hit."""
 

@@ -5,8 +5,9 @@ of it that the tenant sees and on nothing else, so that neither a count nor the 
 """
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +15,8 @@ import numpy as np
 from . import filters
 from .contents import Contents, index_ids
 from .errors import Invalid, NotFound
-from .ids import id_of, key_of
+from .ids import U64, id_of, key_of
 from .model import PointId, Record, Ref
-from .namespace import State
 from .parties import Party
 
 CACHED_MAX = 64
@@ -69,8 +69,9 @@ class Queries:
     def nearest(self, party: Party, queries: np.ndarray, k: int, wanted: filters.Filter | None,
                 how: dict[str, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
         """For each query [n, dim] (index ids, distances), nearest first, at most k."""
-        where = None if wanted is None else self.predicate(party, wanted)
-        return self._contents.resting.awake(party.scope, lambda: self._ask(party.scope, queries, k, {**how, "where": where}))
+        if wanted is not None:
+            how = {**how, "where": self.predicate(party, wanted)}
+        return self._contents.resting.awake(party.scope, lambda: self._ask(party.scope, queries, k, how))
 
     def _ask(self, scope: tuple[int, ...], queries: np.ndarray, k: int, how: dict[str, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
         index, single = self._contents.index, len(scope) == 1
@@ -139,18 +140,23 @@ class Queries:
 
     def resolve(self, ids: Sequence[int], with_payload: bool) -> Found:
         """What tenants call the points. LookupError for one that was deleted, and forgotten, meanwhile."""
-        contents, owners, names, payloads = self._contents, [], [], []
-        known: dict[int, tuple[str, State]] = {}
+        rows: defaultdict[int, list[int]] = defaultdict(list)
         for point in ids:
-            owner, row = point >> 32, point & 0xFFFFFFFF
-            if owner not in known:
-                known[owner] = contents.parties.name_of(owner), contents.namespace(owner).state
-            name, state = known[owner]
-            owners.append(name)
-            names.append(id_of(state.key(row)))
-            if with_payload:
-                payloads.append(state.payload(row))
+            rows[point >> 32].append(point & 0xFFFFFFFF)
+        parts = {owner: self._resolve(owner, part, with_payload) for owner, part in rows.items()}
+        if len(parts) == 1:
+            return parts.popitem()[1]
+        turns = {owner: zip(part.owners, part.ids, part.payloads or repeat(b""), strict=False) for owner, part in parts.items()}
+        mixed = [next(turns[point >> 32]) for point in ids]
+        owners, names, payloads = ([each[column] for each in mixed] for column in range(3))
         return Found(owners, names, payloads if with_payload else None)
+
+    def _resolve(self, owner: int, rows: list[int], with_payload: bool) -> Found:
+        """The same for rows of one owner."""
+        name, state = self._contents.parties.name_of(owner), self._contents.namespace(owner).state
+        keys = state.keys_at(rows)
+        ids = keys if max(keys) < U64 else list(map(id_of, keys))
+        return Found([name] * len(rows), ids, state.payloads_at(rows) if with_payload else None)
 
     def records(self, ids: Sequence[int], with_payload: bool, with_vector: bool) -> list[Record]:
         """Points by index id, in that order, without those that were deleted meanwhile."""

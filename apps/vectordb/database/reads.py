@@ -15,6 +15,7 @@ from .parties import Party
 
 RETRIES_MAX = 8  # of a search whose results were deleted and forgotten before they could be named
 Wanted = filters.Filter | Mapping[str, Any] | None
+_INTEGER = (int, np.integer)
 
 
 class ReadOperations(Core):
@@ -31,10 +32,10 @@ class ReadOperations(Core):
         wanted = filters.parse(filter)
         party = self._admit(tenant, len(queries))
         began = time.perf_counter()
-        how = {"exact": exact, "budget": budget, "patience": patience, "recall": recall}
+        given = ("exact", exact), ("budget", budget), ("patience", patience), ("recall", recall)
+        how = {name: value for name, value in given if value is not None and value is not False}
         results = self._search(party, queries, k, wanted, how, with_payload)
-        self._contents.tallies.add(party.number, queries=len(queries), points_read=sum(map(len, results)),
-                                   search_s=time.perf_counter() - began)
+        self._contents.tallies.searched(party.number, len(queries), sum(map(len, results)), time.perf_counter() - began)
         if not exact:
             self._sampler.offer(self._contents, self._queries, party, queries, k, wanted, how)
         return results[0] if single else results
@@ -102,7 +103,7 @@ class ReadOperations(Core):
 
 
 def _check_size(queries: int, k: Any) -> None:
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= K_MAX:
+    if isinstance(k, bool) or not isinstance(k, _INTEGER) or not 1 <= k <= K_MAX:
         raise Invalid(f"k is from 1 to {K_MAX}, not {k!r}")
     if queries > QUERIES_MAX or queries * k > RESULTS_MAX:
         raise Invalid(f"a batch has at most {QUERIES_MAX} queries and {RESULTS_MAX} results, not {queries} with {k} each")

@@ -68,9 +68,11 @@ class Sampler:
     def offer(self, contents: Contents, queries: Queries, party: Party, vectors: np.ndarray, k: int, wanted: filters.Filter | None,
               how: dict[str, Any]) -> None:
         """Called with every search; takes some of its queries."""
-        if self._every:
-            for vector in itertools.compress(vectors, (next(self._count) % self._every == 0 for _ in vectors)):
-                self._waiting.append(Sample(contents, queries, party, vector.copy(), k, wanted, how))
+        if not self._every:
+            return
+        for at in range(len(vectors)):
+            if next(self._count) % self._every == 0:
+                self._waiting.append(Sample(contents, queries, party, vectors[at].copy(), k, wanted, how))
 
     def figures(self, collection: int) -> Figures:
         return self._figures[collection]

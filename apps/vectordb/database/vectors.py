@@ -43,7 +43,7 @@ def _array(vectors: Any) -> np.ndarray:
 
 def _normalised(vectors: np.ndarray) -> np.ndarray:
     wide = vectors.astype(np.float64)
-    length = np.sqrt(np.einsum("...i,...i->...", wide, wide))[..., None]
-    if not length.all():
+    squares = np.vecdot(wide, wide)
+    if 0.0 in squares:
         raise Invalid("a zero vector has no direction: collections with the cosine metric take none")
-    return wide / length
+    return wide / np.sqrt(squares)[..., None]
