@@ -122,7 +122,7 @@ class App {
     return at;
   }
 
-  void submit_slot(abi::Slot slot) {
+  void submit_slot(const abi::Slot& slot) {
     REQUIRE(submit.room() == shm::RingState::kOk);
     submit.push(slot);
     submit.publish();
