@@ -50,6 +50,7 @@ Status Index::build_locked(std::span<const VectorId> ids, const float* rows, std
   train(kRoot, matrix, std::move(all), leaves);
 
   ids_.reserve(ids.size());
+  store_.expect(ids.size());
   for (const auto& [leaf, members] : leaves) {
     for (const uint32_t row : members) {
       const Slot slot = tree_.place(leaf);

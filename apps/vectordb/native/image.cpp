@@ -216,6 +216,7 @@ class Image {
     if (tree.size() > 0 || leaf_vectors_ != vectors_) return tree.bad("the tree and the number of vectors do not agree");
     if (Status good = load_resting(unloaded); !good) return good;
     index_.ids_.reserve(vectors_);
+    index_.store_.expect(vectors_);
     for (const auto& [leaf, count] : leaves_) {
       for (uint32_t i = 0; i < count; ++i) {
         const Slot slot = index_.tree_.place(leaf);

@@ -13,9 +13,9 @@ namespace curator {
 class Pages {
  public:
   Pages() = default;
-  // huge: where it is filled from the front, large pages spare misses of the TLB.
-  Pages(size_t bytes, bool huge) : bytes_((bytes + kPage - 1) / kPage * kPage) {
-    const size_t spare = huge && bytes_ >= kHuge ? kHuge : 0;
+  // dense: so many of the bytes, from the front, will be filled: large pages, which spare misses of the TLB, waste nothing there.
+  Pages(size_t bytes, size_t dense) : bytes_((bytes + kPage - 1) / kPage * kPage) {
+    const size_t spare = dense >= kHuge ? kHuge : 0;
     void* const mapped = ::mmap(nullptr, bytes_ + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapped == MAP_FAILED) throw std::bad_alloc();
     data_ = static_cast<std::byte*>(mapped);
@@ -24,7 +24,7 @@ class Pages {
     if (head > 0) ::munmap(data_, head);
     data_ += head;
     if (spare > head) ::munmap(data_ + bytes_, spare - head);
-    ::madvise(data_, bytes_ / kHuge * kHuge, MADV_HUGEPAGE);
+    ::madvise(data_, dense / kHuge * kHuge, MADV_HUGEPAGE);
   }
   Pages(Pages&& other) noexcept : data_(std::exchange(other.data_, nullptr)), bytes_(other.bytes_) {}
   Pages& operator=(Pages&& other) noexcept {

@@ -13,7 +13,7 @@ namespace curator {
 template <typename T, size_t kBlock, size_t kBlocks>
 class Segmented {
  public:
-  Segmented() : directory_(kBlocks * sizeof(std::atomic<T*>), false), blocks_(reinterpret_cast<std::atomic<T*>*>(directory_.get())) {}
+  Segmented() : directory_(kBlocks * sizeof(std::atomic<T*>), 0), blocks_(reinterpret_cast<std::atomic<T*>*>(directory_.get())) {}
   ~Segmented() {
     for (size_t block = 0; block < used_; ++block) delete[] blocks_[block].load(std::memory_order_relaxed);
   }

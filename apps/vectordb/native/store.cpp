@@ -1,5 +1,6 @@
 #include "store.h"
 
+#include <algorithm>
 #include <cfloat>
 #include <cstring>
 
@@ -29,8 +30,9 @@ uint32_t Store::take_chunk(NodeId leaf, Path path) {
   } else if (chunk % kSegmentChunks == 0) {
     segments_.grow();
     Segment& fresh = segments_[chunk / kSegmentChunks];
-    fresh.rows = Pages(size_t{kSegment} * row_bytes_, true);
-    if (code_bytes_ > 0) fresh.codes = Pages(size_t{kSegment} * code_bytes_, true);
+    const size_t first = size_t{chunk} * kChunk, dense = first < expected_ ? std::min<size_t>(kSegment, expected_ - first) : kSegment;
+    fresh.rows = Pages(size_t{kSegment} * row_bytes_, dense * row_bytes_);
+    if (code_bytes_ > 0) fresh.codes = Pages(size_t{kSegment} * code_bytes_, dense * code_bytes_);
   }
   if (chunk == chunks_) ++chunks_;
   Segment& segment = segments_[chunk / kSegmentChunks];

@@ -41,6 +41,7 @@ class Store {
   void load(Slot slot, float* out) const;  // the row as float32
 
   // The writer's.
+  void expect(size_t vectors) { expected_ = vectors; }  // so many come to an empty store, and maybe no more
   uint32_t take_chunk(NodeId leaf, Path path);
   Slot take(uint32_t chunk);                       // a free lane of it, or kNone
   void write(Slot slot, VectorId id, const float* vector, const float* reference);
@@ -94,6 +95,7 @@ class Store {
   const uint32_t row_bytes_, code_bytes_;
   Segmented<Segment, 1, (size_t{1} << 32) / kSegment> segments_;
   uint32_t chunks_ = 0;
+  size_t expected_ = 0;
   std::vector<uint32_t> free_chunks_;
 };
 
