@@ -44,6 +44,6 @@ def _array(vectors: Any) -> np.ndarray:
 def _normalised(vectors: np.ndarray) -> np.ndarray:
     wide = vectors.astype(np.float64)
     squares = np.vecdot(wide, wide)
-    if 0.0 in squares:
+    if not squares.all():
         raise Invalid("a zero vector has no direction: collections with the cosine metric take none")
     return wide / np.sqrt(squares)[..., None]

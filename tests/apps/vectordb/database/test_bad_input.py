@@ -27,8 +27,10 @@ def test_vectors_that_are_none(papers: Collection, vector: Any) -> None:
 def test_vectors_that_the_collection_cannot_hold(memory: Database, metric: str, dtype: str, vector: list[float]) -> None:
     collection = memory.create_collection("other", dim=2, metric=metric, dtype=dtype)
     collection.create_tenant("acme")
-    with pytest.raises(Invalid):
-        collection.upsert("acme", [Point(1, vector)])
+    for ask in (lambda: collection.upsert("acme", [Point(1, vector)]), lambda: collection.search("acme", vector, 1),
+                lambda: collection.search("acme", [vector], 1)):
+        with pytest.raises(Invalid):
+            ask()
 
 
 @pytest.mark.parametrize("point_id", [-1, 2**64, 1.0, True, None, "7", "not a uuid", str(uuid.UUID(int=0)), b"x", ()], ids=str)

@@ -208,3 +208,12 @@ def test_names_are_taken_once(papers: Collection, memory: Database) -> None:
                   lambda: memory.create_collection("papers", dim=3)):
         with pytest.raises(AlreadyExists):
             again()
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
+def test_one_query_is_a_row_or_a_batch_of_one(memory: Database, metric: str) -> None:
+    collection = memory.create_collection("other", dim=2, metric=metric)
+    collection.create_tenant("acme")
+    collection.upsert("acme", [Point(1, [1.0, 0.0]), Point(2, [0.0, 2.0])])
+    for vector in ([3.0, 1.0], [1.0, 3.0]):
+        assert list(collection.search("acme", vector, 2)) == list(collection.search("acme", [vector], 2)[0])
