@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import signal
 import threading
 from pathlib import Path
@@ -44,13 +45,21 @@ def main() -> None:
 def serve(options: argparse.Namespace, stop: threading.Event) -> None:
     """Serves until stop is set. DatabaseError when the directory cannot be opened."""
     newcomers = Quota.checked({"vectors": options.newcomer_vectors}) if options.newcomers else None
-    settings = Options(options.admin or (own_name(),), newcomers, threads=options.threads)
+    settings = Options(options.admin or (own_name(),), newcomers, threads=options.threads, weights=dict(options.weight))
     with (Database.open(options.dir, fsync=options.fsync) as database,
           Service(database, transport.load(options.transport), options.listen, settings) as service):
         if options.metrics is not None:
             print(f"metrics http://127.0.0.1:{service.serve_metrics(options.metrics)}/metrics")
         print(f"ready vectordb over {options.transport}" + (f" at port {service.port}" if options.transport == "grpc" else ""), flush=True)
         stop.wait()
+
+
+def weight(text: str) -> tuple[str, float]:
+    """(tenant, share) of TENANT=SHARE. ValueError."""
+    tenant, _, share = text.rpartition("=")
+    if not tenant or not 0 < float(share) < math.inf:
+        raise ValueError(text)
+    return tenant, float(share)
 
 
 def parse_options() -> argparse.Namespace:
@@ -68,6 +77,8 @@ def parse_options() -> argparse.Namespace:
     command.add_argument("--fsync", choices=("group", "always", "interval", "off"), default="group",
                          help="when a write is acknowledged (default: group, once it is on the disk)")
     command.add_argument("--metrics", type=int, metavar="PORT", help="Prometheus metrics on 127.0.0.1; 0 takes a free port")
+    command.add_argument("--weight", type=weight, action="append", default=[], metavar="TENANT=SHARE",
+                         help="what the tenant gets of the processors while others wait, beside their 1; repeatable")
     command.add_argument("--threads", type=int, default=Options.threads, help="calls that run or wait at once (default: %(default)s)")
     return parser.parse_args()
 

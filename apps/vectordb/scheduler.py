@@ -2,7 +2,7 @@
 
 Start-time fair queueing, charged when a call ends. Each tenant has a tag, its virtual time: the processor time that its calls
 took, over its weight. Of the tenants that wait, the one with the lowest tag goes next. A tenant that comes back after a rest
-starts at the tag of the last call that was let in, so that nobody saves up, and when nothing runs or waits all tags are forgotten.
+starts at the tag of the last call that was let in, so that nobody saves up, and when nothing runs or waits all start alike.
 
 Two more rules bound what a flood does to others. A tenant holds all slots but one at most, so that another's first call never
 waits for a flood's call to end; all but two while others call, too: with one slot more than there are processors, a small
@@ -20,6 +20,8 @@ from time import monotonic
 
 COMPANY_S = 0.2
 """How long a tenant that has called counts as company."""
+LINES_MAX = 1024
+"""Lines of tenants at rest that are kept, so that not every call makes one."""
 
 
 class QueueFull(Exception):
@@ -44,7 +46,7 @@ class Scheduler:
     """`line = scheduler.enter(tenant)`, then the work, then `scheduler.leave(line, cost_ns)`.
 
     slots: calls that run at once. queue_max: calls of all tenants that wait at most; each of them keeps a thread.
-    weight: a tenant's share, relative to others', asked once for each time that the tenant is busy. clock: seconds. Thread-safe.
+    weight: a tenant's share, relative to others', asked when it has no line yet. clock: seconds. Thread-safe.
     """
 
     def __init__(self, slots: int, queue_max: int, weight: Callable[[str], float] = lambda tenant: 1.0,
@@ -56,7 +58,7 @@ class Scheduler:
         self._guard = threading.Lock()
         self._lines: dict[str, Line] = {}
         self._running = self._waiting = 0
-        self._virtual_ns = 0.0
+        self._virtual_ns = self._highest_ns = 0.0
 
     def enter(self, tenant: str, remaining_s: Callable[[], float | None] = lambda: None) -> Line:
         """Returns when the call may run, at once when there is a free slot. QueueFull; WaitedTooLong after remaining_s(), which is
@@ -64,11 +66,12 @@ class Scheduler:
         with self._guard:
             self._note_caller(tenant)
             line = self._lines.get(tenant) or self._new_line(tenant)
-            if not line.running and not line.waiting:
-                line.tag_ns = max(line.tag_ns, self._virtual_ns)
-            if self._may_run(line) and not line.waiting:
-                self._let_in(line)
-                return line
+            if not line.waiting:
+                if not line.running and line.tag_ns < self._virtual_ns:
+                    line.tag_ns = self._virtual_ns
+                if self._may_run(line):
+                    self._let_in(line)
+                    return line
             if len(line.waiting) >= self._queue_max - self._waiting:
                 raise QueueFull(tenant)
             turn = threading.Lock()
@@ -85,12 +88,13 @@ class Scheduler:
         with self._guard:
             line.running -= 1
             line.tag_ns += cost_ns / line.weight
+            if line.tag_ns > self._highest_ns:
+                self._highest_ns = line.tag_ns
             self._running -= 1
             while self._waiting and self._wake_next():
                 pass
             if not self._running:
-                self._lines.clear()
-                self._virtual_ns = 0.0
+                self._start_alike()
 
     @property
     def waiting(self) -> int:
@@ -100,6 +104,12 @@ class Scheduler:
     def _new_line(self, tenant: str) -> Line:
         line = self._lines[tenant] = Line(tenant, self._weight(tenant), self._virtual_ns)
         return line
+
+    def _start_alike(self) -> None:
+        """No tag is higher than the virtual time at which everybody starts from now on."""
+        self._virtual_ns = self._highest_ns
+        if len(self._lines) > LINES_MAX:
+            self._lines.clear()
 
     def _note_caller(self, tenant: str) -> None:
         """Keeps who called last, and when the last other one did."""
@@ -117,7 +127,8 @@ class Scheduler:
     def _let_in(self, line: Line) -> None:
         line.running += 1
         self._running += 1
-        self._virtual_ns = max(self._virtual_ns, line.tag_ns)
+        if line.tag_ns > self._virtual_ns:
+            self._virtual_ns = line.tag_ns
 
     def _wake_next(self) -> bool:
         """Lets in the first call of the line whose turn it is; whether there was one that may run."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,11 +32,16 @@ def own_name() -> str:
 @dataclass(frozen=True)
 class Options:
     """admins: tenants that may change collections, tenants and roles. newcomers: quota of tenants that are made at their first
-    write, None: they are not. slots: searches at once, one more than processors by default. threads: calls that run or wait."""
+    write, None: they are not. slots: searches at once, one more than processors by default. threads: calls that run or wait.
+    weights: shares of tenants in processor time while others wait, 1 for those that are not named."""
     admins: Collection[str] = field(default_factory=lambda: (own_name(),))
     newcomers: Quota | None = None
     slots: int = len(os.sched_getaffinity(0)) + 1
     threads: int = THREADS
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    def weight(self, tenant: str) -> float:
+        return self.weights.get(tenant, 1.0)
 
 
 class Service:
@@ -46,8 +51,8 @@ class Service:
     def __init__(self, database: Database, transport: Transport, address: str = "mesh:0", options: Options | None = None) -> None:
         self._database, self._options = database, options or Options()
         self.meters = Meters()
-        self._reads = Scheduler(self._options.slots, self._options.threads // 2)
-        self._writes = Scheduler(max(2, self._options.threads // 6), self._options.threads // 4)
+        self._reads = Scheduler(self._options.slots, self._options.threads // 2, self._options.weight)
+        self._writes = Scheduler(max(2, self._options.threads // 6), self._options.threads // 4, self._options.weight)
         self._health = Health() if transport.system == "mrpc" else None
         self._executor = ThreadPoolExecutor(self._options.threads, thread_name_prefix="vectordb")
         self._server = transport.rpc.server(self._executor, options=OPTIONS)

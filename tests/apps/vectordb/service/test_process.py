@@ -37,6 +37,13 @@ def served(*arguments: str) -> Iterator[str]:
             assert process.wait(30) == 0
 
 
+@pytest.mark.parametrize("text", ["gold", "=3", "gold=", "gold=0", "gold=-1", "gold=nan", "gold=inf"])
+def test_a_weight_is_a_tenant_and_a_positive_share(text: str) -> None:
+    assert program.weight("a=b=0.5") == ("a=b", 0.5)
+    with pytest.raises(ValueError):
+        program.weight(text)
+
+
 def examples() -> list[str]:
     """The commands behind "then:", one a line."""
     return [line.strip() for line in program.EXAMPLES.split("then:")[1].splitlines() if line.strip().startswith("mrpc ")]

@@ -123,6 +123,19 @@ def test_weights_share() -> None:
     callers.finish()
 
 
+def test_a_rest_is_not_made_up_for_after_all_have_rested() -> None:
+    """When nothing runs all start alike: what a tenant took before does not put it behind one that comes later."""
+    scheduler = Scheduler(2, 400)
+    scheduler.leave(scheduler.enter("busy"), 1000)
+    callers = Callers(scheduler)
+    for tenant in ("holder", "busy", "late", "busy", "late"):
+        callers.call(tenant)
+    for _ in range(2):
+        callers.done(callers.order[-1], 10)
+    assert callers.order[:4] == ["holder", "busy", "late", "busy"]
+    callers.finish()
+
+
 def test_rest_saves_nothing_up() -> None:
     """A tenant that comes late does not get all the turns that it did not take."""
     callers = Callers(Scheduler(2, 400))
