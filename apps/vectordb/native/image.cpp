@@ -3,7 +3,8 @@
 // A file is a header and six sections, little-endian, each section preceded by {length, checksum}: the tree, parents before children, with the
 // number of vectors in each leaf; then, in the order of those leaves, ids, rows, and access sets (how many, then who; the owner first); then
 // the tenants that are unloaded; then what searches have learnt (stop.h). Tenants' trees, codes and the id map follow from these and are
-// made anew. Nothing read is trusted: lengths are compared with what is there before memory is taken, and what loads passes check().
+// made anew, codes with the rows by a thread of its own. Nothing read is trusted: lengths are compared with what is there before memory is
+// taken, and what loads passes check().
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <future>
 #include <limits>
 
 #include "checksum.h"
@@ -215,17 +217,11 @@ class Image {
     if (Status good = load_tree(tree, kNone); !good) return good;
     if (tree.size() > 0 || leaf_vectors_ != vectors_) return tree.bad("the tree and the number of vectors do not agree");
     if (Status good = load_resting(unloaded); !good) return good;
-    index_.ids_.reserve(vectors_);
-    index_.store_.expect(vectors_);
-    for (const auto& [leaf, count] : leaves_) {
-      for (uint32_t i = 0; i < count; ++i) {
-        const Slot slot = index_.tree_.place(leaf);
-        if (slot % kChunk == 0) index_.store_.access(slot).reserve(grants_ahead(access, std::min(kChunk, count - i)));
-        if (Status good = load_vector(slot, ids, rows, access); !good) return good;
-      }
-      index_.tree_.count(leaf, static_cast<int32_t>(count));
-    }
-    if (access.size() > 0) return access.bad("more access sets than vectors");
+    place();
+    auto beside = std::async(std::launch::async, [&] { return load_rows(rows); });
+    const Status others_good = load_others(ids, access), rows_good = beside.get();
+    if (!rows_good) return rows_good;
+    if (!others_good) return others_good;
     index_.publish_all(seen_);
     auto stop = Stop::from_image(learnt.rest());
     if (!stop) return learnt.bad("budgets that cannot be");
@@ -261,14 +257,39 @@ class Image {
     return mrpc::ok_status();
   }
 
-  Status load_vector(Slot slot, Section& ids, Section& rows, Section& access) {
-    VectorId id;
-    if (!ids.take(id) || index_.ids_.find(id) != kNone) return ids.bad("an id comes twice");
-    const std::string_view row = rows.cut(index_.store_.row_bytes());
-    const NodeId reference = index_.tree_.node(index_.store_.leaf(slot)).reference;
-    if (!index_.store_.restore(slot, id, row.data(), index_.tree_.centroid(reference))) return rows.bad("a vector holds NaN or infinity");
-    index_.ids_.insert(id, slot);
-    return load_access(slot, access);
+  void place() {
+    index_.store_.expect(vectors_);
+    slots_.reserve(vectors_);
+    for (const auto& [leaf, count] : leaves_) {
+      for (uint32_t i = 0; i < count; ++i) slots_.push_back(index_.tree_.place(leaf));
+      index_.tree_.count(leaf, static_cast<int32_t>(count));
+    }
+  }
+
+  Status load_rows(Section& rows) {
+    for (const Slot slot : slots_) {
+      const NodeId reference = index_.tree_.node(index_.store_.leaf(slot)).reference;
+      const std::string_view row = rows.cut(index_.store_.row_bytes());
+      if (!index_.store_.restore_row(slot, row.data(), index_.tree_.centroid(reference))) return rows.bad("a vector holds NaN or infinity");
+    }
+    return mrpc::ok_status();
+  }
+
+  Status load_others(Section& ids, Section& access) {
+    index_.ids_.reserve(vectors_);
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      const Slot slot = slots_[i];
+      VectorId id;
+      if (!ids.take(id) || index_.ids_.find(id) != kNone) return ids.bad("an id comes twice");
+      index_.store_.restore_id(slot, id);
+      index_.ids_.insert(id, slot);
+      if (slot % kChunk == 0) {
+        const auto end = std::find_if(slots_.begin() + i, slots_.end(), [slot](Slot other) { return other / kChunk != slot / kChunk; });
+        index_.store_.access(slot).reserve(grants_ahead(access, static_cast<uint32_t>(end - slots_.begin() - i)));
+      }
+      if (Status good = load_access(slot, access); !good) return good;
+    }
+    return access.size() > 0 ? access.bad("more access sets than vectors") : mrpc::ok_status();
   }
 
   // How many tenants the next sets name, as far as that is there.
@@ -307,6 +328,7 @@ class Image {
   const uint32_t dim_;
   uint64_t leaf_vectors_ = 0;
   std::vector<std::pair<NodeId, uint32_t>> leaves_;
+  std::vector<Slot> slots_;  // of the vectors, as they come
   std::vector<TenantId> tenants_;
   Index::Seen seen_;
 };

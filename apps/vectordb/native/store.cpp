@@ -66,10 +66,8 @@ void Store::write(Slot slot, VectorId id, const float* vector, const float* refe
   encode(slot, vector, reference);
 }
 
-bool Store::restore(Slot slot, VectorId id, const void* row, const float* reference) {
-  Segment& home = segment(slot);
-  std::byte* const copy = home.rows.get() + size_t{slot % kSegment} * row_bytes_;
-  home.ids[slot % kSegment] = id;
+bool Store::restore_row(Slot slot, const void* row, const float* reference) {
+  std::byte* const copy = segment(slot).rows.get() + size_t{slot % kSegment} * row_bytes_;
   std::memcpy(copy, row, row_bytes_);
   thread_local std::vector<float> vector;
   vector.resize(options_.dim);

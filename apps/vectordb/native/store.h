@@ -45,7 +45,9 @@ class Store {
   uint32_t take_chunk(NodeId leaf, Path path);
   Slot take(uint32_t chunk);                       // a free lane of it, or kNone
   void write(Slot slot, VectorId id, const float* vector, const float* reference);
-  bool restore(Slot slot, VectorId id, const void* row, const float* reference);  // as it was stored; false: it is not finite
+  // What an image holds of a slot; false: the row is not finite. Rows may be restored by another thread than all else.
+  void restore_id(Slot slot, VectorId id) { segment(slot).ids[slot % kSegment] = id; }
+  bool restore_row(Slot slot, const void* row, const float* reference);
   void copy(Slot from, Slot to, const float* reference);  // to another leaf, access set and all
   void retire(Slot slot);                          // no longer used; readers may still read it
   // Readers have left. True when that emptied the chunk: if it is an orphan it is free already, else the leaf gives it back.
