@@ -26,19 +26,19 @@ class ReadOperations(Core):
         filter: only among points that it takes. exact, budget, patience, recall: as the index's search. NotFound for the tenant;
         Invalid for the vector, the filter, k < 1 or > K_MAX, more than QUERIES_MAX queries, or n * k > RESULTS_MAX; QuotaExceeded.
         """
-        single = np.ndim(vector) == 1
-        queries = vectors.checked(self.config, vector, 1 if single else 2).reshape(-1, self.config.dim)
+        given = vectors.array(vector)
+        queries = vectors.queries(self.config, given)
         _check_size(len(queries), k)
         wanted = filters.parse(filter)
         party = self._admit(tenant, len(queries))
         began = time.perf_counter()
-        given = ("exact", exact), ("budget", budget), ("patience", patience), ("recall", recall)
-        how = {name: value for name, value in given if value is not None and value is not False}
+        asked = ("exact", exact), ("budget", budget), ("patience", patience), ("recall", recall)
+        how = {name: value for name, value in asked if value is not None and value is not False}
         results = self._search(party, queries, k, wanted, how, with_payload)
         self._contents.tallies.searched(party.number, len(queries), sum(map(len, results)), time.perf_counter() - began)
         if not exact:
             self._sampler.offer(self._contents, self._queries, party, queries, k, wanted, how)
-        return results[0] if single else results
+        return results[0] if given.ndim == 1 else results
 
     def _search(self, party: Party, queries: np.ndarray, k: int, wanted: filters.Filter | None, how: dict, with_payload: bool) -> list[Hits]:
         for _ in range(RETRIES_MAX):

@@ -10,6 +10,8 @@ from .model import CollectionConfig
 
 COMPONENT_MAX = 1e15  # squares of differences of 8192 of these still sum up in a float32
 FLOAT16_MAX = 65504.0
+_FLOAT32 = np.dtype(np.float32)
+_PLAIN = 1e-12, COMPONENT_MAX  # bounds of a squared length within which no component is near a limit, nor the vector zero
 
 
 def checked(config: CollectionConfig, vectors: Any, ndim: int = 2) -> np.ndarray:
@@ -18,7 +20,7 @@ def checked(config: CollectionConfig, vectors: Any, ndim: int = 2) -> np.ndarray
     Invalid for another shape, for what are no real numbers, NaN, infinity or a component over 1e15 (float16: 65504), and
     for a zero vector under cosine.
     """
-    given = _array(vectors)
+    given = array(vectors)
     if given.ndim != ndim or given.shape[-1] != config.dim:
         raise Invalid(f"vectors of collection {config.name!r} have {config.dim} components; this has the shape {list(given.shape)}")
     largest = float(np.abs(given).max(initial=0))  # a float16 could not be compared with the limit
@@ -31,7 +33,18 @@ def checked(config: CollectionConfig, vectors: Any, ndim: int = 2) -> np.ndarray
     return np.ascontiguousarray(given, dtype=config.dtype)
 
 
-def _array(vectors: Any) -> np.ndarray:
+def queries(config: CollectionConfig, given: np.ndarray) -> np.ndarray:
+    """[n, dim] of what array() made of [n, dim] or one [dim]: as checked() makes them, but that the one query of a call, if it is
+    float32 as most are, may keep its length, which the index does not mind. Invalid likewise."""
+    if given.dtype == _FLOAT32 and config.dtype == "float32" and given.shape in ((config.dim,), (1, config.dim)):
+        wide = given.astype(np.float64).reshape(-1)  # in which no square of a float32 overflows
+        if _PLAIN[0] < wide.dot(wide) < _PLAIN[1]:
+            return given.reshape(1, -1)
+    return checked(config, given, 1 if given.ndim == 1 else 2).reshape(-1, config.dim)
+
+
+def array(vectors: Any) -> np.ndarray:
+    """Of floats. Invalid for what has no such array."""
     try:
         given = np.asarray(vectors)
     except ValueError:

@@ -215,5 +215,7 @@ def test_one_query_is_a_row_or_a_batch_of_one(memory: Database, metric: str) -> 
     collection = memory.create_collection("other", dim=2, metric=metric)
     collection.create_tenant("acme")
     collection.upsert("acme", [Point(1, [1.0, 0.0]), Point(2, [0.0, 2.0])])
-    for vector in ([3.0, 1.0], [1.0, 3.0]):
-        assert list(collection.search("acme", vector, 2)) == list(collection.search("acme", [vector], 2)[0])
+    for vector in (np.array([3.0, 1.0], dtype) for dtype in (np.float16, np.float32, np.float64)):
+        alone, row, batch = collection.search("acme", vector, 2), collection.search("acme", [vector], 2), collection.search("acme", [vector] * 2, 2)
+        assert list(alone) == list(row[0]) and alone.ids == batch[1].ids
+        assert alone.distances == pytest.approx(batch[1].distances)
