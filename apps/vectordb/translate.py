@@ -15,6 +15,7 @@ METRICS = {1: "cosine", 2: "ip", 3: "l2"}
 DTYPES = {1: "float32", 2: "float16"}
 """What enums' numbers mean. Others are left to the database to refuse."""
 
+_FLOAT16, _FLOAT32 = np.dtype(np.float16), np.dtype(np.float32)
 _BOUNDS = ("gt", "gte", "lt", "lte")
 _LIMITS = ("vectors", "bytes", "queries_per_s", "burst")
 
@@ -23,7 +24,7 @@ def vectors(request: Any, rows: int) -> np.ndarray:
     """[rows, dim] of a message's vectors or values, read where the message lies. Invalid when they make no such array."""
     data = request.vectors
     try:
-        flat = np.frombuffer(data, np.float16 if request.dtype == 2 else np.float32) if data else np.asarray(request.values, np.float32)
+        flat = np.frombuffer(data, _FLOAT16 if request.dtype == 2 else _FLOAT32) if data else np.asarray(request.values, np.float32)
         return flat.reshape(rows, -1 if rows else flat.size)
     except ValueError:
         raise Invalid(f"{len(data) or 4 * len(request.values)} bytes of vectors are not {rows} rows of {DTYPES[request.dtype or 1]}") from None
@@ -133,7 +134,7 @@ class Replies:
         return message
 
     def points(self, point_ids: list[Any], owners: list[str], tenant: str, texts: Sequence[bytes] | None) -> Any:
-        columns: dict[str, Any] = {"payloads": [text.decode() for text in texts]} if texts else {}
+        columns: dict[str, Any] = {"payloads": list(map(bytes.decode, texts))} if texts else {}
         if owners.count(tenant) != len(owners):
             names = list(dict.fromkeys(owners))
             place = {name: index for index, name in enumerate(names)}
