@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +54,11 @@ def test_the_demo_shows_what_it_says_and_leaves_nothing(monkeypatch: pytest.Monk
     assert dict(os.environ) == environment
 
 
-def test_a_service_that_does_not_come_up_is_told_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(mesh.tempfile, "tempdir", None)
+def test_a_service_that_does_not_come_up_is_told_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mesh, "SERVICE_COMMAND", ("-c", "raise SystemExit('no disk')"))
-    with pytest.raises(StartError, match="no disk"), mesh.Mesh():
-        pass
-    assert list(tmp_path.iterdir()) == []
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path is too long for a socket's name
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(mesh.tempfile, "tempdir", None)
+        with pytest.raises(StartError, match="no disk"), mesh.Mesh():
+            pass
+        assert list(Path(folder).iterdir()) == []
