@@ -25,7 +25,7 @@ class Set:
 SCANS = ("by-id-faiss", "by-id-numpy", "copy-faiss", "copy-numpy")
 ENGINES = ("qdrant", "qdrant-graphs", "postgres", "postgres-partitions")
 GRAPHS = ("hnsw-per-tenant", "faiss-hnsw-per-tenant", "hnsw-bitmap", "hnsw-callback")
-QUICK_RIVALS = ("by-id-numpy", "ivf-bitmap-512", "ivf-per-tenant")
+QUICK_RIVALS = ("by-id-numpy", "ivf-bitmap-512", "ivf-bitmap-1024", "ivf-per-tenant")
 TEXT = "text"  # WordNet's glosses, or Debian's package descriptions where it is not installed
 FULL_SETS = {
     "synthetic": Set("synthetic", CLASSES, (*SCANS, "ivf-bitmap-256", "ivf-bitmap-512", "ivf-bitmap-1024", "ivf-per-tenant", *GRAPHS, *ENGINES)),
@@ -33,7 +33,7 @@ FULL_SETS = {
     "fashion": Set("fashion-mnist", CLASSES, ("by-id-faiss", "by-id-numpy", "ivf-bitmap-256", "ivf-bitmap-512", "ivf-per-tenant", "hnsw-bitmap")),
     "1m": Set("synthetic-1m", None, ("by-id-numpy", "ivf-bitmap-1024", "ivf-bitmap-2048", "ivf-per-tenant")),
 }
-QUICK_SETS = {name: Set(FULL_SETS[name].data, FULL_SETS[name].edges, QUICK_RIVALS) for name in ("synthetic", "text")}
+QUICK_SETS = {name: Set(full.data, full.edges, tuple(rival for rival in full.rivals if rival in QUICK_RIVALS)) for name, full in FULL_SETS.items()}
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Scale:
 
 
 FULL = Scale(FULL_SETS, 7, None, 250, 420, 60, 20, 2000, 15.0, 3)
-QUICK = Scale(QUICK_SETS, 3, 400, 60, 60, 10, 5, 500, 3.0, 1)
+QUICK = Scale(QUICK_SETS, 3, 400, 60, 120, 10, 5, 500, 3.0, 1)
 
 
 @dataclass
