@@ -1,4 +1,4 @@
-"""Frames: how records lie in a log segment or an export file. Pure functions of bytes.
+"""Frames: how records lie in a log segment, a manifest or an export file.
 
 A file begins with a header of 32 bytes and goes on with frames on 8-byte boundaries, all little-endian:
     header  magic 8s · version u32 · crc u32 of the rest · generation u64 · first sequence u64
@@ -12,9 +12,11 @@ no damage, unless one of those knew the bad one to be durable.
 """
 from __future__ import annotations
 
+import mmap
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -76,7 +78,7 @@ class Reader:
     """Iterates over the bodies of whole transactions; then `end` is the offset behind the last, `sequence` its sequence."""
 
     def __init__(self, data: memoryview, first: int, start: int = HEADER.size) -> None:
-        self._data = data
+        self._data, self.size = data, len(data)
         self.end, self.sequence = start, first - 1
         self._stopped_at, self._expected = start, first
 
@@ -107,3 +109,14 @@ class Reader:
             if _frame_at(self._data, self._stopped_at + 8 * at):
                 return self._stopped_at
         return None
+
+
+def open_file(path: Path, magic: bytes) -> tuple[Reader, int, int]:
+    """(reader over its transactions, generation, first sequence). Damaged for a file that cannot be read, or has no header of this kind."""
+    try:
+        with path.open("rb") as file:
+            data = memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+    except (OSError, ValueError) as error:
+        raise Damaged(f"{path}: {error}") from error
+    generation, first = read_header(data, magic, path)
+    return Reader(data, first), generation, first

@@ -113,12 +113,8 @@ def load(folder: Path, generation: int, index_type: Any, clock: Any) -> tuple[pb
 
 
 def _read_manifest(path: Path, generation: int) -> pb.Manifest:
-    try:
-        data = memoryview(path.read_bytes())
-    except OSError as error:
-        raise Damaged(f"{path}: {error.strerror}") from error
-    found, first = frames.read_header(data, MAGIC, path)
-    bodies = list(frames.Reader(data, first))
+    reader, found, _ = frames.open_file(path, MAGIC)
+    bodies = list(reader)
     if found != generation or len(bodies) != 1:
         raise Damaged(f"{path}: offset {frames.HEADER.size}: not the manifest of generation {generation}, or its checksum is wrong")
     return pb.Manifest.FromString(bytes(bodies[0][0]))

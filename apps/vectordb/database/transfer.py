@@ -5,7 +5,6 @@ in it count from 0. A file without its end, with a wrong checksum, or whose cont
 """
 from __future__ import annotations
 
-import mmap
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -99,16 +98,10 @@ def _chunk(contents: Contents, party: Party, rows: np.ndarray, first: int) -> tu
 
 def _bodies(path: Path) -> Iterator[memoryview]:
     """The frames of a file. Damaged when it is not whole."""
-    try:
-        with path.open("rb") as file:
-            data = memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
-    except (OSError, ValueError) as error:
-        raise Damaged(f"{path}: {error}") from error
-    _, first = frames.read_header(data, MAGIC, path)
-    reader = frames.Reader(data, first)
+    reader, _, _ = frames.open_file(path, MAGIC)
     for bodies in reader:
         yield from bodies
-    if reader.end != len(data):
+    if reader.end != reader.size:
         raise Damaged(f"{path}: offset {reader.end}: record {reader.sequence + 1} is cut short or damaged; export the tenant again")
 
 

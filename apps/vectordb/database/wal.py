@@ -6,7 +6,6 @@ written, and a sync has no file size to write.
 """
 from __future__ import annotations
 
-import mmap
 import os
 import threading
 from collections.abc import Sequence
@@ -162,12 +161,7 @@ class Wal:
 
 def read_segment(path: Path, generation: int) -> tuple[frames.Reader, int]:
     """(reader over its transactions, first sequence). Damaged for a header that is not of this segment."""
-    try:
-        with path.open("rb") as file:
-            data = memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
-    except (OSError, ValueError) as error:
-        raise Damaged(f"{path}: {error}") from error
-    found, first = frames.read_header(data, MAGIC, path)
+    reader, found, first = frames.open_file(path, MAGIC)
     if found != generation:
         raise Damaged(f"{path}: its header says generation {found}")
-    return frames.Reader(data, first), first
+    return reader, first

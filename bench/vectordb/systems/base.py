@@ -64,14 +64,6 @@ class System(ABC):
         return
 
 
-def access_sets(corpus: Corpus) -> list[list[int]]:
-    """Tenants of each vector, its owner first."""
-    sets = [[int(owner)] for owner in corpus.owners]
-    for row, tenant in zip(corpus.grant_ids.tolist(), corpus.grant_tenants.tolist(), strict=True):
-        sets[row].append(tenant)
-    return sets
-
-
 def by_tenant(ids: np.ndarray, tenants: np.ndarray) -> dict[int, list[int]]:
     """Pairs, grouped: what systems with an index for each tenant make of a batch first."""
     found: dict[int, list[int]] = defaultdict(list)
