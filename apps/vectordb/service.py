@@ -59,7 +59,7 @@ class Points(Servicer):
         collection = self._open_for_writing(tenant, request.collection)
         ids = translate.ids(request)
         batch = Batch(ids, translate.vectors(request, len(ids)), translate.payloads(request))
-        return self._pb.Changed(count=collection.upsert(tenant, batch))
+        return self._pb.Changed(count=collection.upsert(tenant, batch, keep_payloads=request.keep_payloads))
 
     def Delete(self, tenant: str, request: Any) -> Any:
         collection = self._open(tenant, request.collection)
@@ -68,7 +68,7 @@ class Points(Servicer):
     def SetPayload(self, tenant: str, request: Any) -> Any:
         collection, which = self._open(tenant, request.collection), translate.selected(request.points)
         payload = translate.payload(request.payload)
-        return self._pb.Changed(count=collection.set_payload(tenant, which, payload, replace=request.overwrite))
+        return self._pb.Changed(count=collection.set_payload(tenant, which, payload, replace=request.overwrite, key=request.key))
 
     def DeletePayload(self, tenant: str, request: Any) -> Any:
         collection = self._open(tenant, request.collection)
@@ -87,6 +87,8 @@ class Points(Servicer):
         found = collection.search(tenant, translate.vectors(request, request.queries or 1), request.k,
                                   translate.optional_filter(request), with_payload=request.with_payload, exact=request.exact,
                                   recall=request.recall if request.HasField("recall") else None)
+        if request.HasField("score_threshold"):
+            found = [translate.near_enough(hits, collection.config.metric, request.score_threshold) for hits in found]
         reply = self._replies.hits(found, tenant, collection.config.metric)
         if request.with_vectors:
             refs = [ref for hits in found for ref in zip(hits.owners, hits.ids, strict=True)]

@@ -3,13 +3,14 @@ but here."""
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from .database.errors import Invalid
+from .database.model import Hits
 
 METRICS = {1: "cosine", 2: "ip", 3: "l2"}
 DTYPES = {1: "float32", 2: "float16"}
@@ -70,36 +71,67 @@ def named(points: Any) -> Sequence[Any]:
 
 def filter_of(message: Any) -> dict[str, Any]:
     """A Filter message as nested dicts."""
-    return {name: [_condition(each) for each in getattr(message, name)] for name in ("must", "should", "must_not")}
+    found: dict[str, Any] = {name: _conditions(getattr(message, name)) for name in ("must", "should", "must_not")}
+    if message.HasField("min_should"):
+        found["min_should"] = {"conditions": _conditions(message.min_should.conditions), "min_count": message.min_should.min_count}
+    return found
 
 
 def optional_filter(request: Any) -> dict[str, Any] | None:
     return filter_of(request.filter) if request.HasField("filter") else None
 
 
+def _conditions(messages: Any) -> list[dict[str, Any]]:
+    return [_condition(each) for each in messages]
+
+
 def _condition(message: Any) -> dict[str, Any]:
     test = message.WhichOneof("test")
-    if test == "match":
-        return {"key": message.key, "match": _match(message.match)}
-    if test == "range":
-        return {"key": message.key, "range": {name: getattr(message.range, name) for name in _BOUNDS if message.range.HasField(name)}}
-    if test == "filter":
-        return filter_of(message.filter)
-    if test == "has_id":
-        return {"has_id": list(_listed(named(message.has_id)))}
     if test is None:
         raise Invalid("a condition of the filter tests nothing")
-    return {test: {"key": message.key}}
+    given = getattr(message, test)
+    if test == "filter":
+        return filter_of(given)
+    if test == "has_id":
+        return {"has_id": list(_listed(named(given)))}
+    if test == "nested":
+        return {"nested": {"key": message.key, "filter": filter_of(given)}}
+    return {"key": message.key, "range" if test == "datetime_range" else test: _TESTS[test](given)}
 
 
 def _match(message: Any) -> dict[str, Any]:
     kind = message.WhichOneof("value")
-    if kind in ("any", "except"):
-        values = getattr(message, kind)
-        return {kind: [*values.keywords, *values.integers]}
     if kind is None:
         raise Invalid("a match of the filter names no value")
-    return {"text" if kind == "text" else "value": getattr(message, kind)}
+    given = getattr(message, kind)
+    if kind in ("any", "except"):
+        return {kind: [*given.keywords, *given.integers]}
+    return {"value" if kind in ("keyword", "integer", "boolean") else kind: given}
+
+
+def _bounds(message: Any) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in _BOUNDS if message.HasField(name)}
+
+
+def _times(message: Any) -> dict[str, Any]:
+    return _bounds(message) or {"gte": "0001-01-01"}  # any time, but no number
+
+
+def _point(message: Any) -> dict[str, float]:
+    return {"lon": message.lon, "lat": message.lat}
+
+
+def _ring(message: Any) -> dict[str, Any]:
+    return {"points": [_point(each) for each in message.points]}
+
+
+_TESTS: dict[str, Callable[[Any], Any]] = {
+    "match": _match, "range": _bounds, "datetime_range": _times, "values_count": _bounds, "is_empty": bool, "is_null": bool,
+    "geo_radius": lambda message: {"center": _point(message.center), "radius": message.radius},
+    "geo_bounding_box": lambda message: {"top_left": _point(message.top_left), "bottom_right": _point(message.bottom_right)},
+    "geo_polygon": lambda message: {"exterior": _ring(message.exterior), "interiors": [_ring(each) for each in message.interiors]},
+}
+"""From the message of a condition's test to the database's object."""
 
 
 def quota(message: Any) -> dict[str, Any]:
@@ -164,6 +196,13 @@ def scores(distances: np.ndarray, metric: str) -> np.ndarray:
     if metric == "cosine":
         return 1.0 - distances
     return -distances if metric == "ip" else np.sqrt(distances)
+
+
+def near_enough(hits: Hits, metric: str, threshold: float) -> Hits:
+    """Those with that score or a nearer one: the first of them."""
+    found = scores(hits.distances, metric)
+    count = int(np.count_nonzero(found <= threshold if metric == "l2" else found >= threshold))
+    return Hits(hits.owners[:count], hits.ids[:count], hits.distances[:count], hits.payloads and hits.payloads[:count])
 
 
 def _listed(found: Sequence[Any]) -> Sequence[Any]:

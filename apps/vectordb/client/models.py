@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -71,7 +72,30 @@ class MatchExcept:
 
 @dataclass(frozen=True)
 class MatchText:
+    """All the words, in any order: words are letters and digits, in any case."""
     text: str
+
+
+@dataclass(frozen=True)
+class MatchTextAny:
+    """One of the words."""
+    text_any: str
+
+
+@dataclass(frozen=True)
+class MatchPhrase:
+    """The words one after the other."""
+    phrase: str
+
+
+@dataclass(frozen=True)
+class MatchPrefix:
+    prefix: str
+
+
+@dataclass(frozen=True)
+class MatchSubstring:
+    substring: str
 
 
 @dataclass(frozen=True)
@@ -83,11 +107,66 @@ class Range:
 
 
 @dataclass(frozen=True)
+class DatetimeRange:
+    """Datetimes without a zone, dates, and texts without an offset are of UTC."""
+    lt: datetime | date | str | None = None
+    gt: datetime | date | str | None = None
+    gte: datetime | date | str | None = None
+    lte: datetime | date | str | None = None
+
+
+@dataclass(frozen=True)
+class ValuesCount:
+    lt: int | None = None
+    gt: int | None = None
+    gte: int | None = None
+    lte: int | None = None
+
+
+@dataclass(frozen=True)
+class GeoPoint:
+    """In degrees."""
+    lon: float
+    lat: float
+
+
+@dataclass(frozen=True)
+class GeoRadius:
+    """radius: in metres."""
+    center: GeoPoint
+    radius: float
+
+
+@dataclass(frozen=True)
+class GeoBoundingBox:
+    top_left: GeoPoint
+    bottom_right: GeoPoint
+
+
+@dataclass(frozen=True)
+class GeoLineString:
+    """A ring: the last point is the first."""
+    points: Sequence[GeoPoint]
+
+
+@dataclass(frozen=True)
+class GeoPolygon:
+    exterior: GeoLineString
+    interiors: Sequence[GeoLineString] | None = None
+
+
+@dataclass(frozen=True)
 class FieldCondition:
-    """One of match and range, on the payload field that key leads to."""
+    """One of its tests, on the payload field that key leads to."""
     key: str
-    match: MatchValue | MatchAny | MatchExcept | MatchText | None = None
-    range: Range | None = None
+    match: MatchValue | MatchAny | MatchExcept | MatchText | MatchTextAny | MatchPhrase | MatchPrefix | MatchSubstring | None = None
+    range: Range | DatetimeRange | None = None
+    geo_bounding_box: GeoBoundingBox | None = None
+    geo_radius: GeoRadius | None = None
+    geo_polygon: GeoPolygon | None = None
+    values_count: ValuesCount | None = None
+    is_empty: bool | None = None
+    is_null: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -111,11 +190,30 @@ class HasIdCondition:
 
 
 @dataclass(frozen=True)
+class Nested:
+    """One object of the array at key meets the filter by itself."""
+    key: str
+    filter: Filter
+
+
+@dataclass(frozen=True)
+class NestedCondition:
+    nested: Nested
+
+
+@dataclass(frozen=True)
+class MinShould:
+    conditions: Sequence[Any]
+    min_count: int
+
+
+@dataclass(frozen=True)
 class Filter:
     """All of must, at least one of should, none of must_not. Each is a condition, a Filter, or a list of them."""
     must: Any = None
     should: Any = None
     must_not: Any = None
+    min_should: MinShould | None = None
 
 
 @dataclass(frozen=True)

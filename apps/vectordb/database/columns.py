@@ -1,21 +1,28 @@
-"""The payloads of one owner by field: which rows hold which value, as bitmaps and a sorted column.
+"""The payloads of one owner by field: which rows hold which value, as bitmaps and sorted columns.
 
 A column is built when a filter first asks for its field, from the rows that are there, and never changed: rows written
 later are on the owner's list of changes, from `built_at` on, and are tested one by one until there are too many of them.
 Rows deleted since are still in it: callers intersect with rows that they know to be visible.
+
+There is a column for each thing that is asked of a field: its values, places, numbers of elements, or, for nested
+filters, the objects in its array, which are rows of columns of their own. What is not asked for costs nothing.
 """
 from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from pyroaring import BitMap
 
-from . import filters, payloads
+from .. import paths
+from . import filters, geo, predicates
 from .model import Payload
+
+Rows = Iterable[tuple[int, Payload]]
 
 
 def bitmap(rows: np.ndarray) -> BitMap:
@@ -23,36 +30,108 @@ def bitmap(rows: np.ndarray) -> BitMap:
     return BitMap(array("I", rows.tobytes()))
 
 
-class Column:
-    """One field. size_bytes is an estimate of what it holds in memory."""
+class ColumnKey(NamedTuple):
+    """What a column is of. inner: of an array of objects, the columns on them."""
 
-    def __init__(self, rows: Iterable[tuple[int, Payload]], path: str, built_at: int) -> None:
+    kind: str
+    path: str
+    inner: tuple[ColumnKey, ...] = ()
+
+
+def key_of(condition: filters.Field_ | filters.NestedCondition) -> ColumnKey:
+    """Of the column that answers the condition."""
+    if isinstance(condition, filters.NestedCondition):
+        return ColumnKey("objects", condition.nested.array, tuple(sorted(set(keys_of(condition.nested.filter)))))
+    if condition.values_count is not None:
+        return ColumnKey("counts", condition.key)
+    is_geo = condition.geo_radius or condition.geo_bounding_box or condition.geo_polygon
+    return ColumnKey("places" if is_geo else "values", condition.key)
+
+
+def keys_of(wanted: filters.Filter) -> Iterator[ColumnKey]:
+    """Of all the columns that the filter needs."""
+    return (key_of(leaf) for leaf in wanted.leaves() if not isinstance(leaf, filters.HasId))
+
+
+def make(key: ColumnKey, rows: Rows, built_at: int = 0) -> Column:
+    return _KINDS[key.kind](key, rows, built_at)
+
+
+class Ordered:
+    """Numbers in order, each with its row."""
+
+    def __init__(self, pairs: list[tuple[float, int]], dtype: type) -> None:
+        values, rows = np.array([value for value, _ in pairs], dtype), np.array([row for _, row in pairs], np.uint32)
+        order = np.argsort(values, kind="stable")
+        self._values, self._rows = values[order], rows[order]
+        self.size_bytes = values.nbytes + rows.nbytes
+
+    def between(self, bounds: Any) -> BitMap:
+        start, end = 0, len(self._values)
+        for bound, side in ((bounds.gt, "right"), (bounds.gte, "left")):
+            if bound is not None:
+                start = max(start, int(np.searchsorted(self._values, bound, side)))
+        for bound, side in ((bounds.lt, "left"), (bounds.lte, "right")):
+            if bound is not None:
+                end = min(end, int(np.searchsorted(self._values, bound, side)))
+        return bitmap(self._rows[start:end])  # none when they cross
+
+
+class Column:
+    """built_at: how many changes there were. size_bytes is an estimate of what it holds in memory."""
+
+    def __init__(self, built_at: int) -> None:
         self.built_at = built_at
-        found: dict[Any, list[int]] = defaultdict(list)
+        self.size_bytes = 0
+
+    def take(self, condition: Any, among: BitMap) -> BitMap:
+        """The rows that the condition takes, at least those of `among`."""
+        raise NotImplementedError
+
+
+class Values(Column):
+    """For match, range, is_empty and is_null."""
+
+    def __init__(self, key: ColumnKey, rows: Rows, built_at: int) -> None:
+        super().__init__(built_at)
+        steps, found = paths.parse(key.path), defaultdict[Any, list[int]](list)
         numbers: list[tuple[float, int]] = []
         empty, null = [], []
         for row, payload in rows:
-            for value in payloads.scalars(payload, path):
-                found[payloads.token(value)].append(row)
-                if (n := payloads.number(value)) is not None:
+            for value in predicates.scalars(payload, steps):
+                found[predicates.token(value)].append(row)
+                if (n := predicates.number(value)) is not None:
                     numbers.append((n, row))
-            if payloads.is_empty(payload, path):
+            if predicates.is_empty(payload, steps):
                 empty.append(row)
-            if payloads.is_null(payload, path):
+            if predicates.is_null(payload, steps):
                 null.append(row)
-        numbers.sort()
-        self._numbers = np.array([n for n, _ in numbers], np.float64)
-        self._number_rows = np.array([row for _, row in numbers], np.uint32)
+        self._numbers = Ordered(numbers, np.float64)
         # A value of one row, as an identifier is, costs an integer and no bitmap.
         self._rows: dict[Any, int | BitMap] = {value: at[0] if len(at) == 1 else BitMap(at) for value, at in found.items()}
-        self.empty, self.null = BitMap(empty), BitMap(null)
-        self.size_bytes = 12 * len(numbers) + 160 * len(self._rows) + 4 * sum(map(len, found.values()))
+        self._empty, self._null = BitMap(empty), BitMap(null)
+        self.size_bytes = self._numbers.size_bytes + 160 * len(self._rows) + 4 * sum(map(len, found.values()))
 
-    def match(self, wanted: filters.Match) -> BitMap:
+    def take(self, condition: filters.Field_, among: BitMap) -> BitMap:
+        if condition.is_empty is not None:
+            return self._empty if condition.is_empty else among - self._empty
+        if condition.is_null is not None:
+            return self._null if condition.is_null else among - self._null
+        if condition.match is not None:
+            return self._match(condition.match)
+        return (self._times if isinstance(condition.range, filters.DatetimeRange) else self._numbers).between(condition.range)
+
+    def _match(self, wanted: filters.Match) -> BitMap:
         if wanted.value is not None or wanted.any is not None:
-            values = [wanted.value] if wanted.any is None else wanted.any
-            return self._union(map(payloads.token, values))
-        return self._union(filter(payloads.acceptor(wanted), self._rows))
+            return self._union(map(predicates.token, [wanted.value] if wanted.any is None else wanted.any))
+        accepts = predicates.acceptor(wanted)
+        if wanted.text is None and wanted.text_any is None and wanted.phrase is None:
+            return self._union(filter(accepts, self._rows))
+        # Only a text with one of the words can be meant; of those, a phrase or a set of words looks at each.
+        holding = (self._texts.get(word, ()) for word in set(predicates.words(wanted.text or wanted.text_any or wanted.phrase or "")))
+        if wanted.text_any is not None:
+            return self._union({text for texts in holding for text in texts})
+        return self._union(filter(accepts, min(holding, key=len, default=())))
 
     def _union(self, tokens: Iterable[Any]) -> BitMap:
         rows = BitMap()
@@ -64,19 +143,80 @@ class Column:
                 rows |= at
         return rows
 
-    def range(self, bounds: filters.Range) -> BitMap:
-        start, end = 0, len(self._numbers)
-        for bound, side in ((bounds.gt, "right"), (bounds.gte, "left")):
-            if bound is not None:
-                start = max(start, int(np.searchsorted(self._numbers, bound, side)))
-        for bound, side in ((bounds.lt, "left"), (bounds.lte, "right")):
-            if bound is not None:
-                end = min(end, int(np.searchsorted(self._numbers, bound, side)))
-        return bitmap(self._number_rows[start:end])  # none when they cross
+    @cached_property
+    def _times(self) -> Ordered:
+        """Made when a range of times is first asked for."""
+        pairs: list[tuple[float, int]] = []
+        for value, at in self._rows.items():
+            if (when := predicates.time(value)) is not None:
+                pairs.extend((when, row) for row in ((at,) if isinstance(at, int) else at))
+        ordered = Ordered(pairs, np.int64)
+        self.size_bytes += ordered.size_bytes
+        return ordered
+
+    @cached_property
+    def _texts(self) -> dict[str, list[str]]:
+        """By word the texts that have it; made when words are first asked for."""
+        texts = defaultdict[str, list[str]](list)
+        for value in self._rows:
+            for word in set(predicates.words(value)) if isinstance(value, str) else ():
+                texts[word].append(value)
+        self.size_bytes += 150 * len(texts) + 8 * sum(map(len, texts.values()))
+        return dict(texts)
 
 
-def evaluate(wanted: filters.Filter, among: BitMap, column: Callable[[str], Column],
-             has_id: Callable[[filters.HasId], set[int]]) -> BitMap:
+class Places(Column):
+    """For geo conditions."""
+
+    def __init__(self, key: ColumnKey, rows: Rows, built_at: int) -> None:
+        super().__init__(built_at)
+        steps = paths.parse(key.path)
+        found = [(row, *at) for row, payload in rows for value in predicates.scalars(payload, steps) if (at := geo.place(value))]
+        self._rows = np.array([row for row, _, _ in found], np.uint32)
+        self._lon, self._lat = (np.array([each[axis] for each in found], np.float64) for axis in (1, 2))
+        self.size_bytes = 20 * len(found)
+
+    def take(self, condition: filters.Field_, among: BitMap) -> BitMap:
+        return bitmap(self._rows[geo.inside(condition)(self._lon, self._lat)])
+
+
+class Counts(Column):
+    """For values_count."""
+
+    def __init__(self, key: ColumnKey, rows: Rows, built_at: int) -> None:
+        super().__init__(built_at)
+        steps = paths.parse(key.path)
+        self._counts = Ordered([(count, row) for row, payload in rows for count in predicates.counts(payload, steps)], np.int64)
+        self.size_bytes = self._counts.size_bytes
+
+    def take(self, condition: filters.Field_, among: BitMap) -> BitMap:
+        return self._counts.between(condition.values_count)
+
+
+class Objects(Column):
+    """For nested filters: the objects in an array are numbered, and have columns of their own."""
+
+    def __init__(self, key: ColumnKey, rows: Rows, built_at: int) -> None:
+        super().__init__(built_at)
+        steps = paths.parse(key.path)
+        found = [(row, each) for row, payload in rows for each in predicates.objects(payload, steps)]
+        self._rows = np.array([row for row, _ in found], np.uint32)
+        numbered = list(enumerate(each for _, each in found))
+        self._columns = {inner: make(inner, numbered) for inner in key.inner}
+        self.size_bytes = 4 * len(found) + sum(column.size_bytes for column in self._columns.values())
+
+    def take(self, condition: filters.NestedCondition, among: BitMap) -> BitMap:
+        every = BitMap(range(len(self._rows)))
+        taken = evaluate(condition.nested.filter, every, self._columns.__getitem__, lambda condition: set())
+        return bitmap(self._rows[np.frombuffer(taken.to_array(), np.uint32)])
+
+
+_KINDS: dict[str, Callable[[ColumnKey, Rows, int], Column]] = {"values": Values, "places": Places, "counts": Counts, "objects": Objects}
+Columns = Callable[[ColumnKey], Column]
+Named = Callable[[filters.HasId], set[int]]
+
+
+def evaluate(wanted: filters.Filter, among: BitMap, column: Columns, has_id: Named) -> BitMap:
     """The rows of `among` that the filter takes."""
     rows = among.copy()
     for part in wanted.must:
@@ -85,22 +225,23 @@ def evaluate(wanted: filters.Filter, among: BitMap, column: Callable[[str], Colu
         rows -= _rows(part, rows, column, has_id)
     if wanted.should:
         rows &= BitMap.union(*[_rows(part, rows, column, has_id) for part in wanted.should])
+    if wanted.min_should is not None:
+        rows = _taken_by(wanted.min_should.min_count, rows, [_rows(part, rows, column, has_id) for part in wanted.min_should.conditions])
     return rows
 
 
-def _rows(condition: filters.Condition, among: BitMap, column: Callable[[str], Column],
-          has_id: Callable[[filters.HasId], set[int]]) -> BitMap:
-    match condition:
-        case filters.Filter():
-            return evaluate(condition, among, column, has_id)
-        case filters.HasId():
-            return BitMap(has_id(condition))
-        case filters.IsEmpty(is_empty=where):
-            return column(where.key).empty
-        case filters.IsNull(is_null=where):
-            return column(where.key).null
-        case filters.Field_(key=path, match=None, range=bounds):
-            return column(path).range(bounds)
-        case filters.Field_(key=path, match=match):
-            return column(path).match(match)
-    raise AssertionError(condition)
+def _rows(condition: filters.Condition, among: BitMap, column: Columns, has_id: Named) -> BitMap:
+    if isinstance(condition, filters.Filter):
+        return evaluate(condition, among, column, has_id)
+    if isinstance(condition, filters.HasId):
+        return BitMap(has_id(condition))
+    return column(key_of(condition)).take(condition, among)
+
+
+def _taken_by(least: int, among: BitMap, sets: list[BitMap]) -> BitMap:
+    """The rows of `among` that are in at least so many of the sets."""
+    rows = np.frombuffer(among.to_array(), np.uint32)
+    times = np.zeros(len(rows), np.uint16)
+    for each in sets:
+        times[np.searchsorted(rows, np.frombuffer((each & among).to_array(), np.uint32))] += 1
+    return bitmap(rows[times >= least])

@@ -12,14 +12,14 @@ be dropped at any time. A writer makes it before it writes, so whoever builds it
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
 import numpy as np
 from pyroaring import BitMap
 
-from . import filters, payloads
-from .columns import Column, bitmap, evaluate
+from . import filters, payloads, predicates
+from .columns import Column, ColumnKey, bitmap, evaluate, keys_of, make
 from .errors import Invalid
 from .ids import ROWS_MAX
 from .segments import NOTHING, Segment
@@ -73,7 +73,7 @@ class Warm:
 
     def __init__(self, lookup: dict[int, int]) -> None:
         self.lookup = lookup
-        self.columns: dict[str, Column] = {}
+        self.columns: dict[ColumnKey, Column] = {}
         self.changes: list[int] = []
         self.tracking = False
 
@@ -125,17 +125,17 @@ class Namespace:
             lookup = self.warm().lookup
             return {lookup[key] for key in named(condition) if key in lookup}
 
-        test = payloads.compile_test(wanted, has_id)
+        test = predicates.compile_test(wanted, has_id)
         if len(rows) <= SCAN_MAX:
             return np.array(self._scan(test, rows.tolist()), np.uint32)
         warm, among = self.warm(), bitmap(rows)
-        oldest = min((self._column(warm, path).built_at for path in paths(wanted)), default=len(warm.changes))
+        oldest = min((self._column(warm, key).built_at for key in keys_of(wanted)), default=len(warm.changes))
         dirty = BitMap(warm.changes[oldest:]) & among
         clean = evaluate(wanted, among - dirty, warm.columns.__getitem__, has_id)
         clean.update(self._scan(test, dirty))
         return np.frombuffer(clean.to_array(), np.uint32)
 
-    def _scan(self, test: payloads.Test, rows: Iterable[int]) -> list[int]:
+    def _scan(self, test: predicates.Test, rows: Iterable[int]) -> list[int]:
         state, taken = self.state, []
         for row in rows:
             try:
@@ -146,13 +146,13 @@ class Namespace:
                 taken.append(row)
         return taken
 
-    def _column(self, warm: Warm, path: str) -> Column:
-        column = warm.columns.get(path)
+    def _column(self, warm: Warm, key: ColumnKey) -> Column:
+        column = warm.columns.get(key)
         if column is None or (len(warm.changes) - column.built_at) * DIRTY_FRACTION > self.size:
             with self._warming:
                 warm.tracking = True  # before it looks: what changes from here on is noted, and tested one by one
                 built_at, state = len(warm.changes), self.state
-                column = warm.columns[path] = Column(((row, payloads.unpack(state.payload(row))) for row in state.rows()), path, built_at)
+                column = warm.columns[key] = make(key, ((row, payloads.unpack(state.payload(row))) for row in state.rows()), built_at)
         return column
 
     @property
@@ -207,15 +207,3 @@ class Namespace:
         if len(warm.changes) > CHANGES_MAX + self.size:
             with self._warming:
                 self._warm = Warm(warm.lookup)  # columns that nobody has asked for since are not kept up
-
-
-def paths(wanted: filters.Filter) -> Iterator[str]:
-    """The fields that the filter looks at."""
-    for part in (*wanted.must, *wanted.should, *wanted.must_not):
-        match part:
-            case filters.Filter():
-                yield from paths(part)
-            case filters.IsEmpty(is_empty=where) | filters.IsNull(is_null=where):
-                yield where.key
-            case filters.Field_(key=key):
-                yield key

@@ -1,12 +1,11 @@
-"""Payloads: JSON objects, stored as the bytes of their text. Values at paths, and the predicate of a filter by scan."""
+"""Payloads: JSON objects, stored as the bytes of their text."""
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import filters
+from .. import paths
 from .errors import Invalid
 from .model import PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX, Payload
 
@@ -54,95 +53,21 @@ def _check_depth(value: Any) -> None:
     raise Invalid(f"a payload is nested at most {PAYLOAD_DEPTH_MAX} deep")
 
 
-def at(payload: Any, path: str) -> Iterator[Any]:
-    """What is at the path; nothing when it is missing. An array stays one value unless the path says `[]`."""
-    step, _, rest = path.partition(".")
-    each = step.endswith("[]")
-    if not isinstance(payload, dict) or (name := step[:-2] if each else step) not in payload:
-        return
-    found = payload[name]
-    for value in (found if isinstance(found, list) else ()) if each else (found,):
-        if rest:
-            yield from at(value, rest)
-        else:
-            yield value
+def merged(old: Payload, fields: Payload, key: str = "") -> Payload:
+    """With the fields set, in the object that the path `key` leads to or, without, at the top. A field that is null is taken away.
+    Invalid when it is no path."""
+    return paths.merged(old, _steps(key) if key else (), fields)
 
 
-def scalars(payload: Payload, path: str) -> Iterator[Any]:
-    """The values that conditions on the path look at: arrays at its end as their elements, no nulls, no objects."""
-    for value in at(payload, path):
-        for scalar in value if isinstance(value, list) else (value,):
-            if scalar is not None and not isinstance(scalar, dict | list):
-                yield scalar
+def without(old: Payload, keys: Sequence[str]) -> Payload:
+    """Without what is at the paths. Invalid for what is none."""
+    for key in keys:
+        old = paths.without(old, _steps(key))
+    return old
 
 
-def token(value: Any) -> Any:
-    """What equality of scalars compares: true is not 1."""
-    return (value,) if isinstance(value, bool) else value
-
-
-def number(value: Any) -> float | None:
-    """What ranges compare, None for what is no number. An integer beyond every float is infinite."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
+def _steps(key: str) -> paths.Steps:
     try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-
-
-def is_empty(payload: Payload, path: str) -> bool:
-    return all(value is None or value == [] for value in at(payload, path))
-
-
-def is_null(payload: Payload, path: str) -> bool:
-    return any(value is None for value in at(payload, path))
-
-
-def in_range(bounds: filters.Range, value: float) -> bool:
-    return ((bounds.gt is None or value > bounds.gt) and (bounds.gte is None or value >= bounds.gte)
-            and (bounds.lt is None or value < bounds.lt) and (bounds.lte is None or value <= bounds.lte))
-
-
-Test = Callable[[int, Payload], bool]
-
-
-def compile_test(wanted: filters.Filter, has_id: Callable[[filters.HasId], set[int]]) -> Test:
-    """The filter as a function of (row, payload). has_id gives the rows that a HasId names."""
-    must, should, must_not = ([_condition(part, has_id) for part in parts] for parts in (wanted.must, wanted.should, wanted.must_not))
-
-    def test(row: int, payload: Payload) -> bool:
-        return (all(part(row, payload) for part in must) and not any(part(row, payload) for part in must_not)
-                and (not should or any(part(row, payload) for part in should)))
-
-    return test
-
-
-def _condition(condition: filters.Condition, has_id: Callable[[filters.HasId], set[int]]) -> Test:
-    match condition:
-        case filters.Filter():
-            return compile_test(condition, has_id)
-        case filters.HasId():
-            rows = has_id(condition)
-            return lambda row, payload: row in rows
-        case filters.IsEmpty(is_empty=where):
-            return lambda row, payload: is_empty(payload, where.key)
-        case filters.IsNull(is_null=where):
-            return lambda row, payload: is_null(payload, where.key)
-        case filters.Field_(key=path, match=None, range=bounds):
-            return lambda row, payload: any((n := number(value)) is not None and in_range(bounds, n) for value in scalars(payload, path))
-        case filters.Field_(key=path, match=match):
-            accepts = acceptor(match)
-            return lambda row, payload: any(accepts(token(value)) for value in scalars(payload, path))
-    raise AssertionError(condition)
-
-
-def acceptor(match: filters.Match) -> Callable[[Any], bool]:
-    """Whether a token matches."""
-    if match.text is not None:
-        return lambda value: isinstance(value, str) and match.text in value
-    if match.except_ is not None:
-        refused = {token(value) for value in match.except_}
-        return lambda value: value not in refused
-    wanted = {token(value) for value in ([match.value] if match.any is None else match.any)}
-    return lambda value: value in wanted
+        return paths.parse(key)
+    except ValueError as error:
+        raise Invalid(str(error)) from None

@@ -22,9 +22,10 @@ Which = Sequence[Ref] | np.ndarray | filters.Filter | Mapping[str, Any]
 
 
 class WriteOperations(Core):
-    def upsert(self, tenant: str, points: Points | Sequence[Point]) -> int:
+    def upsert(self, tenant: str, points: Points | Sequence[Point], *, keep_payloads: bool = False) -> int:
         """Writes points of the tenant: new ones, or new vectors and payloads for ids that it has (their grants stay). How many.
 
+        keep_payloads: only vectors, for points that it has; NotFound for the first that it has not.
         Invalid for an id given twice, a vector or payload that is none, more than POINTS_MAX points or BATCH_BYTES_MAX bytes;
         QuotaExceeded, for the whole batch, when it would exceed a limit.
         """
@@ -36,6 +37,8 @@ class WriteOperations(Core):
         with self._journal.writing() as write:
             party = self._contents.parties.tenant(tenant)  # it may have been dropped since
             namespace = self._contents.namespace(party.number)
+            if keep_payloads:
+                texts = list(map(namespace.state.payload, self._own_rows(party, batch.ids, missing_ok=False)))
             change = self._upsert_change(party, namespace, keys, rows_of_vectors, texts)
             done = self._commit(write, Change(upsert=change))
         self._contents.tallies.add(party.number, points_written=done)
@@ -99,15 +102,15 @@ class WriteOperations(Core):
 
         return self._change_rows(tenant, which, "grants", missing_ok=False, make=make)
 
-    def set_payload(self, tenant: str, which: Which, payload: Payload, *, replace: bool = False) -> int:
-        """Sets the keys of `payload` in points of the tenant, or makes it all their payload (replace); how many. Errors as grant and upsert."""
+    def set_payload(self, tenant: str, which: Which, payload: Payload, *, replace: bool = False, key: str = "") -> int:
+        """Sets the fields of `payload` in points of the tenant, or in the object at the path `key` in them, and takes away those that are
+        null; or makes it all their payload (replace); how many. Errors as grant and upsert."""
         payloads.pack(payload)
-        return self._rewrite(tenant, which, lambda old: payload if replace else {**old, **payload})
+        return self._rewrite(tenant, which, lambda old: payload if replace else payloads.merged(old, payload, key))
 
     def delete_payload(self, tenant: str, which: Which, keys: Sequence[str]) -> int:
-        """Removes top-level keys from the payloads of points of the tenant; how many points. Errors as grant."""
-        gone = set(keys)
-        return self._rewrite(tenant, which, lambda old: {key: value for key, value in old.items() if key not in gone})
+        """Removes what is at the paths `keys` from the payloads of points of the tenant; how many points. Errors as grant."""
+        return self._rewrite(tenant, which, lambda old: payloads.without(old, keys))
 
     def _rewrite(self, tenant: str, which: Which, change: Any) -> int:
         def make(party: Party, rows: Sequence[int]) -> Change:

@@ -14,10 +14,10 @@ from apps.vectordb.database import namespace as namespaces
 from apps.vectordb.database.namespace import Namespace
 
 PAYLOADS = [
-    {"city": "Oslo", "price": 5, "tags": ["a", "b"], "owner": {"name": "x", "age": 3}},
-    {"city": "Bergen", "price": 7.5, "tags": [], "lines": [{"sku": 1}, {"sku": 2}]},
-    {"city": None, "price": True, "tags": None},
-    {"price": "5", "lines": [{"sku": 3}, 4]},
+    {"city": "Oslo", "price": 5, "tags": ["a", "b"], "owner": {"name": "x", "age": 3}, "at": {"lon": 10.75, "lat": 59.91}},
+    {"city": "Bergen", "price": 7.5, "tags": [], "lines": [{"sku": 1, "n": 9}, {"sku": 2}], "at": [{"lon": 5.32, "lat": 60.39}]},
+    {"city": None, "price": True, "tags": None, "made": "2026-01-31T23:30:00-01:00", "first name": "Ada"},
+    {"price": "5", "lines": [{"sku": 3, "n": 1}, 4], "made": ["soon", "2026-01-31"], "at": {"lon": "x", "lat": 1}},
     {},
 ]
 
@@ -32,7 +32,29 @@ def shop(papers: Collection) -> Collection:
     ({"key": "city", "match": {"value": "Oslo"}}, [0]),
     ({"key": "city", "match": {"any": ["Oslo", "Bergen", "Rome"]}}, [0, 1]),
     ({"key": "city", "match": {"except": ["Oslo"]}}, [1]),
-    ({"key": "city", "match": {"text": "er"}}, [1]),
+    ({"key": "city", "match": {"substring": "er"}}, [1]),
+    ({"key": "city", "match": {"prefix": "B"}}, [1]),
+    ({"key": "city", "match": {"text": "er"}}, []),
+    ({"key": "city", "match": {"text": "oslo"}}, [0]),
+    ({"key": "city", "match": {"text_any": "bergen, rome"}}, [1]),
+    ({"key": "made", "match": {"phrase": "01 31"}}, [3]),
+    ({"key": "made", "range": {"gte": "2026-02-01T00:00:00Z"}}, [2]),
+    ({"key": "made", "range": {"lt": "2026-02-01"}}, [3]),
+    ({"key": "at", "geo_radius": {"center": {"lon": 10.7, "lat": 59.9}, "radius": 10_000}}, [0]),
+    ({"key": "at", "geo_bounding_box": {"top_left": {"lon": 5, "lat": 61}, "bottom_right": {"lon": 11, "lat": 60}}}, [1]),
+    ({"key": "at", "geo_polygon": {"exterior": {"points": [
+        {"lon": 0, "lat": 50}, {"lon": 20, "lat": 50}, {"lon": 20, "lat": 70}, {"lon": 0, "lat": 70}, {"lon": 0, "lat": 50}]},
+        "interiors": [{"points": [{"lon": 5, "lat": 60}, {"lon": 6, "lat": 60}, {"lon": 6, "lat": 61}, {"lon": 5, "lat": 60}]}]}}, [0, 1]),
+    ({"key": "tags", "values_count": {"gte": 1}}, [0]),
+    ({"key": "tags", "values_count": {"lt": 1}}, [1, 2, 3, 4]),
+    ({"key": "tags", "is_empty": False}, [0]),
+    ({"nested": {"key": "lines", "filter": {"must": [{"key": "sku", "range": {"gt": 1}}, {"key": "n", "range": {"gt": 0}}]}}}, [3]),
+    ({"nested": {"key": "lines[]", "filter": {"must": [{"key": "sku", "match": {"value": 1}}, {"key": "n", "match": {"value": 9}}]}}}, [1]),
+    ({"min_should": {"min_count": 2, "conditions": [
+        {"key": "price", "range": {"gt": 4}}, {"key": "city", "match": {"value": "Oslo"}}, {"is_null": {"key": "city"}}]}}, [0]),
+    ({"key": "first name", "match": {"value": "Ada"}}, [2]),
+    ({"key": '"first name"', "match": {"value": "Ada"}}, [2]),
+    ({"key": "lines[1].sku", "match": {"value": 2}}, [1]),
     ({"key": "price", "match": {"value": 5}}, [0]),
     ({"key": "price", "match": {"value": 5.0}}, [0]),
     ({"key": "price", "match": {"value": True}}, [2]),
@@ -98,19 +120,24 @@ def test_written_points_are_found_before_and_after_columns_are_built(papers: Col
 SCALARS = st.sampled_from([None, True, False, 0, 1, 1.0, -2, 2**63, 10**400, 0.5, "", "a", "ab"])
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2), max_leaves=4)
 OBJECTS = st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3)
-KEYS = st.sampled_from(["a", "b", "a.b", "a[]", "a[].b", "b.a[]", "c", "[]", ".", "a."])
+KEYS = st.sampled_from(["a", "b", "a.b", "a[]", "a[].b", "b.a[]", "c", "a[0]", '"a"'])
 MATCHED = st.sampled_from([True, False, 0, 1, -2, 0.5, "", "a", 2**63])
 LEAVES = st.one_of(
     st.builds(lambda key, value: {"key": key, "match": {"value": value}}, KEYS, MATCHED),
     st.builds(lambda key, kind, values: {"key": key, "match": {kind: values}}, KEYS, st.sampled_from(["any", "except"]),
               st.lists(MATCHED, max_size=3)),
-    st.builds(lambda key: {"key": key, "match": {"text": "a"}}, KEYS),
+    st.builds(lambda key, kind: {"key": key, "match": {kind: "a"}}, KEYS, st.sampled_from(["text", "phrase", "substring"])),
+    st.builds(lambda key, count: {"key": key, "values_count": {"gt": count}}, KEYS, st.integers(-1, 2)),
+    st.builds(lambda key: {"key": key, "range": {"gt": "2026-01-01"}}, KEYS),
     st.builds(lambda key, bounds: {"key": key, "range": bounds}, KEYS,
               st.dictionaries(st.sampled_from(["gt", "gte", "lt", "lte"]), st.sampled_from([-2, 0, 0.5, 1, 1e300]), min_size=1)),
     st.builds(lambda key, kind: {kind: {"key": key}}, KEYS, st.sampled_from(["is_empty", "is_null"])),
     st.builds(lambda ids: {"has_id": ids}, st.lists(st.integers(0, 5), max_size=3)))
 TREES = st.recursive(LEAVES, lambda inner: st.dictionaries(
-    st.sampled_from(["must", "should", "must_not"]), st.lists(inner, max_size=3), max_size=3), max_leaves=6)
+    st.sampled_from(["must", "should", "must_not"]), st.lists(inner, max_size=3), max_size=3)
+    | st.builds(lambda conditions, count: {"min_should": {"conditions": conditions, "min_count": count}},
+                st.lists(inner, max_size=3), st.integers(1, 2)),
+    max_leaves=6)
 
 
 @settings(max_examples=300, deadline=None)
@@ -135,6 +162,14 @@ def test_columns_and_scan_agree(objects: list[dict], tree: dict, changes: list[t
         assert ask(0) == ask(256)
 
 
+def test_a_complaint_says_where_and_what(papers: Collection) -> None:
+    for raw, where in (({"must": [{"key": "a", "range": {"gt": "soon"}}]}, "'soon' is no time"),
+                       ({"must": [{"key": "a..b", "is_empty": True}]}, "is no path"),
+                       ({"must": [{"nested": {"key": "a", "filter": {"must": [{"has_id": [1]}]}}}]}, "put it beside the nested filter")):
+        with pytest.raises(Invalid, match=where):
+            papers.count("acme", raw)
+
+
 def nested(depth: int) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for _ in range(depth):
@@ -148,7 +183,17 @@ def nested(depth: int) -> dict[str, Any]:
     {"must": [{"key": "a"}]}, {"must": [{"key": "a", "match": {}}]}, {"must": [{"key": "a", "match": {"value": 1, "any": [2]}}]},
     {"must": [{"key": "a", "range": {"lt": "x"}}]}, {"must": [{"key": "a", "range": {"lt": float("nan")}}]},
     {"drop": "table"}, {"must": "x"}, [], 7, b"\xff", "null x", {"must": [{"has_id": [-1]}]}, {"must": [{"has_id": [{}]}]},
-    {"must": [{"key": "a", "match": {"text": ""}}]},
+    {"must": [{"key": "a", "match": {"text": ""}}]}, {"must": [{"key": "a.", "is_empty": True}]}, {"must": [{"key": "a[x]", "is_null": True}]},
+    {"must": [{"key": "[]" * 9, "is_null": True}]}, {"must": [{"key": "a", "range": {"gt": "soon"}}]},
+    {"must": [{"key": "a", "range": {"gt": True}}]},
+    {"must": [{"key": "a", "range": {"gt": 1, "lt": "2026-01-01"}}]}, {"must": [{"key": "a", "values_count": {"gt": 0.5}}]},
+    {"must": [{"key": "a", "geo_radius": {"center": {"lon": 181, "lat": 0}, "radius": 1}}]},
+    {"must": [{"key": "a", "geo_radius": {"center": {"lon": 0, "lat": 0}, "radius": -1}}]},
+    {"must": [{"key": "a", "geo_polygon": {"exterior": {"points": [{"lon": 0, "lat": 0}] * 3}}}]},
+    {"must": [{"key": "a", "geo_polygon": {"exterior": {"points": [{"lon": 0, "lat": 0}] * 1001}}}]},
+    {"must": [{"key": "a", "geo_polygon": {"exterior": {"points": [{"lon": i, "lat": 0} for i in range(5)]}}}]},
+    {"must": [{"nested": {"key": "a", "filter": {"should": [{"must": [{"has_id": [1]}]}]}}}]}, {"must": [{"nested": {"key": "a"}}]},
+    {"min_should": {"conditions": [], "min_count": 0}}, {"must": [{"has_vector": ""}]}, {"must": [{"key": "a", "is_empty": 1}]},
 ], ids=lambda hostile: str(hostile)[:40])
 def test_hostile_filters_are_refused(papers: Collection, hostile: Any) -> None:
     papers.upsert("acme", [Point(1, [0, 0])])
@@ -160,7 +205,7 @@ def test_hostile_filters_are_refused(papers: Collection, hostile: Any) -> None:
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.recursive(SCALARS | st.text(max_size=5), lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-    st.sampled_from(["must", "should", "must_not", "key", "match", "value", "any", "range", "gt", "has_id", "is_empty", "x"]), inner, max_size=4)))
+    st.sampled_from("must should must_not min_should key match value any range gt has_id is_empty nested filter geo_radius x".split()), inner, max_size=4)))
 def test_any_object_is_a_filter_or_invalid(papers: Collection, raw: Any) -> None:
     try:
         papers.count("acme", raw)
