@@ -84,11 +84,11 @@ class Points(Servicer):
 
     def Search(self, tenant: str, request: Any) -> Any:
         collection = self._open(tenant, request.collection)
-        found = collection.search(tenant, translate.vectors(request, request.queries or 1), request.k,
-                                  translate.optional_filter(request), with_payload=request.with_payload, exact=request.exact,
-                                  recall=request.recall if request.HasField("recall") else None)
+        found = collection.search_columns(
+            tenant, translate.vectors(request, request.queries or 1), request.k, translate.optional_filter(request),
+            with_payload=request.with_payload, exact=request.exact, recall=request.recall if request.HasField("recall") else None)
         if request.HasField("score_threshold"):
-            found = [translate.near_enough(hits, collection.config.metric, request.score_threshold) for hits in found]
+            found = translate.near_enough(found, collection.config.metric, request.score_threshold)
         reply = self._replies.hits(found, tenant, collection.config.metric)
         if request.with_vectors:
             refs = [ref for hits in found for ref in zip(hits.owners, hits.ids, strict=True)]

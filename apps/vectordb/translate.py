@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from .database import Results
 from .database.errors import Invalid
-from .database.model import Hits
 
 METRICS = {1: "cosine", 2: "ip", 3: "l2"}
 DTYPES = {1: "float32", 2: "float16"}
@@ -145,37 +144,35 @@ class Replies:
     def __init__(self, pb: Any) -> None:
         self._pb = pb
 
-    def hits(self, found: Sequence[Any], tenant: str, metric: str) -> Any:
-        """A SearchReply of one Hits for each query."""
-        if len(found) == 1:
-            only = found[0]
-            point_ids, owners, distances, texts = only.ids, only.owners, only.distances, only.payloads
-        else:
-            point_ids, owners = ([*chain.from_iterable(parts)] for parts in zip(*((each.ids, each.owners) for each in found), strict=True))
-            distances = np.concatenate([each.distances for each in found])
-            texts = [*chain.from_iterable(each.payloads or () for each in found)]
-        points = self.points(point_ids, owners, tenant, texts)
-        return self._pb.SearchReply(points=points, scores=scores(distances, metric), counts=[len(each.ids) for each in found])
+    def hits(self, found: Results, tenant: str, metric: str) -> Any:
+        """A SearchReply."""
+        reply = self._pb.SearchReply(scores=scores(found.distances, metric), counts=found.counts)
+        self._fill(reply.points, found.ids, found.owners, found.owner, tenant, found.payloads)
+        return reply
 
     def records(self, found: Sequence[Any], tenant: str) -> Any:
         """A Records message of database records."""
-        texts = [each.payload for each in found] if found and found[0].payload is not None else None
-        message = self.points([each.id for each in found], [each.owner for each in found], tenant, texts)
-        if found and found[0].vector is not None:
-            message.vectors, message.dtype = rows(found)
+        message = self._pb.Records()
+        if found:
+            places = {name: index for index, name in enumerate(dict.fromkeys(each.owner for each in found))}
+            texts = [each.payload for each in found] if found[0].payload is not None else None
+            self._fill(message, [each.id for each in found], list(places), [places[each.owner] for each in found], tenant, texts)
+            if found[0].vector is not None:
+                message.vectors, message.dtype = rows(found)
         return message
 
-    def points(self, point_ids: list[Any], owners: list[str], tenant: str, texts: Sequence[bytes] | None) -> Any:
-        columns: dict[str, Any] = {"payloads": list(map(bytes.decode, texts))} if texts else {}
-        if owners.count(tenant) != len(owners):
-            names = list(dict.fromkeys(owners))
-            place = {name: index for index, name in enumerate(names)}
-            columns |= {"owners": names, "owner": [place[name] for name in owners]}
+    def _fill(self, message: Any, ids: Sequence[Any], owners: list[str], owner: Sequence[int], tenant: str, texts: Sequence[bytes] | None) -> None:
+        """Fills a Records message. owners: those that occur; owner: whose each point is, by index."""
+        if owners != [tenant]:
+            message.owners.extend(owners)
+            message.owner.extend(owner)
+        if texts:
+            message.payloads.extend(map(bytes.decode, texts))
         try:
-            return self._pb.Records(ids=point_ids, **columns)
+            message.ids.extend(ids)
         except TypeError:  # there are UUIDs among them
-            columns["uuids"] = [each if isinstance(each, str) else "" for each in point_ids]
-            return self._pb.Records(ids=[0 if isinstance(each, str) else each for each in point_ids], **columns)
+            message.ids.extend(0 if isinstance(each, str) else each for each in ids)
+            message.uuids.extend(each if isinstance(each, str) else "" for each in ids)
 
 
 def rows(records: Sequence[Any]) -> tuple[bytes, int]:
@@ -198,11 +195,10 @@ def scores(distances: np.ndarray, metric: str) -> np.ndarray:
     return -distances if metric == "ip" else np.sqrt(distances)
 
 
-def near_enough(hits: Hits, metric: str, threshold: float) -> Hits:
-    """Those with that score or a nearer one: the first of them."""
-    found = scores(hits.distances, metric)
-    count = int(np.count_nonzero(found <= threshold if metric == "l2" else found >= threshold))
-    return Hits(hits.owners[:count], hits.ids[:count], hits.distances[:count], hits.payloads and hits.payloads[:count])
+def near_enough(found: Results, metric: str, threshold: float) -> Results:
+    """Those with that score or a nearer one."""
+    reached = scores(found.distances, metric)
+    return found.only(reached <= threshold if metric == "l2" else reached >= threshold)
 
 
 def _listed(found: Sequence[Any]) -> Sequence[Any]:

@@ -65,6 +65,11 @@ class Contents:
             namespace = self.namespaces.setdefault(owner, fresh)  # one of several threads wins
         return namespace
 
+    def keys(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(u64[n], bool[n]) of index ids: their keys, and which are to be asked of their name spaces."""
+        points = self.points
+        return points.keys(ids) if points else (ids, np.ones(len(ids), bool))
+
     def touch(self, number: int) -> None:
         """The tenant was heard of."""
         self.used[number] = next(self._calls)

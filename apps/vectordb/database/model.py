@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -123,6 +124,35 @@ class Hits:
     def __iter__(self) -> Iterator[Hit]:
         payloads = self.payloads or [None] * len(self.ids)
         return map(Hit, self.owners, self.ids, self.distances.tolist(), payloads)
+
+
+@dataclass(slots=True)
+class Results:
+    """The results of a batch of queries as columns, one query after the other. Iterates over Hits, one for each query."""
+
+    owners: list[str]                # those that occur, and maybe others
+    owner: list[int]                 # of each result: its index among them
+    ids: np.ndarray | list[PointId]  # u64 [n]; a list when one of them is a UUID
+    distances: np.ndarray            # f32 [n]
+    payloads: list[bytes] | None     # JSON texts; None when not asked for
+    counts: list[int]                # results of each query
+
+    def __iter__(self) -> Iterator[Hits]:
+        owners = [self.owners[place] for place in self.owner]
+        ids = self.ids.tolist() if isinstance(self.ids, np.ndarray) else self.ids
+        ends = accumulate(self.counts, initial=0)
+        for start, end in pairwise(ends):
+            payloads = None if self.payloads is None else self.payloads[start:end]
+            yield Hits(owners[start:end], ids[start:end], self.distances[start:end], payloads)
+
+    def only(self, taken: np.ndarray) -> Results:
+        """Those results where bool[n] is true."""
+        places = np.flatnonzero(taken)
+        at = places.tolist()
+        ids = self.ids[places] if isinstance(self.ids, np.ndarray) else [self.ids[each] for each in at]
+        payloads = None if self.payloads is None else [self.payloads[each] for each in at]
+        counts = np.diff(np.searchsorted(places, np.cumsum([0, *self.counts]))).tolist()
+        return Results(self.owners, [self.owner[each] for each in at], ids, self.distances[places], payloads, counts)
 
 
 class Record(NamedTuple):

@@ -41,23 +41,14 @@ class State:
 
     def key(self, row: int) -> int:
         """LookupError for a row that an older state had."""
-        return self.keys[row - self.first] if row >= self.first else self.segment.keys_at([row])[0]
+        return self.keys[row - self.first] if row >= self.first else self.segment.key(row)
 
     def payload(self, row: int) -> bytes:
         """LookupError likewise."""
         if row >= self.first:
             return self.payloads[row - self.first]
         patched = self.patched.get(row)
-        return self.segment.payloads_at([row])[0] if patched is None else patched
-
-    def keys_at(self, rows: list[int]) -> list[int]:
-        """Of one row or more. LookupError likewise."""
-        return self.segment.keys_at(rows) if max(rows) < self.first else [self.key(row) for row in rows]
-
-    def payloads_at(self, rows: list[int]) -> list[bytes]:
-        if max(rows) < self.first and not self.patched:
-            return self.segment.payloads_at(rows)
-        return [self.payload(row) for row in rows]
+        return self.segment.payload(row) if patched is None else patched
 
     def rows(self) -> BitMap:
         """Those that are alive."""

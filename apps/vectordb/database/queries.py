@@ -5,9 +5,8 @@ of it that the tenant sees and on nothing else, so that neither a count nor the 
 """
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Sequence
-from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,21 +14,25 @@ import numpy as np
 from . import filters
 from .contents import Contents, index_ids
 from .errors import Invalid, NotFound
-from .ids import U64, id_of, key_of
-from .model import PointId, Record, Ref
+from .ids import id_of, key_of
+from .model import PointId, Record, Ref, Results
+from .namespace import State
 from .parties import Party
 
 CACHED_MAX = 64
+ROW = 2**32 - 1  # of an index id: its lower half
 _EMPTY = np.empty(0, np.uint64)
 
 
-class Found(NamedTuple):
-    """Points by columns: index ids resolved to what tenants call them."""
+class Nearest(NamedTuple):
+    """What the index found for a batch of queries, one query after the other."""
 
-    owners: list[str]
-    ids: list[PointId]
-    payloads: list[bytes] | None
+    ids: np.ndarray        # u64 [n], of the index
+    distances: np.ndarray  # f32 [n]
+    counts: list[int]      # of each query
 
+
+NOTHING = Nearest(_EMPTY, np.empty(0, np.float32), [])
 
 def split(party: Party, ref: Ref) -> tuple[str, PointId]:
     """(owner, id) of a reference that the tenant makes. Invalid for what is neither an id nor a pair."""
@@ -66,19 +69,25 @@ class Queries:
         start = 0 if after is None else int(np.searchsorted(ids, np.uint64(after), "right"))
         return ids[start:start + limit]
 
-    def nearest(self, party: Party, queries: np.ndarray, k: int, wanted: filters.Filter | None,
-                how: dict[str, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """For each query [n, dim] (index ids, distances), nearest first, at most k."""
+    def nearest(self, party: Party, queries: np.ndarray, k: int, wanted: filters.Filter | None, how: dict[str, Any]) -> Nearest:
+        """For each query [n, dim] the nearest, at most k, nearest first."""
         if wanted is not None:
             how = {**how, "where": self.predicate(party, wanted)}
         return self._contents.resting.awake(party.scope, lambda: self._ask(party.scope, queries, k, how))
 
-    def _ask(self, scope: tuple[int, ...], queries: np.ndarray, k: int, how: dict[str, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _ask(self, scope: tuple[int, ...], queries: np.ndarray, k: int, how: dict[str, Any]) -> Nearest:
+        if not len(queries):
+            return NOTHING
         index, single = self._contents.index, len(scope) == 1
-        if len(queries) == 1 or not single:
-            return [index.search(query, k, scope[0] if single else list(scope), **how) for query in queries]
-        ids, distances, counts = index.search_many(queries, k, scope[0], **how)
-        return [(ids[at, :count], distances[at, :count]) for at, count in enumerate(counts.tolist())]
+        if single and len(queries) > 1:
+            ids, distances, counts = index.search_many(queries, k, scope[0], **how)
+            there = np.arange(k) < counts[:, None]
+            return Nearest(ids[there], distances[there], counts.tolist())
+        found = [index.search(query, k, scope[0] if single else list(scope), **how) for query in queries]
+        if len(found) == 1:
+            return Nearest(*found[0], [len(found[0][0])])
+        return Nearest(np.concatenate([ids for ids, _ in found]), np.concatenate([distances for _, distances in found]),
+                       [len(ids) for ids, _ in found])
 
     def matching(self, party: Party, wanted: filters.Filter) -> np.ndarray:
         """Those of them that the filter takes."""
@@ -138,34 +147,38 @@ class Queries:
         except KeyError:  # deleted meanwhile
             return False
 
-    def resolve(self, ids: Sequence[int], with_payload: bool) -> Found:
+    def resolve(self, found: Nearest, with_payload: bool) -> Results:
         """What tenants call the points. LookupError for one that was deleted, and forgotten, meanwhile."""
-        rows: defaultdict[int, list[int]] = defaultdict(list)
-        for point in ids:
-            rows[point >> 32].append(point & 0xFFFFFFFF)
-        parts = {owner: self._resolve(owner, part, with_payload) for owner, part in rows.items()}
-        if len(parts) == 1:
-            return parts.popitem()[1]
-        turns = {owner: zip(part.owners, part.ids, part.payloads or repeat(b""), strict=False) for owner, part in parts.items()}
-        mixed = [next(turns[point >> 32]) for point in ids]
-        owners, names, payloads = ([each[column] for each in mixed] for column in range(3))
-        return Found(owners, names, payloads if with_payload else None)
+        points = found.ids.tolist()
+        places: dict[int, int] = {}  # of owners that occur
+        owner = [places.setdefault(point >> 32, len(places)) for point in points]
+        owners = list(map(self._contents.parties.name_of, places))
+        payloads = [self._state(point).payload(point & ROW) for point in points] if with_payload else None
+        return Results(owners, owner, self._names(found.ids), found.distances, payloads, found.counts)
 
-    def _resolve(self, owner: int, rows: list[int], with_payload: bool) -> Found:
-        """The same for rows of one owner."""
-        name, state = self._contents.parties.name_of(owner), self._contents.namespace(owner).state
-        keys = state.keys_at(rows)
-        ids = keys if max(keys) < U64 else list(map(id_of, keys))
-        return Found([name] * len(rows), ids, state.payloads_at(rows) if with_payload else None)
+    def _names(self, ids: np.ndarray) -> np.ndarray | list[PointId]:
+        """What owners call points of the index: u64[n], or a list when one of them is a UUID."""
+        keys, missing = self._contents.keys(ids)
+        if not missing.any():
+            return keys
+        named: list[PointId] = keys.tolist()
+        for at in np.flatnonzero(missing).tolist():
+            point = int(ids[at])
+            named[at] = id_of(self._state(point).key(point & ROW))
+        return named if any(isinstance(each, str) for each in named) else np.array(named, np.uint64)
+
+    def _state(self, point: int) -> State:
+        return self._contents.namespace(point >> 32).state
 
     def records(self, ids: Sequence[int], with_payload: bool, with_vector: bool) -> list[Record]:
         """Points by index id, in that order, without those that were deleted meanwhile."""
         records = []
         for point in ids:
+            state, row = self._state(point), point & ROW
             try:
-                found = self.resolve([point], with_payload)
                 vector = self._contents.index.vectors([point])[0] if with_vector else None
+                owner, key = self._contents.parties.name_of(point >> 32), state.key(row)
+                records.append(Record(owner, id_of(key), state.payload(row) if with_payload else None, vector))
             except LookupError:
                 continue
-            records.append(Record(found.owners[0], found.ids[0], found.payloads[0] if found.payloads else None, vector))
         return records

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict, deque
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,11 +86,10 @@ class Sampler:
         return judged
 
     def _judge(self, sample: Sample) -> None:
-        asked, best = (list(self._ids(sample, how)) for how in (sample.how, {"exact": True}))
+        asked, best = (self._ids(sample, how) for how in (sample.how, {"exact": True}))
         expected, found = set(best), len(set(asked) & set(best))
         self._figures[sample.contents.number].add(sample.party.number, sample.queries.count(sample.party), len(expected), found)
 
     @staticmethod
-    def _ids(sample: Sample, how: dict[str, Any]) -> Iterator[int]:
-        for ids, _ in sample.queries.nearest(sample.party, sample.vector[None], sample.k, sample.wanted, how):
-            yield from ids.tolist()
+    def _ids(sample: Sample, how: dict[str, Any]) -> list[int]:
+        return sample.queries.nearest(sample.party, sample.vector[None], sample.k, sample.wanted, how).ids.tolist()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,22 +42,17 @@ class Segment:
         dense = size and int(self.rows[-1]) - int(self.rows[0]) == size - 1
         self._dense_from = int(self.rows[0]) if dense else None
 
-    def _positions(self, rows: Sequence[int]) -> Sequence[int]:
-        """Where the rows are; there is at least one. LookupError when one is not in it."""
-        if self._dense_from is not None:
-            found = [row - self._dense_from for row in rows]
-            if min(found) < 0 or max(found) >= len(self._ends):
-                raise LookupError(rows)
-            return found
-        places = np.searchsorted(self.rows, rows)
-        if not len(self.rows) or (self.rows.take(places, mode="clip") != rows).any():
-            raise LookupError(rows)
-        return places.tolist()
+    def _position(self, row: int) -> int:
+        """Where the row is. LookupError when it is not in it."""
+        at = row - self._dense_from if self._dense_from is not None else int(np.searchsorted(self.rows, row))
+        if not 0 <= at < len(self._ends) or (self._dense_from is None and self.rows[at] != row):
+            raise LookupError(row)
+        return at
 
-    def keys_at(self, rows: Sequence[int]) -> list[int]:
-        """LookupError when one of the rows is not in it."""
-        low, high = self._low, self._high
-        return [high[at] << 64 | low[at] for at in self._positions(rows)]
+    def key(self, row: int) -> int:
+        """LookupError when the row is not in it."""
+        at = self._position(row)
+        return self._high[at] << 64 | self._low[at]
 
     def keys(self) -> list[int]:
         if any(self._high):
@@ -69,9 +64,10 @@ class Segment:
         at = np.searchsorted(self.rows, rows)
         return np.asarray(self._low)[at].tobytes(), np.asarray(self._high)[at].tobytes()
 
-    def payloads_at(self, rows: Sequence[int]) -> list[bytes]:
-        texts, ends = self._texts, self._ends
-        return [bytes(texts[ends[at - 1] if at else 0:ends[at]]) for at in self._positions(rows)]
+    def payload(self, row: int) -> bytes:
+        """LookupError likewise."""
+        at = self._position(row)
+        return bytes(self._texts[self._ends[at - 1] if at else 0:self._ends[at]])
 
 
 NOTHING = Segment(memoryview(b""), 0)
@@ -87,7 +83,38 @@ class PointsFile:
         self._sizes = np.frombuffer(collection.sizes, "<u8")
         self._payload_bytes = np.frombuffer(collection.payload_bytes, "<u8")
         self._next_rows = np.frombuffer(collection.next_rows, "<u8")
-        self.positions = {owner: at for at, owner in enumerate(np.frombuffer(collection.owners, "<u4").tolist())}
+        self._owners = np.frombuffer(collection.owners, "<u4")  # ascending
+        self.positions = {owner: at for at, owner in enumerate(self._owners.tolist())}
+        self._words = np.frombuffer(self._map, "<u8", len(self._map) // 8)
+        self._dense = self._dense_blocks()
+
+    def _dense_blocks(self) -> np.ndarray:
+        """For each owner in one row, i64[n, 4]: its number, its rows, its first row, and the word of the file where the keys begin. Of those
+        with gaps between rows, as if they had none. A last one that nobody is."""
+        rows = np.frombuffer(self._map, "<u4", len(self._map) // 4)
+        sizes, starts = self._sizes.astype(np.int64), self._offsets.astype(np.int64) // 4
+        some = np.flatnonzero(sizes)
+        first, last = rows[starts[some]].astype(np.int64), rows[starts[some] + sizes[some] - 1]
+        blocks = np.zeros((len(sizes) + 1, 4), np.int64)
+        blocks[:, 0] = [*self._owners, -1]
+        blocks[some, 1] = np.where(last - first == sizes[some] - 1, sizes[some], 0)
+        blocks[some, 2], blocks[some, 3] = first, starts[some] // 2 + _aligned(4 * sizes[some]) // 8
+        return blocks
+
+    def keys(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(u64[n], bool[n]) of index ids u64[n]: their keys, and which of them are to be asked for one by one, since they are not in
+        the file, have gaps between rows, or are no u64."""
+        if not len(self._words):
+            return ids, np.ones(len(ids), bool)
+        halves = ids.view("<u4")
+        rows, owners = halves[0::2], halves[1::2]
+        number, size, first, words = self._dense[np.searchsorted(self._owners, owners)].T
+        at = rows - first
+        missing = (number != owners) | (at < 0) | (at >= size)
+        at += words
+        low = self._words.take(at, mode="clip")
+        missing |= self._words.take(at + size, mode="clip") != 0  # the upper half
+        return low, missing
 
     def describe(self, owner: int) -> tuple[Segment, int, int]:
         """(segment, next row, bytes of payloads) of an owner; those of nothing for one that is not in it."""

@@ -11,7 +11,7 @@ from .model import CollectionConfig
 COMPONENT_MAX = 1e15  # squares of differences of 8192 of these still sum up in a float32
 FLOAT16_MAX = 65504.0
 _FLOAT32 = np.dtype(np.float32)
-_PLAIN = 1e-12, COMPONENT_MAX  # bounds of a squared length within which no component is near a limit, nor the vector zero
+_PLAIN = 1e-12, COMPONENT_MAX  # bounds of a sum of squares within which no component is near a limit, nor the only vector zero
 
 
 def checked(config: CollectionConfig, vectors: Any, ndim: int = 2) -> np.ndarray:
@@ -34,12 +34,12 @@ def checked(config: CollectionConfig, vectors: Any, ndim: int = 2) -> np.ndarray
 
 
 def queries(config: CollectionConfig, given: np.ndarray) -> np.ndarray:
-    """[n, dim] of what array() made of [n, dim] or one [dim]: as checked() makes them, but that the one query of a call, if it is
-    float32 as most are, may keep its length, which the index does not mind. Invalid likewise."""
-    if given.dtype == _FLOAT32 and config.dtype == "float32" and given.shape in ((config.dim,), (1, config.dim)):
+    """[n, dim] of what array() made of [n, dim] or one [dim]: as checked() makes them, but that a float32 query alone, as most are, may
+    keep its length, which the index does not mind. Invalid likewise."""
+    if given.dtype == _FLOAT32 and config.dtype == "float32" and given.ndim <= 2 and given.shape[-1:] == (config.dim,):
         wide = given.astype(np.float64).reshape(-1)  # in which no square of a float32 overflows
-        if _PLAIN[0] < wide.dot(wide) < _PLAIN[1]:
-            return given.reshape(1, -1)
+        if _PLAIN[0] < wide.dot(wide) < _PLAIN[1] and (config.metric != "cosine" or len(wide) == config.dim):
+            return given.reshape(-1, config.dim)
     return checked(config, given, 1 if given.ndim == 1 else 2).reshape(-1, config.dim)
 
 
