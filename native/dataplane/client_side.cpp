@@ -270,12 +270,23 @@ transport::LinkId ClientSide::link_of(const ClientCall& call) const {
 
 // One more frame of an open call, which ends when the frame cannot go.
 void ClientSide::forward(uint64_t id, ClientCall& call, transport::Frame&& frame) {
-  if (Status sent = core_.send(link_of(call), std::move(frame)); !sent) finish_with_error(id, call, sent.error());
+  if (Status sent = core_.send(link_of(call), std::move(frame)); !sent) cannot_go(id, call, sent.error());
 }
 
 void ClientSide::forward(uint64_t id, ClientCall& call, transport::Frame&& frame, Message&& message, const std::string& judged) {
   const Status sent = core_.send(link_of(call), std::move(frame), std::move(message), call.variant, *call.server_layout->request, judged);
-  if (!sent) finish_with_error(id, call, sent.error());
+  if (!sent) cannot_go(id, call, sent.error());
+}
+
+// The link goes on without it; the server may know of the call already.
+void ClientSide::cannot_go(uint64_t id, ClientCall& call, const Error& error) {
+  cancel_downstream(id, call);
+  finish_with_error(id, call, error);
+}
+
+void ClientSide::on_unsent(transport::LinkId link, uint64_t id) {
+  ClientCall* call = calls_.find(id);
+  if (call != nullptr && call->sent && link_of(*call) == link) cannot_go(id, *call, over_peer_limit());
 }
 
 bool ClientSide::on_half_close(Port& port, const abi::Slot& slot) {

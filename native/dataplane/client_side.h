@@ -76,6 +76,7 @@ class ClientSide {
   bool on_slot(Port& port, const abi::Slot& slot, std::string& why);
   // A frame that came back on a link that this side opened calls on.
   void on_frame(transport::LinkId link, transport::Frame&& frame);
+  void on_unsent(transport::LinkId link, uint64_t call);  // as ShardCore::on_unsent
   void on_deadline(uint64_t call);
   // What a policy made a call wait for has come: its time, or (`again`) the end of the call that fetches its reply.
   void resume(uint64_t call, bool again);
@@ -136,6 +137,7 @@ class ClientSide {
   transport::LinkId link_of(const ClientCall& call) const;
   void forward(uint64_t id, ClientCall& call, transport::Frame&& frame);
   void forward(uint64_t id, ClientCall& call, transport::Frame&& frame, Message&& message, const std::string& judged);
+  void cannot_go(uint64_t id, ClientCall& call, const Error& error);
   void deliver_reply(uint64_t id, ClientCall& call, transport::Frame&& frame);
   std::optional<std::shared_ptr<void>> charge_pinned(const ClientCall& call, const std::optional<Message>& message);
   void deliver_checked(uint64_t id, ClientCall& call, Reply&& reply);

@@ -4,6 +4,13 @@
 #include "dataplane/server_side.h"
 
 namespace mrpc::dataplane {
+namespace {
+
+Error too_much_waits() {
+  return resource_exhausted("too much waits for what a policy of the endpoint's daemon makes it wait for; retry later, or have the policy delay less");
+}
+
+}  // namespace
 
 JudgedCall ServerSide::judged_call(uint64_t id, ServerCall& call) {
   JudgedCall judged(core_, call.policies);
@@ -46,8 +53,7 @@ void ServerSide::judge_open(uint64_t id, ServerCall& call, Opened&& opened, uint
     }
     default: break;
   }
-  wait_for(id, call, judged, action);
-  call.waiting->opened = std::move(opened);
+  if (wait_for(id, call, judged, action)) call.waiting->opened = std::move(opened);
 }
 
 void ServerSide::judge_more(uint64_t id, ServerCall& call, More&& more, uint32_t from) {
@@ -60,8 +66,7 @@ void ServerSide::judge_more(uint64_t id, ServerCall& call, More&& more, uint32_t
     const Action action = call.policies.chain->judge(judged, from);
     if (action == Action::kDeny) return deny(id, call, *judged.verdict.denial, judged.stage);
     if (action != Action::kForward) {
-      wait_for(id, call, judged, action);
-      call.waiting->more = std::move(more);
+      if (wait_for(id, call, judged, action)) call.waiting->more = std::move(more);
       return;
     }
   }
@@ -69,29 +74,44 @@ void ServerSide::judge_more(uint64_t id, ServerCall& call, More&& more, uint32_t
   core_.touch(*call.port);
 }
 
-void ServerSide::wait_for(uint64_t id, ServerCall& call, const JudgedCall& judged, Action action) {
+std::shared_ptr<void> ServerSide::charge_wait(const ServerCall& call, uint64_t bytes) {
+  auto& of_peer = waiting_bytes_[call.link];
+  if (!of_peer) of_peer = std::make_shared<uint64_t>(0);
+  bytes += sizeof(ServerCall) + sizeof(ServerCall::Waiting);
+  if (call.route->parked_calls >= core_.config.parked_calls_max || call.route->parked_bytes + bytes > core_.config.parked_bytes_max ||
+      *of_peer + bytes > core_.config.receive_quota_bytes)
+    return nullptr;
+  *of_peer += bytes;
+  return {of_peer.get(), [of_peer, bytes, of_edge = charge(*call.route, bytes)](void*) { *of_peer -= bytes; }};
+}
+
+bool ServerSide::wait_for(uint64_t id, ServerCall& call, const JudgedCall& judged, Action action) {
+  auto charge = charge_wait(call, judged.facts.message_bytes);
+  if (!charge) return deny(id, call, too_much_waits(), Chain::kNobody), false;
   if (!call.waiting) call.waiting = std::make_unique<ServerCall::Waiting>();
   const bool delays = action == Action::kDelay;
   call.waiting->stage = delays ? judged.stage + 1 : judged.stage;
   call.waiting->request_at_ns = delays ? core_.now_ns + std::min(judged.verdict.delay_ns, UINT64_MAX / 2) : 0;
+  call.waiting->charges.push_back(std::move(charge));
   if (delays) core_.set_timer(call.waiting->request_at_ns, Side::kServerWaiting, id);
+  return true;
 }
 
 // True when the frame was kept, because an earlier message of its call waits.
 bool ServerSide::queue_behind(uint64_t id, ServerCall& call, transport::Frame& frame) {
   if (!call.waiting || !call.waiting->requests()) return false;
-  call.waiting->bytes += frame.head.size();
-  if (call.waiting->bytes > core_.config.parked_bytes_max || call.waiting->later.size() >= core_.config.parked_calls_max) {
-    answer(call.link, call.link_call, resource_exhausted("too much waits behind a message that a policy delays"));
-    return cancel(id, call), true;
-  }
+  uint64_t bytes = frame.head.size();
+  for (const transport::Blob& blob : frame.blobs) bytes += blob.length;
+  auto charge = charge_wait(call, bytes);
+  if (!charge) return deny(id, call, too_much_waits(), Chain::kNobody), true;
+  call.waiting->charges.push_back(std::move(charge));
   call.waiting->later.push_back(std::move(frame));
   return true;
 }
 
 bool ServerSide::judge_answer(uint64_t id, ServerCall& call, Answer& said) {
   const bool resumed = said.stage != UINT32_MAX;
-  if (call.waiting && !call.waiting->answers.empty() && !resumed) return call.waiting->answers.push_back(std::move(said)), false;
+  if (call.waiting && !call.waiting->answers.empty() && !resumed) return wait_with(id, call, said), false;
   const Chain* known = call.policies.chain.get();
   if (known == nullptr || !known->judges_replies() || (said.slot.flags & abi::kHasMessage) == 0) return true;
   Chain& chain = *call.policies.chain;
@@ -107,10 +127,17 @@ bool ServerSide::judge_answer(uint64_t id, ServerCall& call, Answer& said) {
   if (action != Action::kDelay) return true;
   if (!call.waiting) call.waiting = std::make_unique<ServerCall::Waiting>();
   said.stage = judged.stage;
+  if (!wait_with(id, call, said)) return false;
   call.waiting->answer_at_ns = core_.now_ns + std::min(judged.verdict.delay_ns, UINT64_MAX / 2);
   core_.set_timer(call.waiting->answer_at_ns, Side::kServerWaiting, id);
-  call.waiting->answers.push_back(std::move(said));
   return false;
+}
+
+bool ServerSide::wait_with(uint64_t id, ServerCall& call, Answer& said) {
+  if (!said.charge) said.charge = charge_wait(call, said.message.header.image_bytes);
+  if (!said.charge) return deny(id, call, too_much_waits(), Chain::kNobody, said.slot.kind == static_cast<uint8_t>(abi::SlotKind::kStatus)), false;
+  call.waiting->answers.push_back(std::move(said));
+  return true;
 }
 
 // `ended`: the application has said its last about the call.
@@ -153,8 +180,8 @@ void ServerSide::resume_request(uint64_t id) {
   auto opened = std::exchange(waiting.opened, std::nullopt);
   auto more = std::exchange(waiting.more, std::nullopt);
   auto later = std::exchange(waiting.later, {});
+  const auto charges = std::exchange(waiting.charges, {});  // until what waited has gone on
   const uint32_t stage = waiting.stage;
-  waiting.bytes = 0;
   if (opened) judge_open(id, *calls_.find(id), std::move(*opened), stage);
   else judge_more(id, *calls_.find(id), std::move(*more), stage);
   const ServerCall* call = calls_.find(id);

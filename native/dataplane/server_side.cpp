@@ -371,6 +371,7 @@ void ServerSide::send_answer(uint64_t id, ServerCall& call, Answer&& said) {
                                   : core_.send(call.link, std::move(frame));
   if (!sent && sent.error().code == StatusCode::kResourceExhausted) {  // over the peer's limit: the caller still hears why
     answer(call.link, call.link_call, sent.error());
+    if (!ends) tell_cancelled(id, call);
     return end(id, call, sent.error().code);
   }
   if (ends) end(id, call, static_cast<StatusCode>(std::min(slot.code, kStatusCodeMax)));
@@ -384,6 +385,16 @@ void ServerSide::answer(transport::LinkId link, uint64_t link_call, const Error&
   frame.sequence = delivered;
   into_frame(make_error_message(error.text), frame);
   (void)core_.send(link, std::move(frame));  // a link that is gone has ended the call at its other end
+}
+
+// Its server may have said its last.
+void ServerSide::on_unsent(transport::LinkId link, uint64_t link_call) {
+  answer(link, link_call, over_peer_limit());
+  const auto known = by_link_.find({link, link_call});
+  if (known == by_link_.end()) return;
+  const uint64_t id = known->second;
+  tell_cancelled(id, *calls_.find(id));
+  end(id, *calls_.find(id), StatusCode::kResourceExhausted);
 }
 
 void ServerSide::end(uint64_t id, ServerCall& call, StatusCode code, uint32_t denier) {
@@ -436,6 +447,7 @@ void ServerSide::on_link_down(transport::LinkId link) {
     if (call.link == link) lost.push_back(id);
   });
   for (const uint64_t id : lost) cancel(id, *calls_.find(id));
+  waiting_bytes_.erase(link);
 }
 
 }  // namespace mrpc::dataplane

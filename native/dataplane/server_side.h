@@ -38,6 +38,7 @@ struct ServerCall {
     abi::Slot slot{};
     Message message;
     uint32_t stage = UINT32_MAX;  // of the chain, to go on below
+    std::shared_ptr<void> charge = nullptr;  // while it waits
   };
   // A message that a policy makes wait, and what came behind it (as in client_policies.cpp).
   struct Waiting {
@@ -46,7 +47,8 @@ struct ServerCall {
     uint32_t stage = 0;  // of the chain, to go on with
     std::deque<transport::Frame> later;
     std::deque<Answer> answers;
-    uint64_t bytes = 0, request_at_ns = 0, answer_at_ns = 0;
+    std::vector<std::shared_ptr<void>> charges;  // for what waits of the request
+    uint64_t request_at_ns = 0, answer_at_ns = 0;
     bool requests() const { return opened || more; }
   };
   std::unique_ptr<Waiting> waiting;
@@ -60,6 +62,7 @@ class ServerSide {
   bool on_slot(Port& port, const abi::Slot& slot, std::string& why);
   // A frame that came on a link whose other end opens calls. `peer` is that daemon's node name, empty for the local link.
   void on_frame(transport::LinkId link, const std::string& peer, transport::Frame&& frame);
+  void on_unsent(transport::LinkId link, uint64_t link_call);  // as ShardCore::on_unsent
   void on_deadline(uint64_t call);
   // What a policy made a call wait for has come: its time, or (`again`) the end of the call that fetches its reply.
   void resume(uint64_t call, bool again);
@@ -98,7 +101,11 @@ class ServerSide {
   void judge_more(uint64_t id, ServerCall& call, More&& more, uint32_t from);
   // True when the reply may go on; else it waits, or the call has ended.
   bool judge_answer(uint64_t id, ServerCall& call, Answer& answer);
-  void wait_for(uint64_t id, ServerCall& call, const JudgedCall& judged, Action action);
+  // What a policy makes wait is charged to its edge, and to the daemon that it came from. Null: they have no room for more.
+  std::shared_ptr<void> charge_wait(const ServerCall& call, uint64_t bytes);
+  // False: there is no room for it, and the call has ended.
+  bool wait_for(uint64_t id, ServerCall& call, const JudgedCall& judged, Action action);
+  bool wait_with(uint64_t id, ServerCall& call, Answer& answer);
   bool queue_behind(uint64_t id, ServerCall& call, transport::Frame& frame);
   void resume_request(uint64_t id);
   void resume_answers(uint64_t id);
@@ -122,6 +129,7 @@ class ServerSide {
   ShardCore& core_;
   Slab<ServerCall> calls_;
   std::unordered_map<LinkCall, uint64_t, LinkCallHash> by_link_;
+  std::unordered_map<transport::LinkId, std::shared_ptr<uint64_t>> waiting_bytes_;  // of each peer's calls
   std::map<std::pair<std::string, bool>, std::shared_ptr<const std::vector<std::byte>>> callers_;  // by app, and whether its tenant is its own
 };
 

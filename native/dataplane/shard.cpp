@@ -34,7 +34,7 @@ bool Shard::turn() {
   bool worked = run_commands();
   worked |= orders_calls ? take_in_by_level() : take_in();
   worked |= drain_local();
-  if (tcp_) worked |= drain_tcp();
+  if (remote_) worked |= drain_remote();
   worked |= expire_timers();
   worked |= refresh_routes();
   worked |= drain_local();
@@ -158,10 +158,17 @@ void Shard::on_frame(transport::LinkId link, transport::Frame&& frame) {
   else clients_.on_frame(link, std::move(frame));
 }
 
-bool Shard::drain_tcp() {
+void Shard::on_unsent(transport::LinkId link, uint64_t call) {
+  const auto peer = peers_.find(link);
+  if (peer == peers_.end()) return;
+  if (peer->second.accepted) servers_.on_unsent(link, call);
+  else clients_.on_unsent(link, call);
+}
+
+bool Shard::drain_remote() {
   // What is being checked elsewhere is bounded by taking no more meanwhile: the peer then runs out of window.
   const size_t frames_max = checking_bytes_ > config.parked_bytes_max ? 0 : kFramesPerTurn;
-  return tcp_->poll(now_ns, frames_max, [this](transport::Event&& event) { on_tcp_event(std::move(event)); }) != 0;
+  return remote_->poll(now_ns, frames_max, [this](transport::Event&& event) { on_remote_event(std::move(event)); }) != 0;
 }
 
 bool Shard::pump_ports() {
@@ -392,7 +399,7 @@ bool Shard::prepare_sleep() {
 
 uint64_t Shard::next_wake_ns() const {
   uint64_t at_ns = timers_.empty() ? UINT64_MAX : timers_.top().at_ns;
-  if (tcp_) at_ns = std::min(at_ns, tcp_->next_timer_ns());
+  if (remote_) at_ns = std::min(at_ns, remote_->next_timer_ns());
   at_ns = std::min(at_ns, trim_at_ns_);
   if (with_deliveries_ > 0 || !outboxes_.empty()) at_ns = std::min(at_ns, now_ns + kParkedPollNs);
   return at_ns;

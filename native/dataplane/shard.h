@@ -70,6 +70,8 @@ class Shard final : public ShardCore {
   Result<uint64_t> connect_peer(const std::string& address);  // the peer's id
   void remove_peer(uint64_t id);
   void adopt(int fd, std::vector<std::byte> received);
+  // In place of TCP, before anything needs it: what a simulation joins daemons by.
+  void set_remote(std::unique_ptr<transport::Transport> remote) { remote_ = std::move(remote); }
   void set_hand_over(std::function<void(uint32_t, int, std::vector<std::byte>)> hand_over) { hand_over_ = std::move(hand_over); }
 
   // ---- waiting ----
@@ -100,6 +102,7 @@ class Shard final : public ShardCore {
   transport::Transport& transport_of(transport::LinkId link) override;
   void violation(Port& port, const std::string& text) override;
   void on_frame(transport::LinkId link, transport::Frame&& frame) override;
+  void on_unsent(transport::LinkId link, uint64_t call) override;
 
  private:
   friend class ShardExport;
@@ -112,7 +115,7 @@ class Shard final : public ShardCore {
   bool handle(Port& port, const abi::Slot& slot, std::string& why);
   bool fetch_elsewhere(Port& port, const abi::Slot& slot);
   bool drain_local();
-  bool drain_tcp();
+  bool drain_remote();
   bool pump_ports();
   void pause_when_slow(Port& port);
   bool expire_timers();
@@ -122,8 +125,8 @@ class Shard final : public ShardCore {
   void show_covered();
   void flush();
 
-  Status ensure_tcp();
-  void on_tcp_event(transport::Event&& event);
+  Status ensure_remote();
+  void on_remote_event(transport::Event&& event);
   void on_link_up(transport::LinkId link, const transport::Event& event);
   void on_link_down(transport::LinkId link, const std::string& reason);
   void announce(transport::LinkId link, bool offered, const std::string& app, const message::ServiceLayout& service,
@@ -142,7 +145,8 @@ class Shard final : public ShardCore {
   ShardObserver& observer_;
   ClientSide clients_;
   ServerSide servers_;
-  std::unique_ptr<transport::TcpTransport> tcp_;
+  std::unique_ptr<transport::Transport> remote_;  // to other daemons; null until it is needed
+  transport::TcpTransport* tcp_ = nullptr;        // the same, where it is TCP
   std::map<transport::LinkId, Peer> peers_;
   std::function<void(uint32_t, int, std::vector<std::byte>)> hand_over_;
   std::function<void(ReplyStore::CallKey)> try_again_;  // to other shards

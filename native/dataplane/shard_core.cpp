@@ -124,7 +124,7 @@ Status ShardCore::send(transport::LinkId link, transport::Frame&& frame) {
     switch (transport_of(link).send(link & ~kTcpLink, std::move(frame))) {
       case transport::SendResult::kSent: return ok_status();
       case transport::SendResult::kClosed: return unavailable("the link to the peer daemon is down; call again");
-      case transport::SendResult::kTooLarge: return resource_exhausted("the message is over the peer daemon's limit");
+      case transport::SendResult::kTooLarge: return over_peer_limit();
       case transport::SendResult::kBlocked: break;
     }
   }
@@ -170,18 +170,34 @@ bool ShardCore::link_congested(transport::LinkId link) const {
 
 bool ShardCore::pump_outboxes() {
   bool moved = false;
+  std::vector<LinkCall> unsent;
   for (auto at = outboxes_.begin(); at != outboxes_.end();) {
     auto& [link, outbox] = *at;
     while (!outbox.frames.empty() && !outbox.frames.front()->message) {
-      Outgoing& front = *outbox.frames.front();
-      if (transport_of(link).send(link & ~kTcpLink, std::move(front.frame)) == transport::SendResult::kBlocked) break;
-      outbox.bytes -= front.bytes;
-      outbox.frames.pop_front();
+      transport::Frame& frame = outbox.frames.front()->frame;
+      const transport::SendResult sent = transport_of(link).send(link & ~kTcpLink, std::move(frame));
+      if (sent == transport::SendResult::kBlocked) break;
+      // The peer's limit was not looked at when the frame came to wait: its session may have begun since.
+      const bool lost = sent == transport::SendResult::kTooLarge && (frame.flags & transport::kHasMessage) != 0;
+      if (lost) unsent.push_back({link, frame.call_id});
+      outbox.pop();
+      if (lost) outbox.drop(unsent.back().call);
       moved = true;
     }
     at = outbox.frames.empty() ? outboxes_.erase(at) : std::next(at);
   }
+  for (const LinkCall& call : unsent) on_unsent(call.link, call.call);
   return moved;
+}
+
+// What `call` still has to say, but that it is cancelled: its other end may know of it.
+void ShardCore::Outbox::drop(uint64_t call) {
+  std::erase_if(frames, [&](const auto& outgoing) {
+    const transport::Frame& frame = outgoing->frame;
+    const bool drops = frame.call_id == call && frame.kind != transport::FrameKind::kCancel && frame.kind != transport::FrameKind::kAnnounce;
+    if (drops) bytes -= outgoing->bytes;
+    return drops;
+  });
 }
 
 void ShardCore::run_long(std::function<void()> work, std::function<void()> done) {

@@ -22,7 +22,7 @@
 
 namespace mrpc::dataplane {
 
-// Links of the TCP transport carry this bit, so that ids of both transports can stand side by side.
+// Links to other daemons carry this bit, so that ids of both transports can stand side by side.
 constexpr transport::LinkId kTcpLink = 1ull << 63;
 
 struct ShardCounters {
@@ -45,6 +45,8 @@ struct LinkCallHash {
 };
 
 struct Released { uint32_t port; uint64_t offset; };
+
+inline Error over_peer_limit() { return resource_exhausted("the message is over the peer daemon's limit; raise that mrpcd's limit or send less"); }
 
 // What dropping a held send block does. The block's memory stays mapped, too: its sender may die while the message waits.
 struct ReturnBlock {
@@ -124,6 +126,8 @@ class ShardCore : public EngineHost {
   virtual void violation(Port& port, const std::string& text) = 0;
   virtual void post(std::function<void()> command) = 0;
   virtual void on_frame(transport::LinkId link, transport::Frame&& frame) = 0;
+  // A message of `call` that waited for room can never go, nor can what the call says after it.
+  virtual void on_unsent(transport::LinkId link, uint64_t call) = 0;
   // Polls a port again: its doorbell rang, or long work that its intake waited for is done.
   virtual void ring(uint32_t port) = 0;
   void touch(Port& port) {  // something changed in its rings
@@ -170,6 +174,11 @@ class ShardCore : public EngineHost {
       bytes += frame->bytes;
       frames.push_back(std::move(frame));
     }
+    void pop() {
+      bytes -= frames.front()->bytes;
+      frames.pop_front();
+    }
+    void drop(uint64_t call);
   };
   std::unordered_map<transport::LinkId, Outbox> outboxes_;
   struct Checking {  // a call whose last frame is with the long-work thread

@@ -26,14 +26,14 @@ void append(std::vector<std::byte>& out, std::span<const std::byte> bytes) { out
 
 transport::Transport& Shard::transport_of(transport::LinkId link) {
   if ((link & kTcpLink) != 0) {
-    MRPC_ASSERT(tcp_ != nullptr);
-    return *tcp_;
+    MRPC_ASSERT(remote_ != nullptr);
+    return *remote_;
   }
   return local_;
 }
 
-Status Shard::ensure_tcp() {
-  if (tcp_) return ok_status();
+Status Shard::ensure_remote() {
+  if (remote_) return ok_status();
   transport::TcpOptions options;
   options.node_name = config.node;
   options.layout_version = config.layout_version;
@@ -44,18 +44,19 @@ Status Shard::ensure_tcp() {
   options.hand_over = hand_over_;
   auto made = transport::TcpTransport::create(std::move(options));
   if (!made) return made.error();
-  tcp_ = std::move(*made);
+  tcp_ = made->get();
+  remote_ = std::move(*made);
   return ok_status();
 }
 
 Result<std::string> Shard::listen(const std::string& address) {
-  if (Status ready = ensure_tcp(); !ready) return ready.error();
-  return tcp_->listen(address);
+  if (Status ready = ensure_remote(); !ready) return ready.error();
+  return remote_->listen(address);
 }
 
 Result<uint64_t> Shard::connect_peer(const std::string& address) {
-  if (Status ready = ensure_tcp(); !ready) return ready.error();
-  const auto link = tcp_->connect(address);
+  if (Status ready = ensure_remote(); !ready) return ready.error();
+  const auto link = remote_->connect(address);
   if (!link) return link.error();
   Peer peer;
   peer.id = *link;
@@ -71,12 +72,12 @@ void Shard::remove_peer(uint64_t id) {
   const auto link = id | kTcpLink;
   if (peers_.count(link) == 0) return;
   on_link_down(link, "removed by the operator");
-  tcp_->close(id);
+  remote_->close(id);
   peers_.erase(link);
 }
 
 void Shard::adopt(int fd, std::vector<std::byte> received) {
-  if (!ensure_tcp()) {
+  if (!ensure_remote() || tcp_ == nullptr) {
     ::close(fd);
     return;
   }
@@ -89,7 +90,7 @@ std::vector<PeerView> Shard::peers() const {
   return views;
 }
 
-void Shard::on_tcp_event(transport::Event&& event) {
+void Shard::on_remote_event(transport::Event&& event) {
   const auto link = event.link | kTcpLink;
   switch (event.kind) {
     case transport::Event::Kind::kUp: return on_link_up(link, event);
@@ -198,7 +199,7 @@ bool Shard::has_room_for(const Peer& peer, uint64_t schema_bytes) {
 // Not joined again until an operator says so.
 void Shard::refuse_peer(Peer& peer, const std::string& text) {
   observer_.on_event("refused", peer.node, "", text);
-  tcp_->close(peer.id);
+  remote_->close(peer.id);
   on_link_down(peer.link, "refused: " + text);
 }
 

@@ -13,7 +13,7 @@ bool Shard::settle(bool pump) {
   worked |= clients_.cut_waits();
   worked |= servers_.cut_waits();
   while (drain_local()) worked = true;
-  if (tcp_) worked |= tcp_->deliver_all([this](transport::Event&& event) { on_tcp_event(std::move(event)); });
+  if (tcp_) worked |= tcp_->deliver_all([this](transport::Event&& event) { on_remote_event(std::move(event)); });
   worked |= local_.has_work();
   worked |= pump_outboxes();
   if (pump) worked |= pump_ports();

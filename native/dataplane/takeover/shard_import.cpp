@@ -294,7 +294,7 @@ class ShardImport {
 
   void import_tcp(const TakeoverTcp& saved) {
     if (shard_.tcp_) return from_.fail("a transport twice");
-    if (Status made = shard_.ensure_tcp(); !made) return from_.fail(made.error().text);
+    if (Status made = shard_.ensure_remote(); !made) return from_.fail(made.error().text);
     transport::TcpState tcp;
     tcp.next_id = saved.next_id;
     for (const uint32_t fd : saved.listener_fds) tcp.listeners.push_back(from_.take_fd(fd).release());

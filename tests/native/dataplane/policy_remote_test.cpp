@@ -152,6 +152,66 @@ TEST_CASE("a remote call that a policy delays can be cancelled, or goes on") {
   CHECK(state(peers.far, "in_flight") == 0);
 }
 
+TEST_CASE("what a policy makes a peer's calls wait for is bounded, and given back") {
+  Config bounded = Peers::named("far");
+  std::string data;
+  Mode mode = kPause;
+  SUBCASE("requests") { bounded.parked_calls_max = 4; }
+  SUBCASE("replies") { bounded.parked_calls_max = 4, mode = kPauseReply; }
+  SUBCASE("bytes of an edge") { bounded.parked_bytes_max = 1 << 20, data = std::string(200'000, 'x'); }
+  SUBCASE("bytes of a peer") { bounded.receive_quota_bytes = 1 << 20, data = std::string(200'000, 'x'); }
+  const uint64_t room = data.empty() ? 4 : 5, flood = 12;
+  Peers peers(Peers::named("near"), bounded);
+  use(peers, peers.far, {{"p", probe(), mode, 1'000'000'000}});
+  for (uint64_t call = 1; call <= flood; ++call) peers.near.client.open(Rig::kHandles, call, peers.near.payload("x", data));
+  peers.settle();
+  if (mode == kPauseReply)
+    while (const auto request = arrived(peers)) answer(peers, *request);
+  for (uint64_t call = room + 1; call <= flood; ++call) {
+    const Arrival refused = reply(peers);
+    CHECK(refused.slot.call_id == call);
+    CHECK(refused.code() == StatusCode::kResourceExhausted);
+    CHECK(refused.text.find("delay less") != std::string::npos);
+  }
+  CHECK(peers.far.shard.servers().open_calls() == room);
+  peers.far.world.now += 1'000'000'000;
+  for (uint64_t call = 1; call <= room; ++call) {
+    if (mode == kPause) answer(peers, *arrived(peers));
+    CHECK(reply(peers).code() == StatusCode::kOk);
+  }
+  for (const auto& [key, route] : peers.far.shard.routes) {
+    CHECK(route->parked_calls == 0);
+    CHECK(route->parked_bytes == 0);
+  }
+  open(peers, 100);  // there is room again
+  CHECK(arrived(peers).has_value() == (mode == kPauseReply));
+  CHECK(peers.far.shard.servers().open_calls() == 1);
+}
+
+TEST_CASE("a call that a policy sends elsewhere, though an endpoint here was chosen first, says who has judged it") {
+  Peers peers;
+  App here(4, abi::Role::kServer, "here-app", peers.near.config);
+  peers.near.add(here);
+  peers.near.offer(here);
+  peers.near.others = {4};
+  use(peers, peers.near, {{"wait", probe(), kPause, 1000}, {"p", probe(), kRouteApp, 0, "echo-app"}}, ChainSide::kClient);
+  use(peers, peers.far, {{"p", probe()}}, ChainSide::kServer, {"near"});
+  for (uint64_t call = 1; call <= 4; ++call) open(peers, call);  // each endpoint is chosen for every other one
+  peers.settle();
+  peers.near.world.now += 1000;
+  for (int i = 0; i < 4; ++i) {
+    const auto request = arrived(peers);
+    REQUIRE(request.has_value());
+    answer(peers, *request);
+    CHECK(reply(peers).code() == StatusCode::kOk);
+  }
+  CHECK_FALSE(here.take().has_value());
+  CHECK(state(peers.near, "requests") == 4);
+  CHECK(state(peers.near, "ends") == 4);
+  CHECK(std::max<int64_t>(0, state(peers.far, "requests")) == 0);
+  CHECK(std::max<int64_t>(0, state(peers.far, "ends")) == 0);
+}
+
 TEST_CASE("a reply stored at the endpoint's daemon answers remote callers without the server") {
   Peers peers;
   use(peers, peers.far, {{"p", probe(), kAnswer, 0, "key"}});

@@ -185,4 +185,46 @@ TEST_CASE("a peer that announces too many services is left, and the reason is to
   CHECK(near.shard.peers().front().error.starts_with("refused: it announces more services"));
 }
 
+TEST_CASE("a message over the peer's limit ends its call, whether it waited for its link or not, and nothing else") {
+  static const std::string kHuge(3 << 20, 'x');
+  Config near_config = Peers::named("near"), far_config = Peers::named("far");
+  bool replies = false, streams = false;
+  SUBCASE("that goes at once") {}
+  SUBCASE("that waits until it is protobuf bytes") { near_config.layout_version += 1; }
+  SUBCASE("of a stream") { streams = true; }
+  SUBCASE("of a stream, that waits") { streams = true, near_config.layout_version += 1; }
+  SUBCASE("a reply") { replies = true; }
+  SUBCASE("a reply that waits") { replies = true, near_config.layout_version += 1; }
+  SUBCASE("a stream's reply") { replies = streams = true; }
+  SUBCASE("a stream's reply that waits") { replies = streams = true, near_config.layout_version += 1; }
+  (replies ? near_config : far_config).message_bytes_max = 1 << 20;
+  Peers peers(near_config, far_config);
+  Rig &near = peers.near, &far = peers.far;
+  if (streams || replies) {
+    near.client.open(Rig::kHandles + streams, 1, near.payload("first"), streams ? 0 : abi::kEnd);
+    peers.settle();
+    const auto request = far.server.take();
+    REQUIRE(request.has_value());
+    if (!replies) near.client.say(SlotKind::kMessage, 1, near.payload("huge", kHuge), 1);
+    else far.server.say(streams ? SlotKind::kMessage : SlotKind::kStatus, request->slot.call_id, far.payload("huge", kHuge));
+  } else {
+    near.client.open(Rig::kHandles, 1, near.payload("huge", kHuge));
+  }
+  near.client.open(Rig::kHandles, 2, near.payload("other"));
+  peers.settle();
+  const Arrival reply = near.reply();
+  CHECK(reply.slot.call_id == 1);
+  CHECK(reply.code() == StatusCode::kResourceExhausted);
+  CHECK(reply.text.find("peer daemon's limit") != std::string::npos);
+  CHECK(near.shard.clients().open_calls() == 1);
+  CHECK(far.shard.servers().open_calls() == 1);
+  bool cancelled = false, other = false;
+  while (const auto arrival = far.server.take()) {
+    cancelled |= arrival->kind() == SlotKind::kCancel;
+    other |= arrival->kind() == SlotKind::kOpen;
+  }
+  CHECK(other);
+  CHECK(cancelled == streams);
+}
+
 }  // namespace mrpc::dataplane::testing
