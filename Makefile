@@ -99,10 +99,14 @@ fuzz: setup $(VENV)/.ready  ## each fuzz target for SECONDS_EACH (60)
 soak: build  ## mixed load, kills and reloads for MINUTES (10), then an account
 	@python -m tests.soak --minutes $(or $(MINUTES),10)
 
+simulate: build  ## SEEDS (20000) of the simulation of two daemons; SEED=N: that one, told step by step
+	@cmake --build $(BUILD) -j $(JOBS) --target dataplane_simulation_test
+	@MRPC_SIMULATION_SEEDS=$(or $(SEEDS),20000) MRPC_SIMULATION_SEED=$(or $(SEED),0) $(BUILD)/tests/native/dataplane/dataplane_simulation_test
+
 lint: $(VENV)/.ready  ## ruff, and the house rules
 	@ruff check .
 
 clean:  ## everything that was built
 	rm -rf build $(VENV)/.ready stubs/mrpc/*.so mrpc_service/*.so mrpc_service/bin apps/vectordb/*.so
 
-.PHONY: help doctor setup setup-tests build demo demo-vectordb up test test-native test-python test-install test-sanitized test-sanitize test-soak bench sanitize fuzz soak lint clean
+.PHONY: help doctor setup setup-tests build demo demo-vectordb up test test-native test-python test-install test-sanitized test-sanitize test-soak bench sanitize fuzz soak simulate lint clean
