@@ -21,6 +21,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._more_held = threading.Condition(self._lock)
         self._last: dict[str, int] = {}
         self.calls = self.lost = self.doubled = 0
         self.held = 0
@@ -33,6 +34,17 @@ class Ledger:
             self.doubled += number <= last
             self.lost += max(0, number - last - 1)
             self._last[caller] = max(last, number)
+
+    def hold(self) -> None:
+        with self._more_held:
+            self.held += 1
+            self._more_held.notify_all()
+        self.released.wait(HOLD_SECONDS)
+
+    def wait_held(self, count: int) -> int:
+        with self._more_held:
+            self._more_held.wait_for(lambda: self.held >= count, HOLD_SECONDS)
+            return self.held
 
     def summary(self) -> dict[str, Any]:
         with self._lock:
@@ -50,9 +62,11 @@ def main() -> None:
 
         def Hold(self, request: Any, context: Any) -> Any:
             ledger.note(request.caller, request.number)
-            ledger.held += 1
-            ledger.released.wait(HOLD_SECONDS)
+            ledger.hold()
             return made.Step(caller=request.caller, number=request.number, data=request.data)
+
+        def Held(self, request: Any, context: Any) -> Any:
+            return made.Step(number=ledger.wait_held(request.number))
 
         def Release(self, request: Any, context: Any) -> Any:
             ledger.released.set()

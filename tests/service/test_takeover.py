@@ -26,6 +26,7 @@ from .test_daemon import one_line
 
 Start = Callable[..., Mrpcd]
 MIB = 1 << 20
+HELD_S = 8 * TIMEOUT_S  # a call that is held lives through several take-overs: starts of Python on a machine that may be busy
 LIMIT = """\
 apiVersion: mrpc/v1alpha1
 kind: PolicyChain
@@ -80,7 +81,8 @@ def test_a_call_that_is_being_served_is_answered_afterwards(mesh: Mesh, monkeypa
         mrpc.channel_ready_future(channel).result(TIMEOUT_S)
         stub = made.SequenceStub(channel)
         data = os.urandom(MIB)
-        held = [stub.Hold.future(made.Step(caller=f"held/{i}", number=1, data=data), timeout=TIMEOUT_S) for i in range(3)]
+        held = [stub.Hold.future(made.Step(caller=f"held/{i}", number=1, data=data), timeout=HELD_S) for i in range(3)]
+        assert stub.Held(made.Step(number=3), timeout=TIMEOUT_S).number == 3
         for daemon in mesh.daemons * 2:
             daemon.take_over()
         assert stub.Release(made.Step(), timeout=TIMEOUT_S).number == 3
@@ -109,7 +111,7 @@ spec:
         with mrpc.insecure_channel("mrpc:///upgrade.Sequence") as channel:
             stub = made.SequenceStub(channel)
             one_more = made.Step(caller="one more", number=1)
-            held = [stub.Hold.future(made.Step(caller=f"held/{i}", number=1), timeout=TIMEOUT_S) for i in range(3)]
+            held = [stub.Hold.future(made.Step(caller=f"held/{i}", number=1), timeout=HELD_S) for i in range(3)]
             for daemon in mesh.daemons * 2:
                 with pytest.raises(mrpc.RpcError, match="3 calls are running already"):
                     stub.Hold(one_more, timeout=TIMEOUT_S)
