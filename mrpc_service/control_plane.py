@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
@@ -131,8 +132,11 @@ class ControlPlane:
 
     def _claim(self, event: dict[str, Any]) -> None:
         """The first principal that offers a name holds it from now on, over restarts too."""
-        if event.get("principal") and self.registry.claim_service(event["service"], event["principal"]):
-            self.push_owners()
+        try:
+            if event.get("principal") and self.registry.claim_service(event["service"], event["principal"]):
+                self.push_owners()
+        except sqlite3.OperationalError as error:
+            log.error("cannot write down who holds %s: %s; make room in %s", event["service"], error, self.state_dir)
 
     def _log_event(self, event: dict[str, Any]) -> None:
         kind = event["kind"]

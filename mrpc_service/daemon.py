@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Coroutine
@@ -34,6 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     except (StartupError, ConfigError) as error:
         for line in str(error).splitlines():
             print(f"mrpcd: {line}", file=sys.stderr)
+        return 1
+    except sqlite3.OperationalError as error:
+        print(f"mrpcd: cannot write the state directory: {error}; make room on its disk, or pass --state-dir DIR", file=sys.stderr)
         return 1
     return 0
 

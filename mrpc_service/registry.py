@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mrpc_service.store import open_store
+from mrpc_service.store import open_store, transaction
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 UID_MAX = 2**32 - 2
@@ -100,14 +100,12 @@ class Registry:
         return app, token
 
     def _store_app(self, app: App, verb: str) -> None:
-        self.db.execute("BEGIN")
         try:
-            self.db.execute(f"{verb} INTO apps VALUES (?, ?, ?, ?)", (app.name, app.uid, app.token_sha256, app.created_unix_s))
-            self.db.execute("DELETE FROM app_tenants WHERE app = ?", (app.name,))
-            self.db.executemany("INSERT INTO app_tenants VALUES (?, ?)", [(app.name, tenant) for tenant in app.act_as])
-            self.db.execute("COMMIT")
+            with transaction(self.db):
+                self.db.execute(f"{verb} INTO apps VALUES (?, ?, ?, ?)", (app.name, app.uid, app.token_sha256, app.created_unix_s))
+                self.db.execute("DELETE FROM app_tenants WHERE app = ?", (app.name,))
+                self.db.executemany("INSERT INTO app_tenants VALUES (?, ?)", [(app.name, tenant) for tenant in app.act_as])
         except sqlite3.IntegrityError:
-            self.db.execute("ROLLBACK")
             raise NameTaken(f"app {app.name!r} is registered already; --replace gives it a new token") from None
 
     def grant_tenants(self, name: str, act_as: Sequence[str]) -> App:
@@ -126,8 +124,9 @@ class Registry:
     def remove_app(self, name: str) -> App:
         """Forget a name, its token and its tenants. UnknownName."""
         gone = self.app(name)
-        self.db.execute("DELETE FROM apps WHERE name = ?", (name,))
-        self.db.execute("DELETE FROM app_tenants WHERE app = ?", (name,))
+        with transaction(self.db):
+            self.db.execute("DELETE FROM apps WHERE name = ?", (name,))
+            self.db.execute("DELETE FROM app_tenants WHERE app = ?", (name,))
         return gone
 
     def apps(self) -> list[App]:

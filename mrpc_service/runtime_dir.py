@@ -134,7 +134,11 @@ def lock(runtime: RuntimeDir) -> int:
         raise StartupError(
             f"another mrpcd (pid {holder}) already serves {runtime.path}; use it, stop it, or choose another --runtime-dir"
         ) from None
-    sign(fd)
+    try:
+        sign(fd)
+    except OSError as error:
+        os.close(fd)
+        raise StartupError(f"cannot write {runtime.pid_file}: {error.strerror}; make room, or choose another --runtime-dir") from None
     return fd
 
 

@@ -6,9 +6,11 @@ A store that cannot be read is never replaced silently: it is copied aside, the 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from mrpc_service.errors import StartupError
 log = logging.getLogger("mrpcd")
 SCHEMA_VERSION = 1  # raised when an older mrpcd would misread the store; new tables beside old ones do not
 SIDE_FILES = ("-wal", "-shm")
+MEND = "mend the file's mode, make room on its disk, or pass --state-dir DIR"
 
 
 def open_store(path: Path, *, reset: bool = False) -> sqlite3.Connection:
@@ -25,10 +28,23 @@ def open_store(path: Path, *, reset: bool = False) -> sqlite3.Connection:
         return _open(path)
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
-            raise StartupError(f"cannot use the registry {path}: {error}; mend the file's mode, or pass --state-dir DIR") from None
+            raise StartupError(f"cannot use the registry {path}: {error}; {MEND}") from None
         return _recover(path, error, reset)
     except OSError as error:
-        raise StartupError(f"cannot use the registry {path}: {error}; mend the file's mode, or pass --state-dir DIR") from None
+        raise StartupError(f"cannot use the registry {path}: {error}; {MEND}") from None
+
+
+@contextlib.contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of a block's statements, or none."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:  # a full disk may have ended it already
+            db.execute("ROLLBACK")
+        raise
 
 
 def _open(path: Path) -> sqlite3.Connection:

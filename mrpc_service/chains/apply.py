@@ -7,7 +7,7 @@
     5. switch     the data plane builds beside and switches each shard between two turns, or refuses as a whole
     6. commit     the store's row is committed, with the report
 
-A failure at any step leaves in force what was. Changes run one at a time; a client that goes away does not interrupt one.
+A failure at any step but the last leaves in force what was. Changes run one at a time; a client that goes away does not interrupt one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,10 @@ class WouldDeny(Exception):
     def __init__(self, text: str, report: dict[str, Any]) -> None:
         super().__init__(text)
         self.report = report
+
+
+class Unwritten(Exception):
+    """In force, but not in the store, so that a restart brings back what was before."""
 
 
 OUTCOMES: dict[type[Exception], str] = {ConfigError: "refused", Conflict: "conflict", WouldDeny: "would_deny"}
@@ -199,7 +204,12 @@ class ChainKeeper:
             raise ConfigError(f"refused: {error}") from None
         self.reached("switched")
         report |= applied | {"switch_ns": time.monotonic_ns() - started, "chains": len(natives)}
-        self.store.commit(row, report)
+        try:
+            self.store.commit(row, report)
+        except sqlite3.Error as error:  # a disk that filled since begin(): the row is found as abandoned
+            self._take(prepared, cause, uid)
+            raise Unwritten(f"revision {self.revision} is in force, but could not be written down ({error}): a restart brings back "
+                            "the chains before; make room, then apply it again") from None
         self.reached("committed")
         self._take(prepared, cause, uid)
         return report

@@ -13,16 +13,16 @@ in bytes, the one in force is never removed, and sources that no row names go wi
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 from mrpc_service.chains.model import Layers, Record
+from mrpc_service.store import transaction
 
 REVISIONS_KEPT = 200
 HISTORY_BYTES_MAX = 64 << 20
@@ -148,15 +148,3 @@ class RevisionStore:
                 self._db.execute("DELETE FROM revision_programs WHERE id NOT IN (SELECT id FROM revisions)")
                 self._db.execute("DELETE FROM programs WHERE sha256 NOT IN (SELECT sha256 FROM revision_programs)")
                 return
-
-
-@contextlib.contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All of a block's statements, or none."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from mrpc_service.chains.apply import Conflict, WouldDeny
+from mrpc_service.chains.apply import Conflict, Unwritten, WouldDeny
 from mrpc_service.errors import ConfigError
 from mrpc_service.registry import NameTaken, RegistryError, UnknownName
 
@@ -20,6 +21,9 @@ CODES: list[tuple[type[Exception], Status]] = [
     (ConfigError, Status.INVALID_ARGUMENT),
     (Conflict, Status.ABORTED),
     (WouldDeny, Status.FAILED_PRECONDITION),
+    (Unwritten, Status.RESOURCE_EXHAUSTED),
+    (sqlite3.OperationalError, Status.RESOURCE_EXHAUSTED),
+    (OSError, Status.RESOURCE_EXHAUSTED),
 ]
 
 Method = Callable[[Any, Any, int], Awaitable[Any]]
@@ -34,6 +38,8 @@ def mapped_errors(method: Method) -> Method:
             return await method(servicer, request, operator_uid)
         except tuple(kind for kind, _ in CODES) as error:
             code = next(code for kind, code in CODES if isinstance(error, kind))
+            if isinstance(error, (sqlite3.Error, OSError)):  # the state directory: a full disk, a mode that was changed
+                raise GRPCError(code, f"{error}; make room in, or mend, the state directory, which 'mrpc status' names") from None
             raise GRPCError(code, str(error)) from None
 
     return serve

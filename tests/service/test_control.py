@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import subprocess
 import sys
@@ -89,6 +90,18 @@ def test_requests_that_cannot_be_met_have_their_code(mrpcd: Mrpcd) -> None:
             with pytest.raises(ControlError) as caught:
                 client.call(method, **request)
             assert caught.value.code == code, method
+
+
+def test_a_full_disk_refuses_what_must_be_written_down_and_nothing_else(mrpcd: Mrpcd) -> None:
+    _, most = resource.prlimit(mrpcd.process.pid, resource.RLIMIT_FSIZE)
+    with mrpcd.client() as client:
+        resource.prlimit(mrpcd.process.pid, resource.RLIMIT_FSIZE, (0, most))
+        with pytest.raises(ControlError, match="make room in, or mend, the state directory") as caught:
+            client.call("RegisterApp", name="front", uid=1001)
+        assert caught.value.code == Status.RESOURCE_EXHAUSTED
+        assert not client.call("ListApps").apps
+        resource.prlimit(mrpcd.process.pid, resource.RLIMIT_FSIZE, (most, most))
+        client.call("RegisterApp", name="front", uid=1001)
 
 
 def test_no_daemon_says_what_to_do(mrpcd: Mrpcd) -> None:

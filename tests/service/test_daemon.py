@@ -83,6 +83,11 @@ def test_a_directory_that_cannot_be_written_is_told(public_dir: Path) -> None:
     assert "cannot use directory" in one_line(done)
 
 
+def test_a_full_disk_keeps_it_from_starting_and_is_told(tmp_path: Path) -> None:
+    done = subprocess.run(["prlimit", "--fsize=0", *daemon_command(tmp_path / "mrpc")], capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert f"cannot write {tmp_path}/mrpc/daemon.pid" in one_line(done)
+
+
 def test_an_old_kernel_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     uname = os.uname()
     old = os.uname_result((uname.sysname, uname.nodename, "5.15.0", uname.version, uname.machine))

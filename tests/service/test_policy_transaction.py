@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mrpc_service.chains import requests, store
-from mrpc_service.chains.apply import ChainKeeper, Conflict, Gate, WouldDeny
+from mrpc_service.chains.apply import ChainKeeper, Conflict, Gate, Unwritten, WouldDeny
 from mrpc_service.chains.binding import Binder
 from mrpc_service.chains.model import Layers
 from mrpc_service.chains.programs import ProgramLibrary
@@ -304,6 +304,20 @@ async def test_a_death_between_two_steps_leaves_what_ran_or_what_was_committed(
     assert again.in_force() == after
     assert ((3, "abandoned") in again.states()) == (step != "committed")
     assert (await again.apply("c"))["revision"] == 4
+
+
+async def test_a_change_that_cannot_be_written_down_at_the_end_is_in_force_until_a_restart(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(row: int, report: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    await bench.apply("a")
+    with monkeypatch.context() as patch, pytest.raises(Unwritten, match="revision 3 is in force, but could not be written down"):
+        patch.setattr(bench.store, "commit", full)
+        await bench.apply("b")
+    assert bench.in_force() == ["a", "b"]
+    assert (await Bench(tmp_path).start()).in_force() == ["a"]
 
 
 async def test_a_store_whose_program_is_damaged_is_told_and_kept_aside(bench: Bench, tmp_path: Path) -> None:
