@@ -53,7 +53,7 @@ demo: build  ## hotel reservation over the mesh, beside gRPC and Envoy; leaves n
 	@python -m apps.hotel.demo
 
 up: build  ## the hotel kept running until Ctrl-C, with its URL
-	@python -m apps.hotel.run --keep
+	@python -m apps.hotel.run
 
 demo-vectordb: build  ## a vector database for 1000 tenants: questions in plain words, grants, a policy; leaves nothing running
 	$(call apt,$(DEBIAN_DATA),--no-install-recommends)

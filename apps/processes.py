@@ -8,13 +8,16 @@ from __future__ import annotations
 import ctypes
 import os
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Self
 
 PR_SET_PDEATHSIG = 1
 STOP_TIMEOUT_S = 5.0
@@ -77,6 +80,64 @@ class Child:
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+
+
+class Group:
+    """Children that end together, those started last first, and a temporary folder for what they write, their logs among it.
+
+    `with` starts them by start(), which a subclass has; when that fails, what did start is ended.
+    """
+
+    prefix = "group-"    # of the folder's name
+    keep_folder = False  # when all has ended
+
+    def __init__(self) -> None:
+        self._children: list[Child] = []
+        self.folder = Path()
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        self.folder = Path(tempfile.mkdtemp(prefix=self.prefix))
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Of every process, by name, in the order in which they were started."""
+        return {child.name: child.pid for child in self._children}
+
+    def check(self) -> None:
+        """StartError if one of the processes has ended."""
+        for child in self._children:
+            child.check()
+
+    def log_tail(self, name: str) -> str:
+        """The end of a process's log."""
+        return next(child for child in self._children if child.name == name).log_tail()
+
+    def spawn(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> Child:
+        """Starts one more."""
+        child = Child(name, command, log=self.folder / f"{name}.log", env=env)
+        self._children.append(child)
+        return child
+
+    def stop(self) -> None:
+        for child in self._children:
+            child.ask_to_stop()
+        for child in reversed(self._children):
+            child.stop()
+        self._children.clear()
+        if not self.keep_folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def free_ports(count: int) -> list[int]:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from apps.processes import StartError
 
@@ -71,8 +72,7 @@ def show_denial(app: HotelApp) -> None:
         outcome = book(app, "1", "mallory")
     except urllib.error.HTTPError as error:
         outcome = f"HTTP {error.code}: {error.read().decode().strip()}"
-    console.print("Mallory books hotel 1: ", end="")
-    console.print(outcome, style="red", markup=False)
+    console.print(Text.assemble("Mallory books hotel 1: ", (outcome, "red")))
     console.print()
 
 
@@ -132,10 +132,10 @@ def all_runs(*tables: Runs) -> list[Measured]:
 
 def show_next_steps() -> None:
     steps = Table.grid(padding=(0, 2))
-    steps.add_row("python -m apps.hotel.run", "keep it running: a page to search and book in")
-    steps.add_row("… --rpc grpc --envoy", "the same over gRPC with sidecars")
+    steps.add_row("make up", "keep it running: a page to search and book in")
+    steps.add_row(".venv/bin/python -m apps.hotel.run --rpc grpc --envoy", "the same over gRPC with sidecars")
     steps.add_row("apps/hotel/README.md", "how it is built")
-    steps.add_row("bench/", "full comparisons, with every caveat")
+    steps.add_row("bench/RESULTS.md", "full comparisons, with every caveat")
     console.print(Panel(steps, title="Where to look next", expand=False))
 
 

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.error
@@ -21,7 +19,7 @@ from pathlib import Path
 
 import yaml
 
-from apps.processes import Child, StartError, free_ports
+from apps.processes import Child, Group, StartError, free_ports
 
 from . import generate
 from .envoy import Sidecar, bootstrap, find_denial, requests_per_second
@@ -37,57 +35,39 @@ PROBES = ("/hotels?inDate=2015-04-09&outDate=2015-04-10&lat=37.9&lon=-122.2",
           "/recommendations?require=rate&lat=37.9&lon=-122.2", "/user?username=Cornell_1&password=1111111111")
 
 
-class HotelApp:
+class HotelApp(Group):
     """`with HotelApp(rpc="grpc", envoy=True) as app:` serves at app.url until the block ends.
 
     aio: asyncio in the seven services, too (the frontend has it unless frontend_aio is False). base_port: the
     frontend's port, the others following, instead of free ones. redis: URL of a cache. data: a folder for the SQLite
     files that is kept. keep: the temporary folder with logs stays. envoy_threads: workers of each Envoy. policies: of the
-    daemon, or of the Envoys, which take a rate limit for all and one denial for each service. An MRPC_RUNTIME_DIR in
-    the environment means that daemon, instead of one of its own; in its own, each process is an app of its own name
-    (hotel-geo and so on), so that its health check can be asked for: grpc.health.v1.Health at mrpc:///hotel-geo.
+    daemon, or of the Envoys, which take a rate limit for all and one denial for each service. runtime_dir: of a daemon
+    to use instead of one of its own; in its own, each process is an app of its own name (hotel-geo and so on), so that
+    its health check can be asked for: grpc.health.v1.Health at mrpc:///hotel-geo.
 
     While it runs, environment is what the processes have beside this one's, as another client of the services needs it,
-    and envoy_admins are the Unix sockets of the Envoys' admin interfaces, by process.
+    and envoy_admins are the Unix sockets of the Envoys' admin interfaces, by process. pids has the services, frontend
+    (frontend-1 and so on are further workers), and daemon or envoys.
     """
+
+    prefix = "hotel-"
 
     def __init__(self, rpc: str = "mrpc", *, envoy: bool = False, http_workers: int = 1, aio: bool = False,
                  frontend_aio: bool = True, base_port: int | None = None, redis: str | None = None,
                  data: Path | None = None, keep: bool = False, threads: int = 16, envoy_threads: int = 1,
-                 policies: Path = POLICIES) -> None:
+                 policies: Path = POLICIES, runtime_dir: Path | None = None) -> None:
+        super().__init__()
         if rpc not in generate.SYSTEMS:
             raise ValueError(f"rpc is one of {', '.join(generate.SYSTEMS)}, not {rpc!r}")
         if envoy and rpc != "grpc":
             raise ValueError("Envoy stands beside gRPC only: mRPC's daemon does its work")
         self.rpc, self.envoy = rpc, envoy
         self._http_workers, self._aio, self._frontend_aio, self._threads = http_workers, aio, frontend_aio, threads
-        self._base_port, self._redis, self._data, self._keep = base_port, redis, data, keep
-        self._envoy_threads, self._policies = envoy_threads, policies
-        self._children: list[Child] = []
+        self._base_port, self._redis, self._data, self.keep_folder = base_port, redis, data, keep
+        self._envoy_threads, self._policies, self._runtime_dir = envoy_threads, policies, runtime_dir
         self._tokens: dict[str, str] = {}
         self.envoy_admins: dict[str, Path] = {}
-        self.folder = Path()
         self.url = ""
-
-    def __enter__(self) -> HotelApp:
-        generate.ensure(self.rpc)
-        self.folder = Path(tempfile.mkdtemp(prefix="hotel-"))
-        self.environment = {"HOTEL_RPC": self.rpc, "OPENBLAS_NUM_THREADS": "1",
-                            "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))}
-        try:
-            self._start()
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop()
-
-    @property
-    def pids(self) -> dict[str, int]:
-        """Of every process: the services, frontend (frontend-1 and so on are further workers), daemon or envoys."""
-        return {child.name: child.pid for child in self._children}
 
     def address(self, name: str, caller: str | None = None) -> str:
         """Where a service listens, or, with a caller, where that one calls it: at its own Envoy, if there is one."""
@@ -96,19 +76,18 @@ class HotelApp:
         port = self._ports[f"{caller} to {name}" if self.envoy and caller else name]
         return f"127.0.0.1:{port}"
 
-    def log_tail(self, name: str) -> str:
-        """The end of a process's log."""
-        return next(child for child in self._children if child.name == name).log_tail()
-
-    def check(self) -> None:
-        """StartError if one of the processes has ended."""
-        for child in self._children:
-            child.check()
-
-    def _start(self) -> None:
+    def start(self) -> None:
+        generate.ensure(self.rpc)
+        self.environment = {"HOTEL_RPC": self.rpc, "OPENBLAS_NUM_THREADS": "1",
+                            "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))}
         self._choose_ports()
-        if self.rpc == "mrpc" and "MRPC_RUNTIME_DIR" not in os.environ:
-            self._start_daemon()
+        if self.rpc == "mrpc":
+            runtime = self._runtime_dir or self.folder / "mrpc"
+            self.environment["MRPC_RUNTIME_DIR"] = str(runtime)
+            if not self._runtime_dir:
+                self._start_daemon(runtime)
+            elif not (runtime / "app.sock").exists():
+                raise StartError(f"no mrpcd serves {runtime}; start one there, or leave out --runtime-dir for one of its own")
         if self.envoy:
             for name in NEEDS:
                 self._start_envoy(name)
@@ -130,10 +109,8 @@ class HotelApp:
         self._ports = dict(zip(wanted, ports, strict=True))
         self.url = f"http://127.0.0.1:{self._ports['frontend']}"
 
-    def _start_daemon(self) -> None:
-        runtime = self.folder / "mrpc"
+    def _start_daemon(self, runtime: Path) -> None:
         runtime.mkdir(mode=0o700)
-        self.environment["MRPC_RUNTIME_DIR"] = str(runtime)
         daemon = self._child("mrpcd", [sys.executable, "-m", "mrpc_service.daemon", "--runtime-dir", str(runtime),
                                        "--config", str(self._policies)])
         daemon.wait_for_line("mrpcd ready", START_TIMEOUT_S)
@@ -179,9 +156,7 @@ class HotelApp:
         return self._child(label, command, {"MRPC_TOKEN": self._tokens[name]} if name in self._tokens else {})
 
     def _child(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> Child:
-        child = Child(name, command, log=self.folder / f"{name}.log", env={**self.environment, **(environment or {})})
-        self._children.append(child)
-        return child
+        return self.spawn(name, command, {**self.environment, **(environment or {})})
 
     def _probe(self, path: str) -> None:
         """Waits until the path answers: Envoys, and channels that found no peer at first, may take a moment more."""
@@ -197,16 +172,6 @@ class HotelApp:
                 if error.code != 503 or time.monotonic() > deadline:
                     raise StartError(f"GET {path} failed: {text}") from error
             time.sleep(0.05)
-
-    def _stop(self) -> None:
-        for child in self._children:
-            child.ask_to_stop()
-        # Callers before callees, the daemon or the Envoys last.
-        for child in reversed(self._children):
-            child.stop()
-        self._children.clear()
-        if not self._keep:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def fetch(url: str, form: dict[str, str] | None = None) -> str:
@@ -226,6 +191,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--blocking-frontend", action="store_true", help="blocking stubs in threads in the frontend")
     parser.add_argument("--redis", metavar="URL", help="cache profiles and rates in this Redis")
     parser.add_argument("--data", type=Path, metavar="DIR", help="keep the SQLite files here")
+    parser.add_argument("--runtime-dir", type=Path, metavar="DIR", help="of a running mrpcd to use (default: one of its own)")
     parser.add_argument("--keep", action="store_true", help="keep the folder with logs")
     return parser.parse_args()
 
@@ -234,7 +200,7 @@ def main() -> None:
     options = parse_options()
     app = HotelApp(options.rpc, envoy=options.envoy, http_workers=options.http_workers, aio=options.aio,
                    frontend_aio=not options.blocking_frontend, base_port=options.base_port, redis=options.redis,
-                   data=options.data, keep=options.keep)
+                   data=options.data, keep=options.keep, runtime_dir=options.runtime_dir)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -242,6 +208,8 @@ def main() -> None:
         with app:
             print(f"Hotel reservation over {options.rpc}{' behind Envoy' if options.envoy else ''}: {app.url}")
             print(f"Processes: {', '.join(app.pids)}; logs in {app.folder}. Ctrl-C ends it.", flush=True)
+            if options.rpc == "mrpc":
+                print(f"To look at it: MRPC_RUNTIME_DIR={app.environment['MRPC_RUNTIME_DIR']} mrpc stat --watch", flush=True)
             while not stop.wait(0.5):
                 app.check()
     except StartError as error:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from .client import models
 from .data import Dataset, MissingSource, load_texts
@@ -120,11 +121,11 @@ def show_sharing(script: Script, tenants: Tenants, embed: Embedder) -> None:
     giver, taker = script.pair
     vector = embed([script.about])[0]
     tenants[giver].upsert(COLLECTION, [models.PointStruct(1, embed([script.note])[0], {"text": script.note})])
-    columns = {f"{giver} has a new text": answers(tenants, taker, vector)}
+    columns = {f"{giver} wrote a text": answers(tenants, taker, vector)}
     tenants[giver].grant(COLLECTION, [1], to=taker)
-    columns[f"{giver} granted it to {taker}"] = answers(tenants, taker, vector)
+    columns[f"{giver} granted it"] = answers(tenants, taker, vector)
     tenants[giver].revoke(COLLECTION, [1], to=taker)
-    columns[f"{giver} revoked the grant"] = answers(tenants, taker, vector)
+    columns[f"{giver} revoked it"] = answers(tenants, taker, vector)
     console.print(side_by_side(f"{taker} asks: {script.about}?", columns))
     by_id = tenants[taker].retrieve(COLLECTION, [1], owner=giver)
     console.print(f"Asked for by its id, {taker} gets {len(by_id)} points: what one may not see is not there.\n", highlight=False)
@@ -152,8 +153,7 @@ spec:
         outcome = "nothing was refused"
     except mrpc.RpcError as error:
         outcome = f"{error.code().name}: {error.details()}"
-    console.print(f"{name}: ", end="")
-    console.print(outcome, style="red", markup=False, highlight=False)
+    console.print(Text.assemble(f"{name}: ", (outcome, "red")))
     answers(tenants, script.pair[1], vector)
     console.print(f"{script.pair[1]} is answered meanwhile. The policy goes as it came; neither program knew of it.\n")
     mesh.command("policy", "delete", "budget")
@@ -171,13 +171,13 @@ def show_timings(data: Dataset, script: Script, tenants: Tenants) -> None:
     console.print(table)
     console.print(f"A grant and a revoke of one point: {sharing.one_us:.0f} µs each, of {sharing.batch} at once: {sharing.each_us:.1f} µs for each; "
                   "both are on disk when acknowledged.", highlight=False)
-    console.print("A sample of seconds on this machine, with whatever else it does; `python -m bench vectordb` compares with others.\n")
+    console.print("A sample of seconds on this machine, with whatever else it does; `make bench ARGS=vectordb` compares with others.\n")
 
 
 def show_next_steps() -> None:
     steps = Table.grid(padding=(0, 2))
-    steps.add_row("python -m apps.vectordb serve --help", "run the service")
-    steps.add_row("python -m apps.vectordb.picture", "draw the trees of two tenants")
+    steps.add_row(".venv/bin/python -m apps.vectordb serve --help", "run the service")
+    steps.add_row(".venv/bin/python -m apps.vectordb.picture", "draw the trees of two tenants")
     steps.add_row("apps/vectordb/README.md", "how it is used and built")
     console.print(Panel(steps, title="Where to look next", expand=False))
 

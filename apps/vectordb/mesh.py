@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
-from types import TracebackType
 
 import psutil
 
-from apps.processes import Child, StartError
+from apps.processes import Child, Group, StartError
 
 ROOT = Path(__file__).parents[2]
 POLICIES = Path(__file__).parent / "policies"
@@ -21,32 +18,17 @@ BACKEND, SERVICE = "backend", "vectordb"  # apps: the web backend that this proc
 SERVICE_COMMAND = ("-m", "apps.vectordb", "serve", "--admin", BACKEND)
 
 
-class Mesh:
+class Mesh(Group):
     """`with Mesh() as mesh:` runs mrpcd and the service; meanwhile this process is the app "backend", which may act for every tenant.
 
     folder: where everything lies, the database in folder/"data". StartError when a process does not come up.
     """
 
+    prefix = "vectordb-"
+
     def __init__(self) -> None:
-        self._children: list[Child] = []
+        super().__init__()
         self._before: dict[str, str | None] = {}
-        self.folder = Path()
-
-    def __enter__(self) -> Mesh:
-        self.folder = Path(tempfile.mkdtemp(prefix="vectordb-"))
-        try:
-            self._start()
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stop()
-
-    @property
-    def pids(self) -> dict[str, int]:
-        return {child.name: child.pid for child in self._children}
 
     def memory_bytes(self) -> int:
         """Resident memory of the service."""
@@ -59,7 +41,7 @@ class Mesh:
             raise StartError(f"mrpc {' '.join(words)}: {done.stderr.strip()}")
         return done.stdout
 
-    def _start(self) -> None:
+    def start(self) -> None:
         runtime = self.folder / "mrpc"
         runtime.mkdir(mode=0o700)
         self._set_environment(MRPC_RUNTIME_DIR=str(runtime), PYTHONPATH=os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)])))
@@ -73,22 +55,17 @@ class Mesh:
         self._set_environment(MRPC_TOKEN=self.command("app", "register", BACKEND, "--uid", uid, "--act-as", "*", "--quiet").strip())
 
     def _child(self, name: str, *words: str, token: str = "") -> Child:
-        child = Child(name, [sys.executable, *words], log=self.folder / f"{name}.log", env={"MRPC_TOKEN": token, "MRPC_LABEL": name})
-        self._children.append(child)
-        return child
+        return self.spawn(name, [sys.executable, *words], {"MRPC_TOKEN": token, "MRPC_LABEL": name})
 
     def _set_environment(self, **values: str) -> None:
         for name, value in values.items():
             self._before.setdefault(name, os.environ.get(name))
             os.environ[name] = value
 
-    def _stop(self) -> None:
-        for child in reversed(self._children):
-            child.stop()
-        self._children.clear()
+    def stop(self) -> None:
+        super().stop()
         for name, value in self._before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        shutil.rmtree(self.folder, ignore_errors=True)

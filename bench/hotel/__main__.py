@@ -6,7 +6,6 @@ bench/hotel/results.json."""
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import tempfile
@@ -47,7 +46,6 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write results")
     flags = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench.hotel: ended by SIGTERM"))  # by way of every __exit__
-    os.environ.pop("MRPC_RUNTIME_DIR", None)  # the application takes it for an order to use that daemon, with its policies
     found = reports.Report("hotel", notes=list(NOTES))
     console = Console() if sys.stdout.isatty() else Console(width=TABLE_COLUMNS)
     run(found, measures.QUICK if flags.quick else measures.FULL, console)

@@ -117,7 +117,7 @@ def test_nothing_outlives_the_runner(system, number, code):
 
 
 def run_and_end(system, number, code, folder):
-    environment = {**os.environ, "TMPDIR": str(folder)}
+    environment = {**os.environ, "TMPDIR": str(folder), "MRPC_RUNTIME_DIR": str(folder / "of-another-mesh")}  # it starts its own
     with subprocess.Popen([sys.executable, "-m", "apps.hotel.run", "--rpc", system], stdout=subprocess.PIPE,
                           text=True, env=environment, cwd=run.ROOT) as runner:
         lines = [runner.stdout.readline(), runner.stdout.readline()]
@@ -137,6 +137,8 @@ def test_what_cannot_start_says_why(tmp_path):
         HotelApp("soap")
     with pytest.raises(ValueError):
         HotelApp("mrpc", envoy=True)
+    with pytest.raises(StartError, match="no mrpcd serves"), HotelApp("mrpc", runtime_dir=tmp_path):
+        pass
     child = Child("broken", [sys.executable, "-c", "raise SystemExit('no luck today')"], log=tmp_path / "log")
     with pytest.raises(StartError, match="no luck today"):
         child.wait_for_line("ready", 20)

@@ -58,7 +58,7 @@ def test_a_service_that_does_not_come_up_is_told_and_leaves_nothing(monkeypatch:
     monkeypatch.setattr(mesh, "SERVICE_COMMAND", ("-c", "raise SystemExit('no disk')"))
     with tempfile.TemporaryDirectory() as folder:  # tmp_path is too long for a socket's name
         monkeypatch.setenv("TMPDIR", folder)
-        monkeypatch.setattr(mesh.tempfile, "tempdir", None)
+        monkeypatch.setattr(tempfile, "tempdir", None)
         with pytest.raises(StartError, match="no disk"), mesh.Mesh():
             pass
         assert list(Path(folder).iterdir()) == []
