@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+import pwd
+from typing import Any
+
 import click
 
 from mrpc_service.cli.output import connect, emit, output_option, plain, print_table, time_text
+from mrpc_service.registry import UID_MAX
+
+
+class User(click.ParamType):
+    """A uid, or the name of a user of this host."""
+
+    name = "user"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int:
+        if str(value).isdecimal() and int(value) <= UID_MAX:
+            return int(value)
+        try:
+            return pwd.getpwnam(str(value)).pw_uid
+        except (KeyError, ValueError):  # unknown; a NUL in it
+            self.fail(f"{value!r} is neither a user of this host nor a uid of 0 to {UID_MAX}", param, context)
 
 
 @click.group()
@@ -12,9 +30,10 @@ def app() -> None:
     """Give applications names that rules can trust."""
 
 
-@app.command(epilog="\b\nExample: MRPC_TOKEN=$(mrpc app register frontend --uid 1001 --quiet)")
+@app.command(short_help="Bind each NAME to a user and issue its token.",
+             epilog="\b\nExample: MRPC_TOKEN=$(mrpc app register frontend --uid 1001 --quiet)")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--uid", type=click.IntRange(0, 2**32 - 2), required=True, help="User that the application runs as.")
+@click.option("--uid", type=User(), required=True, metavar="USER", help="That the application runs as: a uid or a name.")
 @click.option("--act-as", default="", metavar="T1,T2", help="Tenants on whose behalf it may call, besides its own; * is any.")
 @click.option("--replace", is_flag=True, help="Give a registered name a new token; the old one is void at once.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the token alone: of several names, one a line.")

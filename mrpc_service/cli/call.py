@@ -21,7 +21,7 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("path", metavar="SERVICE/METHOD")
-@click.argument("request", metavar="JSON", default="{}")
+@click.argument("request", metavar="[JSON]", default="{}")
 @click.option("-t", "--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True, metavar="SECONDS",
               help="Deadline of the call.")
 @click.option("-m", "--metadata", multiple=True, metavar="KEY:VALUE", help="To send with the call; repeatable.")
@@ -31,9 +31,10 @@ Examples:
 def call(
     context: click.Context, path: str, request: str, timeout: float, metadata: tuple[str, ...], target: str | None, output: str
 ) -> None:
-    """Call SERVICE/METHOD with JSON ('-': standard input) and print the reply as JSON.
+    """Call SERVICE/METHOD with JSON and print the reply as JSON.
 
-    The call passes the policies as any application's does. A status other than OK is printed with its text; exit code 1.
+    JSON of '-' is standard input; without it the request is empty. The call passes the policies as any application's does. A status
+    other than OK is printed with its text; exit code 1.
     """
     service, slash, method = path.strip("/").rpartition("/")
     if not slash or not service or not method:

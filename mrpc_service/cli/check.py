@@ -15,7 +15,8 @@ from mrpc_service.runtime_dir import RuntimeDir
 COLOURS = {PASS: "green", WARN: "yellow", FAIL: "red"}
 
 
-@click.command(epilog="\b\nExamples:\n  mrpc check                before anything else, and when something is strange\n"
+@click.command(short_help="Test this host and its daemon, and say how to mend them.",
+               epilog="\b\nExamples:\n  mrpc check                before anything else, and when something is strange\n"
                       "  mrpc check --host-only    before a daemon is installed")
 @click.option("--host-only", is_flag=True, help="Leave out what needs a running daemon.")
 @output_option

@@ -10,7 +10,8 @@ import click
 from mrpc_service.cli.output import connect, emit, output_option, plain, time_text
 
 
-@click.command(epilog="\b\nExample: mrpc logs -f -n 20")
+@click.command(short_help="Print the end of the daemon's log.",
+               epilog="\b\nExample: mrpc logs -f -n 20")
 @click.option("-f", "--follow", is_flag=True, help="Wait for lines to come; Ctrl-C ends it.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, help="Lines of the past; 0: all kept.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="json: one object a line.")

@@ -11,8 +11,6 @@ import click
 
 from mrpc_service.runtime_dir import RuntimeDir, locate
 
-PIPE_COLUMNS = 1000  # where nothing folds lines to a screen, neither do we
-
 output_option = click.option(
     "-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True, help="How to print."
 )
@@ -60,17 +58,23 @@ def emit(output: str, data: Any, show: Callable[[], None]) -> None:
         show()
 
 
-def make_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
-    """A table whose column is to the right when its name ends in '#'."""
-    from rich.table import Table
-    from rich.text import Text
+def table_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """A header and one line a row, however wide: a screen folds whole lines, and `grep` finds whole rows. A column stands to
+    the right when its name ends in '#'. What no terminal should be told to do is shown as '?'."""
+    from rich.cells import cell_len
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in columns:
-        table.add_column(name.rstrip("#"), justify="right" if name.endswith("#") else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    return table
+    cells = [[name.rstrip("#") for name in columns], *([printable(str(cell)) for cell in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for row in cells:
+        gaps = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
+        padded = [gap + cell if name.endswith("#") else cell + gap for name, cell, gap in zip(columns, row, gaps, strict=True)]
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in " ".join(text.split()))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], empty: str) -> None:
@@ -78,12 +82,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], empty: st
     if not rows:
         click.echo(empty)
         return
-    from rich.console import Console
+    header, *lines = table_lines(columns, rows)
+    click.secho(header, bold=True)
+    click.echo("\n".join(lines))
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = PIPE_COLUMNS
-    console.print(make_table(columns, rows))
+
+def counted(count: int, what: str) -> str:
+    return f"{count} {what}" + ("s" if count != 1 else "")
 
 
 def bytes_text(count: float) -> str:

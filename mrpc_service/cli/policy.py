@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mrpc_service.cli import policy_change, policy_move, policy_test
-from mrpc_service.cli.output import connect, emit, ns_text, output_option, plain, print_table, time_text
+from mrpc_service.cli.output import connect, counted, emit, ns_text, output_option, plain, print_table, time_text
 
 EPILOG = """\b
 Exit codes: 0 done; 1 refused, and what ran runs on; 2 wrong usage; 3 no mrpcd can be reached; 4 refused to this user;
@@ -31,7 +31,8 @@ for command in (policy_change.apply, policy_change.dry_run, policy_change.diff, 
     policy.add_command(command)
 
 
-@policy.command(epilog="\b\nExamples:\n  mrpc policy show\n  mrpc policy show guard -o yaml > guard.yaml    to be edited and applied")
+@policy.command(short_help="Show the chains in force, in order.",
+                epilog="\b\nExamples:\n  mrpc policy show\n  mrpc policy show guard -o yaml > guard.yaml    to be edited and applied")
 @click.argument("chain", required=False, default="")
 @click.option("--revision", type=click.IntRange(min=1), default=None, help="As it was then.")
 @output_option
@@ -107,7 +108,8 @@ def history_row(each: dict[str, Any]) -> tuple[Any, ...]:
             ", ".join(each["changes"]), ns_text(report["pause_ns_max"]), in_flight, carried, report["newly_denied"])
 
 
-@policy.command(epilog="\b\nExample: mrpc policy explain hotel.Search/Nearby --client frontend")
+@policy.command(short_help="Show which policies judge a method's calls, at what cost.",
+                epilog="\b\nExample: mrpc policy explain hotel.Search/Nearby --client frontend")
 @click.argument("method", metavar="SERVICE/METHOD")
 @click.option("--client", default="", help="Of calls by this application alone.")
 @output_option
@@ -136,7 +138,8 @@ def show_explained(found: dict[str, Any]) -> None:
         click.secho(f"calls that a policy selects are refused: {each['reason']}", fg="yellow")
 
 
-@click.command(epilog="\b\nExample: mrpc reload")
+@click.command(short_help="Let the daemon read its configuration files again.",
+               epilog="\b\nExample: mrpc reload")
 @output_option
 @click.pass_context
 def reload(context: click.Context, output: str) -> None:
@@ -145,7 +148,7 @@ def reload(context: click.Context, output: str) -> None:
         applied = plain(client.call("Reload"))
 
     def show_applied() -> None:
-        click.echo(f"{applied['chains']} chains in force, epoch {applied['epoch']}, pause {ns_text(applied['pause_ns_max'])}")
+        click.echo(f"{counted(applied['chains'], 'chain')} in force, epoch {applied['epoch']}, pause {ns_text(applied['pause_ns_max'])}")
         for warning in applied["warnings"]:
             click.secho(warning, fg="yellow")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mrpc_service.cli.output import connect, emit, ns_text, output_option, plain, print_table
+from mrpc_service.cli.output import connect, counted, emit, ns_text, output_option, plain, print_table
 from mrpc_service.cli.policy_files import document_files, is_path, read_text, swapped
 
 Command = Callable[..., None]
@@ -54,7 +54,8 @@ def gate(force: bool, deny_share_max: float | None) -> dict[str, Any]:
     return {"force": force} | ({} if deny_share_max is None else {"deny_share_max": deny_share_max})
 
 
-@click.command(epilog="\b\nExamples:\n  mrpc policy apply limits.yaml\n  mrpc policy show guard -o yaml > guard.yaml    then edit and apply it"
+@click.command(short_help="Put the chains of files in force, all or none.",
+               epilog="\b\nExamples:\n  mrpc policy apply limits.yaml\n  mrpc policy show guard -o yaml > guard.yaml    then edit and apply it"
                       + EXIT_CODES)
 @files_argument
 @document_options
@@ -73,7 +74,8 @@ def apply(context: click.Context, files: tuple[str, ...], prune: bool, adopt: bo
     emit(output, report, lambda: show_report(report))
 
 
-@click.command("dry-run", epilog="\b\nExample: mrpc policy dry-run limits.yaml")
+@click.command("dry-run", short_help="Judge the recorded calls by files' chains; change nothing.",
+               epilog="\b\nExample: mrpc policy dry-run limits.yaml")
 @files_argument
 @document_options
 @output_option
@@ -112,7 +114,8 @@ def diff(context: click.Context, files: tuple[str, ...], prune: bool, adopt: boo
         context.exit(1)
 
 
-@click.command(epilog="\b\nExample: mrpc policy swap guard limit ./my_limit_v2.py" + EXIT_CODES)
+@click.command(short_help="Put another program in the place of one policy.",
+               epilog="\b\nExample: mrpc policy swap guard limit ./my_limit_v2.py" + EXIT_CODES)
 @click.argument("chain")
 @click.argument("policy")
 @click.argument("program")
@@ -139,7 +142,8 @@ def swap(context: click.Context, chain: str, policy: str, program: str, adopt: b
     emit(output, report, lambda: show_report(report))
 
 
-@click.command(epilog="\b\nExamples:\n  mrpc policy rollback        to the revision before this one\n  mrpc policy rollback 12"
+@click.command(short_help="Apply what was applied in an earlier revision.",
+               epilog="\b\nExamples:\n  mrpc policy rollback        to the revision before this one\n  mrpc policy rollback 12"
                       + EXIT_CODES)
 @click.argument("to", type=click.IntRange(min=1), required=False, metavar="[REVISION]")
 @change_options
@@ -153,7 +157,8 @@ def rollback(context: click.Context, to: int | None, revision: int | None, force
     emit(output, report, lambda: show_report(report))
 
 
-@click.command(epilog="\b\nExample: mrpc policy delete guard" + EXIT_CODES)
+@click.command(short_help="Take applied chains out of force.",
+               epilog="\b\nExample: mrpc policy delete guard" + EXIT_CODES)
 @click.argument("chains", nargs=-1, required=True, metavar="CHAIN...")
 @change_options
 @output_option
@@ -169,7 +174,7 @@ def delete(context: click.Context, chains: tuple[str, ...], revision: int | None
 
 def show_report(report: dict[str, Any]) -> None:
     changed = ", ".join(report["changes"]) or "nothing changed"
-    click.echo(f"revision {report['revision']} in force: {changed}; {report['chains']} chains, epoch {report['epoch']}")
+    click.echo(f"revision {report['revision']} in force: {changed}; {counted(report['chains'], 'chain')}, epoch {report['epoch']}")
     click.echo(f"compiled in {ns_text(report['compile_ns'])}, switched in {ns_text(report['switch_ns'])}, "
                f"longest pause {ns_text(report['pause_ns_max'])}")
     rows = [(each["index"], ns_text(each["pause_ns"]), each["calls_in_flight"], each["rows_carried"]) for each in report["shards"]]
@@ -190,7 +195,7 @@ def show_verdicts(found: dict[str, Any]) -> None:
     if not found["calls"]:
         click.echo("dry run: no recorded call is selected")
         return
-    click.echo(f"dry run on {found['calls']} recorded calls: {found['denied']} denied")
+    click.echo(f"dry run on {counted(found['calls'], 'recorded call')}: {found['denied']} denied")
     rows = [
         (each["chain"], each["policy"], each["evaluated"], each["denied"], each["newly_denied"], each["newly_passed"], each["faults"],
          next((f"{one['client']} -> {one['service']}/{one['method']}: {one['text']}" for one in each["examples"]), ""))

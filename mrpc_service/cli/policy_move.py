@@ -50,7 +50,8 @@ class End:
         return plain(self.client.call("Apply", files=[file], revision=self.revision, cause="move", **options))
 
 
-@click.command(epilog="\b\nExample: mrpc policy move limits --to server --peer /run/mrpc-b    callers are here, servers behind the other daemon")
+@click.command(short_help="Let the other end of calls to a peer judge by a chain.",
+               epilog="\b\nExample: mrpc policy move limits --to server --peer /run/mrpc-b    callers are here, servers behind the other daemon")
 @click.argument("chain")
 @click.option("--to", "side", type=click.Choice(["client", "server"]), required=True, help="Whose daemon is to judge.")
 @click.option("--peer", type=click.Path(path_type=Path), required=True, metavar="DIR",

@@ -15,7 +15,8 @@ from mrpc_service.cli.output import connect, emit, output_option, print_table
 from mrpc_service.cli.policy_files import read_text
 
 
-@click.command(epilog="\b\nExamples:\n  mrpc policy test my_limit.py --config burst=3 --cases my_limit.yaml\n"
+@click.command(short_help="Check a program, compile it, and play cases to it.",
+               epilog="\b\nExamples:\n  mrpc policy test my_limit.py --config burst=3 --cases my_limit.yaml\n"
                       "  mrpc policy test acl.py --config field=name --method hello.Greeter/Greet")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--config", "given", multiple=True, metavar="KEY=VALUE", help="A field of the configuration, as YAML; repeatable.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mrpc_service.cli.output import connect, emit, make_table, ns_text, output_option, plain, print_table
+from mrpc_service.cli.output import connect, emit, ns_text, output_option, plain, print_table, table_lines
 from mrpc_service.latency import quantile_ns
 
 EDGE = ("client", "server", "service", "method")
@@ -15,7 +15,8 @@ COLUMNS = ("client", "server", "method", "rps#", "success#", "p50#", "p95#", "p9
 IDLE = "No calls in this interval; 'mrpc edges' shows totals."
 
 
-@click.command(epilog="\b\nExamples:\n  mrpc stat --watch\n  mrpc stat --interval 10 -o json")
+@click.command(short_help="Show rates, latencies and denials of every edge now.",
+               epilog="\b\nExamples:\n  mrpc stat --watch\n  mrpc stat --interval 10 -o json")
 @click.option("-w", "--watch", is_flag=True, help="Again and again; Ctrl-C ends it.")
 @click.option("-i", "--interval", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True, metavar="SECONDS",
               help="To count over.")
@@ -40,13 +41,15 @@ def stat(context: click.Context, watch: bool, interval: float, output: str) -> N
 
 def watch_table(client: Any, interval: float) -> None:
     from rich.live import Live
+    from rich.text import Text
 
     before = take(client)
-    with Live(make_table(COLUMNS, []), auto_refresh=False) as live:
+    with Live(Text(IDLE), auto_refresh=False) as live:
         while True:
             time.sleep(interval)
             after = take(client)
-            live.update(make_table(COLUMNS, [row(each) for each in compare(before, after)]), refresh=True)
+            rows = [row(each) for each in compare(before, after)]
+            live.update(Text("\n".join(table_lines(COLUMNS, rows)) if rows else IDLE), refresh=True)
             before = after
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mrpc_service.cli.output import bytes_text, connect, emit, ns_text, output_option, plain, print_table, seconds_text
+from mrpc_service.cli.output import bytes_text, connect, counted, emit, ns_text, output_option, plain, print_table, seconds_text
 from mrpc_service.latency import quantile_ns
 
 
@@ -29,7 +29,7 @@ def show_status(found: dict[str, Any]) -> None:
     listen = f"{found['listen']} ({'plaintext' if found['insecure'] else 'TLS'})" if found["listen"] else "no other daemons"
     since = seconds_text(found["uptime_ns"] / 1e9)
     memory = f"{bytes_text(found['rss_bytes'])} of its own, {bytes_text(found['shared_memory_bytes'])} shared with applications"
-    holds = f"{found['attachments']} attachments, {found['services']} services, {found['edges']} edges, {found['peers']} peers"
+    holds = ", ".join(counted(found[f"{part}s"], part) for part in ("attachment", "service", "edge", "peer"))
     rows = [
         ("mrpcd", f"{found['version']}, {found['state']} for {since}, pid {found['pid']}, uid {found['uid']}"),
         ("take-overs", f"{found['takeovers']}, the last with a pause of {ns_text(found['takeover_pause_ns'])}" if found["takeovers"] else "none"),
@@ -54,7 +54,8 @@ def show_status(found: dict[str, Any]) -> None:
         click.secho(f"the last reload was refused: {found['config_error']}", fg="yellow")
 
 
-@click.command(epilog="\b\nExample: mrpc apps -o json")
+@click.command(short_help="List the attached applications and the memory they hold.",
+               epilog="\b\nExample: mrpc apps -o json")
 @output_option
 @click.pass_context
 def apps(context: click.Context, output: str) -> None:
@@ -89,7 +90,8 @@ def endpoint_text(endpoint: dict[str, Any]) -> str:
     return f"{endpoint['app']}{where} ({endpoint['open_calls']} open)"
 
 
-@click.command(epilog="\b\nExample: mrpc edges")
+@click.command(short_help="List who calls what, with counts since the start.",
+               epilog="\b\nExample: mrpc edges")
 @output_option
 @click.pass_context
 def edges(context: click.Context, output: str) -> None:

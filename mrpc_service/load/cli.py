@@ -20,7 +20,7 @@ from mrpc_service.load.result import LoadResult
 NATIVE_OPTIONS = ("rate", "closed", "duration", "count", "warmup", "drain", "timeout", "connections", "threads", "max_in_flight", "seed", "late_us")
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(short_help="Send load to a target and report latencies.", context_settings={"show_default": True})
 @click.argument("target", required=False)
 @click.option("--rate", type=float, help="Calls a second, whatever the replies do (open loop).")
 @click.option("--closed", type=int, metavar="N", help="Closed loop instead: N calls in flight. Finds capacity, hides queueing.")

@@ -13,6 +13,7 @@ import yaml
 from click.testing import CliRunner
 
 from mrpc_service.cli.commands import COMMANDS, cli
+from mrpc_service.cli.output import table_lines
 from mrpc_service.cli.stat import compare
 
 from .conftest import TIMEOUT_S, Mrpcd, needs_root
@@ -61,6 +62,19 @@ def test_an_app_is_registered_listed_and_removed(mrpcd: Mrpcd) -> None:
     assert token.startswith("mrpc_") and token != made["token"]
     assert mrpcd.cli_json("app", "remove", "front")["name"] == "front"
     assert mrpcd.cli_json("app", "list") == []
+
+
+def test_a_user_may_be_named(mrpcd: Mrpcd) -> None:
+    mrpcd.cli("app", "register", "front", "--uid", "root")
+    assert mrpcd.cli_json("app", "list")[0]["uid"] == 0
+    wrong = mrpcd.cli("app", "register", "other", "--uid", "nobody-here")
+    assert wrong.returncode == 2 and "'nobody-here' is neither a user of this host nor a uid" in wrong.stderr
+
+
+def test_a_row_is_one_line_however_wide_and_harmless() -> None:
+    lines = table_lines(("name", "count#"), [("x" * 300, 7), ("a\x1b[31m\nb", 1234)])
+    assert [line.rstrip()[-6:] for line in lines] == [" count", "     7", "  1234"] and len(lines) == 3
+    assert lines[2].startswith("a?[31m b ")
 
 
 def test_the_log_level_changes_while_the_daemon_runs(mrpcd: Mrpcd) -> None:
