@@ -5,20 +5,51 @@
     client.grant("papers", [1], to="globex")
     client.query_points("papers", [0.2, 0.8], limit=3).points
 
-Errors are the transport's RpcError: code(), details(), and reason(error) for programs.
+AsyncQdrantClient has the same methods as coroutines. Errors are those of exceptions.py. What is as at qdrant_client, what differs,
+and what is not there: PORTING.md.
 """
 from __future__ import annotations
 
-from . import models
-from .points import PointsMixin
+from collections.abc import AsyncIterator, Iterator
+
+from . import exceptions, models
+from .collections import CollectionsMixin
+from .connection import AsyncConnection, Connection
+from .operations import finish
+from .reads import ReadsMixin
 from .reasons import reason
 from .tenants import TenantsMixin
+from .writes import WritesMixin
 
 
-class Client(PointsMixin, TenantsMixin):
-    """A connection with all methods; see Connection for what it is made of."""
+class Methods(CollectionsMixin, WritesMixin, ReadsMixin, TenantsMixin):
+    """What both clients can."""
 
 
-QdrantClient = Client
+class Client(Connection, Methods):
+    """A connection with all methods; see Base for what it is made of."""
 
-__all__ = ["Client", "QdrantClient", "models", "reason"]
+    def export_tenant(self, collection_name: str, tenant: str = "") -> Iterator[bytes]:
+        """The pieces of one file with all of the tenant's points, vectors, payloads and grants."""
+        cursor: str | None = ""
+        while cursor is not None:
+            piece, following = finish(self._export(collection_name, tenant, cursor))
+            yield piece
+            cursor = following or None
+
+
+class AsyncClient(AsyncConnection, Methods):
+    """The same, for asyncio."""
+
+    async def export_tenant(self, collection_name: str, tenant: str = "") -> AsyncIterator[bytes]:
+        """The pieces of one file with all of the tenant's points, vectors, payloads and grants."""
+        cursor: str | None = ""
+        while cursor is not None:
+            piece, following = await self._export(collection_name, tenant, cursor)
+            yield piece
+            cursor = following or None
+
+
+QdrantClient, AsyncQdrantClient = Client, AsyncClient
+
+__all__ = ["AsyncClient", "AsyncQdrantClient", "Client", "QdrantClient", "exceptions", "models", "reason"]

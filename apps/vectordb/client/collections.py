@@ -1,41 +1,85 @@
 """Collections, by qdrant_client's names."""
 from __future__ import annotations
 
-from .connection import Connection
-from .models import CollectionDescription, CollectionInfo, CollectionsResponse, Datatype, Distance, VectorParams
+from typing import Any
 
-_NOT_FOUND = "NOT_FOUND"
+from .advice import ONE_VECTOR
+from .connection import Base
+from .exceptions import ApiException
+from .models import CollectionDescription, CollectionInfo, CollectionsResponse, Datatype, Distance, UpdateResult, VectorParams
+from .operations import operation
 
 
-class CollectionsMixin(Connection):
-    def create_collection(self, collection_name: str, vectors_config: VectorParams, recall: float = 0.0) -> bool:
+class CollectionsMixin(Base):
+    @operation
+    async def create_collection(self, collection_name: str, vectors_config: VectorParams, recall: float = 0.0, *,
+                                timeout: float | None = None) -> bool:
         """For administrators. recall: what searches aim at, the service's default when 0."""
-        config = self._pb.CollectionConfig(
-            collection=collection_name, dim=vectors_config.size, recall=recall,
-            metric=getattr(self._pb, Distance(vectors_config.distance).name),
-            dtype=getattr(self._pb, Datatype(vectors_config.datatype or "float32").name))
-        self._call(self._collections.Create, config)
+        await self._create(collection_name, vectors_config, recall)
         return True
 
-    def delete_collection(self, collection_name: str) -> bool:
+    @operation
+    async def delete_collection(self, collection_name: str, *, timeout: float | None = None) -> bool:
         """For administrators. False when there is none."""
+        return await self._drop(collection_name)
+
+    @operation
+    async def recreate_collection(self, collection_name: str, vectors_config: VectorParams, recall: float = 0.0, *,
+                                  timeout: float | None = None) -> bool:
+        """Deletes it, if it is there, and creates it."""
+        await self._drop(collection_name)
+        await self._create(collection_name, vectors_config, recall)
+        return True
+
+    @operation
+    async def collection_exists(self, collection_name: str) -> bool:
+        return collection_name in await self._names()
+
+    @operation
+    async def get_collections(self) -> CollectionsResponse:
+        return CollectionsResponse(list(map(CollectionDescription, await self._names())))
+
+    @operation
+    async def get_collection(self, collection_name: str) -> CollectionInfo:
+        found = await self._describe(collection_name)
+        visible = (await self._call(self._points.Count, self._pb.CountRequest(collection=collection_name))).count
+        params = VectorParams(found.dim, Distance[self._pb.Metric.Name(found.metric)], Datatype[self._pb.DType.Name(found.dtype)])
+        return CollectionInfo(found.collection, params, visible)
+
+    @operation
+    async def create_payload_index(self, collection_name: str, field_name: str, field_schema: Any = None, wait: bool = True, *,
+                                   timeout: float | None = None) -> UpdateResult:
+        """Accepted for a collection that is there: columns of fields are made, as they are asked for, by filters themselves."""
+        await self._describe(collection_name)
+        return UpdateResult(0)
+
+    @operation
+    async def delete_payload_index(self, collection_name: str, field_name: str, wait: bool = True, *,
+                                   timeout: float | None = None) -> UpdateResult:
+        """Accepted likewise: columns that nobody asks for are dropped."""
+        await self._describe(collection_name)
+        return UpdateResult(0)
+
+    async def _create(self, name: str, vectors: VectorParams, recall: float) -> None:
+        if not hasattr(vectors, "size"):
+            raise TypeError(f"vectors_config is one VectorParams: {ONE_VECTOR}")
+        config = self._pb.CollectionConfig(collection=name, dim=vectors.size, recall=recall,
+                                           metric=getattr(self._pb, Distance(vectors.distance).name),
+                                           dtype=getattr(self._pb, Datatype(vectors.datatype or "float32").name))
+        await self._call(self._collections.Create, config)
+
+    async def _drop(self, name: str) -> bool:
         try:
-            self._call(self._collections.Drop, self._pb.CollectionName(collection=collection_name))
-        except self._transport.rpc.RpcError as error:
-            if error.code().name == _NOT_FOUND:
+            await self._call(self._collections.Drop, self._pb.CollectionName(collection=name))
+        except ApiException as error:
+            if error.code().name == "NOT_FOUND":
                 return False
             raise
         return True
 
-    def collection_exists(self, collection_name: str) -> bool:
-        return any(each.name == collection_name for each in self.get_collections().collections)
+    async def _describe(self, name: str) -> Any:
+        return await self._call(self._collections.Describe, self._pb.CollectionName(collection=name))
 
-    def get_collections(self) -> CollectionsResponse:
-        reply = self._call(self._collections.List, self._pb.Empty())
-        return CollectionsResponse([CollectionDescription(each.collection) for each in reply.collections])
-
-    def get_collection(self, collection_name: str) -> CollectionInfo:
-        found = self._call(self._collections.Describe, self._pb.CollectionName(collection=collection_name))
-        visible = self._call(self._points.Count, self._pb.CountRequest(collection=collection_name)).count
-        params = VectorParams(found.dim, Distance[self._pb.Metric.Name(found.metric)], Datatype[self._pb.DType.Name(found.dtype)])
-        return CollectionInfo(found.collection, params, visible)
+    async def _names(self) -> list[str]:
+        reply = await self._call(self._collections.List, self._pb.Empty())
+        return [each.collection for each in reply.collections]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .advice import ONE_VECTOR
 from .filters import Filters, split_ids
 
 
@@ -20,6 +21,8 @@ class Encoder:
     def rows(self, vectors: Any) -> tuple[Any, int, int]:
         """(what a bytes field is set from, its DType, number of rows). One vector [dim] is one row. ValueError for what is no
         array of numbers."""
+        if isinstance(vectors, dict) or (isinstance(vectors, list) and vectors and isinstance(vectors[0], dict)):
+            raise ValueError(f"a vector is a list of numbers or an array: {ONE_VECTOR}")
         array = np.asarray(vectors)
         if array.dtype != np.float16:
             array = np.ascontiguousarray(array, np.float32)
@@ -27,11 +30,13 @@ class Encoder:
             raise ValueError(f"vectors are [dim] or [n, dim], not {array.ndim} dimensions")
         return self._as_blob(array), self._dtype(array), 1 if array.ndim == 1 else len(array)
 
-    def upsert(self, collection: str, ids: Sequence[Any], vectors: Any, payloads: Iterable[Any] | None = None) -> Any:
+    def upsert(self, collection: str, ids: Sequence[Any], vectors: Any, payloads: Iterable[Any] | None = None, *,
+               keep_payloads: bool = False) -> Any:
         data, dtype, _ = self.rows(vectors if len(ids) else np.empty((0, 0), np.float32))
         texts = None if payloads is None else list(map(_text, payloads))
         numbers, uuids = split_ids(ids)
-        return self._pb.UpsertRequest(collection=collection, ids=numbers, uuids=uuids, vectors=data, dtype=dtype, payloads=texts)
+        return self._pb.UpsertRequest(collection=collection, ids=numbers, uuids=uuids, vectors=data, dtype=dtype, payloads=texts,
+                                      keep_payloads=keep_payloads)
 
     def selection(self, points: Any, owner: str = "") -> Any:
         """Of ids, a Filter, a PointIdsList or a FilterSelector."""

@@ -1,7 +1,7 @@
 """From a Filter to its message. Models are told by their class's name: qdrant_client's own have the same names and attributes."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -26,7 +26,7 @@ class Filters:
             "IsNullCondition": lambda given: {"key": given.is_null.key, "is_null": True},
             "HasIdCondition": lambda given: {"has_id": self._ids(given.has_id)},
             "NestedCondition": lambda given: {"key": given.nested.key, "nested": self.message(given.nested.filter)}}
-        self._tests = {
+        self._tests: dict[str, Callable[[Any], Any]] = {
             "match": self._match, "range": self._range, "is_empty": bool, "is_null": bool,
             "geo_radius": lambda given: pb.GeoRadius(center=self._point(given.center), radius=given.radius),
             "geo_bounding_box": lambda given: pb.GeoBoundingBox(top_left=self._point(given.top_left), bottom_right=self._point(given.bottom_right)),

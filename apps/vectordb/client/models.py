@@ -6,7 +6,7 @@ The client tells conditions by their class's name, so that qdrant_client's own m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -234,13 +234,54 @@ class SearchParams:
 
 
 @dataclass(frozen=True)
+class PayloadSelectorInclude:
+    """Nothing but what the paths lead to."""
+    include: Sequence[str]
+
+
+@dataclass(frozen=True)
+class PayloadSelectorExclude:
+    """All but what the paths lead to."""
+    exclude: Sequence[str]
+
+
+WithPayload = bool | Sequence[str] | PayloadSelectorInclude | PayloadSelectorExclude
+
+
+@dataclass(frozen=True)
+class NearestQuery:
+    nearest: Vector | PointId
+
+
+class RecommendStrategy(StrEnum):
+    AVERAGE_VECTOR = "average_vector"
+
+
+@dataclass(frozen=True)
+class RecommendInput:
+    """Vectors, and ids of the tenant's own points."""
+    positive: Sequence[Vector | PointId] | None = None
+    negative: Sequence[Vector | PointId] | None = None
+    strategy: RecommendStrategy | None = None
+
+
+@dataclass(frozen=True)
+class RecommendQuery:
+    recommend: RecommendInput
+
+
+Query = Vector | PointId | NearestQuery | RecommendQuery
+
+
+@dataclass(frozen=True)
 class QueryRequest:
-    """One of query_batch_points; they may differ in nothing but the query."""
-    query: Vector
+    """One of query_batch_points."""
+    query: Query
     filter: Filter | None = None
     params: SearchParams | None = None
     limit: int = 10
-    with_payload: bool = False
+    offset: int = 0
+    with_payload: WithPayload = False
     with_vector: bool = False
     score_threshold: float | None = None
 
@@ -269,14 +310,16 @@ class UpdateStatus(StrEnum):
     COMPLETED = "completed"
 
 
-class UpdateResult(NamedTuple):
+@dataclass(frozen=True)
+class UpdateResult:
     """count: points that were changed."""
     count: int
     status: UpdateStatus = UpdateStatus.COMPLETED
     operation_id: int | None = None
 
 
-class CountResult(NamedTuple):
+@dataclass(frozen=True)
+class CountResult:
     count: int
 
 
@@ -288,8 +331,116 @@ class CollectionsResponse(NamedTuple):
     collections: list[CollectionDescription]
 
 
-class CollectionInfo(NamedTuple):
+class CollectionStatus(StrEnum):
+    GREEN = "green"
+
+
+class CollectionParams(NamedTuple):
+    vectors: VectorParams
+
+
+class CollectionConfig(NamedTuple):
+    params: CollectionParams
+
+
+@dataclass(frozen=True)
+class CollectionInfo:
     """points_count: those that the tenant sees."""
     name: str
     vectors: VectorParams
     points_count: int
+    status: CollectionStatus = CollectionStatus.GREEN
+    segments_count: int = 1
+    payload_schema: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def indexed_vectors_count(self) -> int:
+        return self.points_count
+
+    @property
+    def config(self) -> CollectionConfig:
+        return CollectionConfig(CollectionParams(self.vectors))
+
+
+class PayloadSchemaType(StrEnum):
+    """For create_payload_index, which takes any."""
+    KEYWORD = "keyword"
+    INTEGER = "integer"
+    FLOAT = "float"
+    GEO = "geo"
+    TEXT = "text"
+    BOOL = "bool"
+    DATETIME = "datetime"
+    UUID = "uuid"
+
+
+@dataclass(frozen=True)
+class PointVectors:
+    id: PointId
+    vector: Vector
+
+
+@dataclass(frozen=True)
+class PointsList:
+    points: Sequence[PointStruct]
+
+
+@dataclass(frozen=True)
+class PointsBatch:
+    batch: Batch
+
+
+@dataclass(frozen=True)
+class SetPayload:
+    """points: ids; or a filter."""
+    payload: dict[str, Any]
+    points: Sequence[PointId] | None = None
+    filter: Filter | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True)
+class DeletePayload:
+    keys: Sequence[str]
+    points: Sequence[PointId] | None = None
+    filter: Filter | None = None
+
+
+@dataclass(frozen=True)
+class UpdateVectors:
+    points: Sequence[PointVectors]
+
+
+@dataclass(frozen=True)
+class UpsertOperation:
+    upsert: PointsList | PointsBatch
+
+
+@dataclass(frozen=True)
+class DeleteOperation:
+    delete: PointIdsList | FilterSelector
+
+
+@dataclass(frozen=True)
+class SetPayloadOperation:
+    set_payload: SetPayload
+
+
+@dataclass(frozen=True)
+class OverwritePayloadOperation:
+    overwrite_payload: SetPayload
+
+
+@dataclass(frozen=True)
+class DeletePayloadOperation:
+    delete_payload: DeletePayload
+
+
+@dataclass(frozen=True)
+class ClearPayloadOperation:
+    clear_payload: PointIdsList | FilterSelector
+
+
+@dataclass(frozen=True)
+class UpdateVectorsOperation:
+    update_vectors: UpdateVectors

@@ -16,6 +16,8 @@ class Reason(NamedTuple):
 
 def reason(error: Any) -> Reason | None:
     """Of an RpcError that this service raised; None when another did (a policy, the mesh)."""
+    if hasattr(error, "reason"):
+        return error.reason
     rich = next((value for key, value in error.trailing_metadata() or () if key == DETAILS_KEY), None)
     if rich is None:
         return None

@@ -105,7 +105,7 @@ def test_a_search_cannot_lie_about_its_size(running: Running, apply) -> None:
     acme = running.client("acme")
     request = acme._pb.SearchRequest(collection="papers", queries=1, k=1, values=[1.0] * 8)
     with pytest.raises(mrpc.RpcError) as caught:
-        acme._call(acme._points.Search, request)
+        acme._points.Search(request, metadata=acme._metadata)
     assert reason(caught.value).name == "INVALID"
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from apps.vectordb import translate, transport
 from apps.vectordb.client import Client, models, reason
+from apps.vectordb.client.operations import finish
 from apps.vectordb.database.errors import Invalid
 from apps.vectordb.database.filters import parse
 
@@ -26,6 +27,11 @@ def refused(call: Callable[..., Any], *given: Any, **named: Any) -> tuple[str, s
     why = reason(caught.value)
     assert why is not None, caught.value
     return caught.value.code().name, why.name
+
+
+def sent(client: Client, method: Any, request: Any) -> Any:
+    """A message that the client itself would not make."""
+    return finish(client._call(method, request))
 
 
 @pytest.fixture
@@ -70,7 +76,7 @@ def test_bytes_that_are_no_rows(acme: Client) -> None:
                     PB.SearchRequest(collection="papers", k=1, queries=3, values=[1, 0, 0, 0]),
                     PB.SearchRequest(collection="papers", k=1, queries=2**32 - 1, values=[1, 0, 0, 0]),
                     PB.SearchRequest(collection="papers", k=1, vectors=bytes(16), dtype=2)):
-        assert refused(acme._call, acme._points.Search, acme._pb.SearchRequest.FromString(request.SerializeToString())) == INVALID
+        assert refused(sent, acme, acme._points.Search, acme._pb.SearchRequest.FromString(request.SerializeToString())) == INVALID
 
 
 def test_ids_given_twice_or_not_at_all(acme: Client) -> None:
@@ -94,9 +100,9 @@ def test_too_large_a_batch(acme: Client) -> None:
 def test_a_payload_that_is_no_object(acme: Client, payload: str) -> None:
     points = acme._encoder.selection([1])
     change = acme._pb.SetPayloadRequest(collection="papers", points=points, payload=payload)
-    assert refused(acme._call, acme._points.SetPayload, change) == INVALID
+    assert refused(sent, acme, acme._points.SetPayload, change) == INVALID
     bad = acme._pb.UpsertRequest(collection="papers", ids=[9], values=[1, 0, 0, 0], payloads=[payload])
-    assert refused(acme._call, acme._points.Upsert, bad) == INVALID
+    assert refused(sent, acme, acme._points.Upsert, bad) == INVALID
 
 
 def test_what_is_not_there(acme: Client) -> None:
@@ -119,11 +125,11 @@ def test_revoking_what_was_not_granted_changes_nothing(acme: Client) -> None:
 def test_only_the_owner_changes_a_point(acme: Client, papers: Papers) -> None:
     globex, theirs = papers("globex"), models.PointIdsList([1])
     request = globex._pb.DeleteRequest(collection="papers", points=globex._encoder.selection(theirs, owner="acme"))
-    assert refused(globex._call, globex._points.Delete, request) == ("NOT_FOUND", "NOT_FOUND"), "it does not see the point"
+    assert refused(sent, globex, globex._points.Delete, request) == ("NOT_FOUND", "NOT_FOUND"), "it does not see the point"
     acme.grant("papers", [1], to="globex")
-    assert refused(globex._call, globex._points.Delete, request) == ("PERMISSION_DENIED", "DENIED")
+    assert refused(sent, globex, globex._points.Delete, request) == ("PERMISSION_DENIED", "DENIED")
     share = globex._pb.ShareRequest(collection="papers", points=globex._encoder.selection(theirs, owner="acme"), to="globex")
-    assert refused(globex._call, globex._points.Grant, share) == ("PERMISSION_DENIED", "DENIED")
+    assert refused(sent, globex, globex._points.Grant, share) == ("PERMISSION_DENIED", "DENIED")
     assert globex.delete("papers", models.Filter()).count == 0, "a filter takes from the tenant's own"
     assert acme.count("papers").count == 2
 
@@ -142,9 +148,9 @@ def test_hostile_filters(acme: Client) -> None:
     with pytest.raises(TypeError, match="no condition that this service knows"):
         acme.query_points("papers", [1, 0, 0, 0], models.Filter(must=["1 == 1"]))
     nothing = acme._pb.Filter(must=[acme._pb.Condition(key="a")])
-    assert refused(acme._call, acme._points.Scroll, acme._pb.ScrollRequest(collection="papers", limit=1, filter=nothing)) == INVALID
+    assert refused(sent, acme, acme._points.Scroll, acme._pb.ScrollRequest(collection="papers", limit=1, filter=nothing)) == INVALID
     both = acme._pb.Selection(ids=[1], filter=acme._pb.Filter())
-    assert refused(acme._call, acme._points.Delete, acme._pb.DeleteRequest(collection="papers", points=both)) == INVALID
+    assert refused(sent, acme, acme._points.Delete, acme._pb.DeleteRequest(collection="papers", points=both)) == INVALID
 
 
 def test_a_cursor_that_was_made_up_or_is_anothers(acme: Client, papers: Papers) -> None:
@@ -175,7 +181,7 @@ def test_a_quota_refuses_the_whole_batch(papers: Papers) -> None:
 def test_a_collection_that_cannot_be(running, config: dict[str, Any]) -> None:
     admin = running.client("admin")
     request = admin._pb.CollectionConfig(**{"collection": "bad"} | config)
-    assert refused(admin._call, admin._collections.Create, request) == INVALID
+    assert refused(sent, admin, admin._collections.Create, request) == INVALID
     assert not admin.collection_exists("bad")
 
 

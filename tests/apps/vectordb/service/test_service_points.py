@@ -47,8 +47,9 @@ def test_k_is_what_there_is_at_most(acme: Client) -> None:
 def test_many_queries_in_one_call(acme: Client) -> None:
     queries = [models.QueryRequest([1, 0, 0, 0], limit=1), models.QueryRequest([0, 1, 0, 0], limit=1)]
     assert [names(found.points) for found in acme.query_batch_points("papers", queries)] == [[1], [2]]
-    with pytest.raises(ValueError, match="nothing but the query"):
-        acme.query_batch_points("papers", [queries[0], models.QueryRequest([0, 1, 0, 0], limit=2)])
+    year = models.Filter(must=models.FieldCondition("year", range=models.Range(gt=2021)))
+    mixed = [queries[0], models.QueryRequest([1, 0, 0, 0], filter=year), models.QueryRequest([0, 0, 1, 0], limit=1, offset=1), queries[1]]
+    assert [names(found.points) for found in acme.query_batch_points("papers", mixed)] == [[1], [2], [1], [2]]
     ids, scores, counts = acme.search_columns("papers", np.eye(4, dtype=np.float32)[:2], 3)
     assert ids.dtype == np.uint64 and counts.tolist() == [3, 3] and scores.reshape(2, 3)[:, 0] == pytest.approx([1, 1])
     assert ids.reshape(2, 3)[:, 0].tolist() == [1, 2]
