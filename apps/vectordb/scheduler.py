@@ -9,6 +9,10 @@ waits for a flood's call to end; all but two while others call, too: with one sl
 tenant then finds a processor that is free, at the price of what the flood could have done on it. And a tenant may have as
 many calls waiting as there is room left for others (a dynamic threshold): one flood fills half of the room, two a third each,
 so that a newcomer finds a thread to wait on.
+
+What no order of calls can bound is done by the calls themselves: a batch of searches runs in parts, and between two of them it
+sleeps for a moment while others call, too. Whoever wakes is put behind a thread that runs, even beside an idle processor, and
+may be left there until the kernel's next tick, 4 ms; so no thread runs for long.
 """
 from __future__ import annotations
 
@@ -16,10 +20,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from time import monotonic
+from time import monotonic, sleep
 
 COMPANY_S = 0.2
 """How long a tenant that has called counts as company."""
+ASIDE_S = 50e-6
+"""How long a call stands aside between its parts: long enough that whoever waits for the processor, or for Python, gets it."""
 LINES_MAX = 1024
 """Lines of tenants at rest that are kept, so that not every call makes one."""
 
@@ -30,6 +36,10 @@ class QueueFull(Exception):
 
 class WaitedTooLong(Exception):
     """The call's deadline passed while it waited for its turn."""
+
+
+def stand_aside() -> None:
+    sleep(ASIDE_S)
 
 
 @dataclass(slots=True)
@@ -96,6 +106,10 @@ class Scheduler:
             if not self._running:
                 self._start_alike()
 
+    def way(self, tenant: str) -> Callable[[], object] | None:
+        """What a call of the tenant does between its parts to give way; None while it has no company."""
+        return stand_aside if self._in_company(tenant) else None
+
     @property
     def waiting(self) -> int:
         """Calls that wait for their turn."""
@@ -120,9 +134,11 @@ class Scheduler:
     def _may_run(self, line: Line) -> bool:
         if line.running == 0:
             return self._running < self._slots
-        company_s = self._before_s if line.tenant == self._latest else self._latest_s
-        in_company = self._clock() - company_s < COMPANY_S
-        return self._running < self._slots and line.running < self._slots - (2 if in_company else 1)
+        return self._running < self._slots and line.running < self._slots - (2 if self._in_company(line.tenant) else 1)
+
+    def _in_company(self, tenant: str) -> bool:
+        """Whether another has called of late."""
+        return self._clock() - (self._before_s if tenant == self._latest else self._latest_s) < COMPANY_S
 
     def _let_in(self, line: Line) -> None:
         line.running += 1

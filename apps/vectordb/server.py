@@ -20,7 +20,7 @@ from .transport import OPTIONS, Transport, mesh_modules
 GRACE_S = 2.0
 THREADS = 64
 """Half of them may wait for a turn to search, half of those for one tenant: 16 calls, and those that run."""
-SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.00005
 """How long a thread keeps the interpreter while another wants it: Python's 5 ms would be a flood's large batch before a small search."""
 
 
@@ -80,7 +80,7 @@ class Service:
     def _add_services(self, transport: Transport) -> None:
         door = Door(transport, self._reads, self._writes, self.meters)
         for name, make in SERVICERS.items():
-            servicer = make(self._database, transport, self._options.admins, self._options.newcomers)
+            servicer = make(self._database, transport, self._options.admins, self._options.newcomers, self._reads.way)
             getattr(transport.pb_grpc, f"add_{name}Servicer_to_server")(door.handlers(servicer, servicer.METHODS), self._server)
         if self._health:
             mesh_modules()[1].add_HealthServicer_to_server(self._health, self._server)

@@ -21,12 +21,13 @@ from .transport import Transport
 
 class Servicer:
     """admins: tenants that may change collections, tenants and roles. newcomers: the quota of tenants that are made at their first
-    write; None: only administrators make tenants."""
+    write; None: only administrators make tenants. give_way(tenant): what its long call does between its parts, if anything."""
 
     METHODS: tuple[str, ...]
 
-    def __init__(self, database: Database, transport: Transport, admins: Collection[str], newcomers: Quota | None = None) -> None:
-        self._database, self._pb, self._admins, self._newcomers = database, transport.pb, admins, newcomers
+    def __init__(self, database: Database, transport: Transport, admins: Collection[str], newcomers: Quota | None = None,
+                 give_way: Callable[[str], Callable[[], object] | None] = lambda tenant: None) -> None:
+        self._database, self._pb, self._admins, self._newcomers, self._give_way = database, transport.pb, admins, newcomers, give_way
         self._replies = Replies(transport.pb)
 
     def _open(self, tenant: str, name: str) -> Any:
@@ -86,7 +87,8 @@ class Points(Servicer):
         collection = self._open(tenant, request.collection)
         found = collection.search_columns(
             tenant, translate.vectors(request, request.queries or 1), request.k, translate.optional_filter(request),
-            with_payload=request.with_payload, exact=request.exact, recall=request.recall if request.HasField("recall") else None)
+            with_payload=request.with_payload, exact=request.exact, recall=request.recall if request.HasField("recall") else None,
+            give_way=self._give_way(tenant))
         if request.HasField("score_threshold"):
             found = translate.near_enough(found, collection.config.metric, request.score_threshold)
         reply = self._replies.hits(found, tenant, collection.config.metric)

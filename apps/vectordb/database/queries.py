@@ -6,7 +6,8 @@ of it that the tenant sees and on nothing else, so that neither a count nor the 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from .namespace import State
 from .parties import Party
 
 CACHED_MAX = 64
+PIECE = 4  # queries of a batch between two moments to give way
 ROW = 2**32 - 1  # of an index id: its lower half
 _EMPTY = np.empty(0, np.uint64)
 
@@ -69,11 +71,23 @@ class Queries:
         start = 0 if after is None else int(np.searchsorted(ids, np.uint64(after), "right"))
         return ids[start:start + limit]
 
-    def nearest(self, party: Party, queries: np.ndarray, k: int, wanted: filters.Filter | None, how: dict[str, Any]) -> Nearest:
-        """For each query [n, dim] the nearest, at most k, nearest first."""
+    def nearest(self, party: Party, queries: np.ndarray, k: int, wanted: filters.Filter | None, how: dict[str, Any],
+                give_way: Callable[[], object] | None = None) -> Nearest:
+        """For each query [n, dim] the nearest, at most k, nearest first. give_way: called before every PIECE queries but the first."""
         if wanted is not None:
             how = {**how, "where": self.predicate(party, wanted)}
-        return self._contents.resting.awake(party.scope, lambda: self._ask(party.scope, queries, k, how))
+        return self._contents.resting.awake(party.scope, lambda: self._in_pieces(party.scope, queries, k, how, give_way))
+
+    def _in_pieces(self, scope: tuple[int, ...], queries: np.ndarray, k: int, how: dict[str, Any],
+                   give_way: Callable[[], object] | None) -> Nearest:
+        if give_way is None or len(queries) <= PIECE:
+            return self._ask(scope, queries, k, how)
+        found = [self._ask(scope, queries[:PIECE], k, how)]
+        for start in range(PIECE, len(queries), PIECE):
+            give_way()
+            found.append(self._ask(scope, queries[start:start + PIECE], k, how))
+        ids, distances, counts = zip(*found, strict=True)
+        return Nearest(np.concatenate(ids), np.concatenate(distances), list(chain.from_iterable(counts)))
 
     def _ask(self, scope: tuple[int, ...], queries: np.ndarray, k: int, how: dict[str, Any]) -> Nearest:
         if not len(queries):

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,8 +32,10 @@ class ReadOperations(Core):
         return found[0] if given.ndim == 1 else found
 
     def search_columns(self, tenant: str, vector: Any, k: int, filter: Wanted = None, *, with_payload: bool = True, exact: bool = False,
-                       budget: int | None = None, patience: int | None = None, recall: float | None = None) -> Results:
-        """As search(), which spends as long on making lists of a batch's results as on finding them."""
+                       budget: int | None = None, patience: int | None = None, recall: float | None = None,
+                       give_way: Callable[[], object] | None = None) -> Results:
+        """As search(), which spends as long on making lists of a batch's results as on finding them. give_way: called every few queries
+        of a batch, to let others have the processor."""
         queries = vectors.queries(self.config, vectors.array(vector))
         _check_size(len(queries), k)
         wanted = filters.parse(filter)
@@ -41,16 +43,17 @@ class ReadOperations(Core):
         began = time.perf_counter()
         asked = ("exact", exact), ("budget", budget), ("patience", patience), ("recall", recall)
         how = {name: value for name, value in asked if value is not None and value is not False}
-        results = self._search(party, queries, k, wanted, how, with_payload)
+        results = self._search(party, queries, k, wanted, how, with_payload, give_way)
         self._contents.tallies.searched(party.number, len(queries), len(results.owner), time.perf_counter() - began)
         if not exact:
             self._sampler.offer(self._contents, self._queries, party, queries, k, wanted, how)
         return results
 
-    def _search(self, party: Party, queries: np.ndarray, k: int, wanted: filters.Filter | None, how: dict, with_payload: bool) -> Results:
+    def _search(self, party: Party, queries: np.ndarray, k: int, wanted: filters.Filter | None, how: dict, with_payload: bool,
+                give_way: Callable[[], object] | None) -> Results:
         for _ in range(RETRIES_MAX):
             try:
-                return self._queries.resolve(self._queries.nearest(party, queries, k, wanted, how), with_payload)
+                return self._queries.resolve(self._queries.nearest(party, queries, k, wanted, how, give_way), with_payload)
             except LookupError:
                 continue  # one of the results was deleted and forgotten meanwhile: the next search does not find it
         raise Damaged(f"the index of {self.name!r} names a point that is not there; restore the directory from a backup")

@@ -40,6 +40,14 @@ def test_a_batch_of_queries_answers_each(papers: Collection) -> None:
     assert papers.search("acme", np.empty((0, 2)), 2) == []
 
 
+def test_a_long_batch_gives_way_and_answers_the_same(papers: Collection) -> None:
+    fill(papers, "acme", 5)
+    queries, stops = np.random.default_rng(0).random((10, 2)) * 4, []
+    found = papers.search_columns("acme", queries, 2, give_way=lambda: stops.append(None))
+    assert [hits.ids for hits in found] == [hits.ids for hits in papers.search("acme", queries, 2)]
+    assert len(stops) == 2, "after the fourth and the eighth query"
+
+
 def test_upsert_replaces_vector_and_payload_and_keeps_grants(papers: Collection) -> None:
     fill(papers, "acme", 3)
     papers.grant("acme", [1], to="bolt")

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from apps.vectordb.scheduler import COMPANY_S, Line, QueueFull, Scheduler, WaitedTooLong
+from apps.vectordb.scheduler import COMPANY_S, Line, QueueFull, Scheduler, WaitedTooLong, stand_aside
 
 
 class Callers:
@@ -92,6 +92,20 @@ def test_in_company_a_flood_leaves_two() -> None:
     callers.done("flood", 1)
     assert Counter(callers.order) == {"flood": 6, "small": 1}, "it is alone again: three run"
     callers.finish()
+
+
+def test_calls_give_way_in_company_only() -> None:
+    now = [100.0]
+    scheduler = Scheduler(3, 10, clock=lambda: now[0])
+    scheduler.leave(scheduler.enter("flood"), 1)
+    assert scheduler.way("flood") is None
+    scheduler.leave(scheduler.enter("small"), 1)
+    assert scheduler.way("flood") is scheduler.way("small") is stand_aside
+    now[0] += COMPANY_S / 2
+    scheduler.leave(scheduler.enter("small"), 1)
+    now[0] += COMPANY_S * 0.75
+    assert scheduler.way("small") is None, "the flood has been silent for so long"
+    assert scheduler.way("flood") is stand_aside
 
 
 def test_turns_follow_what_calls_cost() -> None:
