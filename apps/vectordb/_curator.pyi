@@ -35,6 +35,12 @@ class Predicate:
     def __len__(self) -> int:
         """How many vectors it names now."""
 
+class Cut:
+    """An index as of one moment. What the index replaces meanwhile keeps its memory until the cut goes."""
+
+    def save(self, path: str) -> None:
+        """Writes everything to a file, checksummed; to make it durable and to move it into place are the caller's. OSError."""
+
 class Index:
     """Multi-tenant index over one space of `dim` dimensions."""
 
@@ -154,12 +160,12 @@ class Index:
     def reload(self, tenant: int, blob: bytes) -> None:
         """Brings it back, without what was deleted meanwhile. ValueError for a damaged or foreign blob."""
 
-    def save(self, path: str) -> None:
-        """Writes everything to a file, checksummed; to make it durable and to move it into place are the caller's. OSError."""
+    def cut(self) -> Cut:
+        """All of it as of now, to be written while it changes: takes some milliseconds, and memory of a few bytes a grant."""
 
     @staticmethod
     def load(path: str) -> Index:
-        """ValueError with offset and advice for a file that is damaged, short, or of another version. OSError."""
+        """What a Cut saved. ValueError with offset and advice for a file that is damaged, short, or of another version. OSError."""
 
     def check(self) -> None:
         """Verifies every invariant. InvariantError."""

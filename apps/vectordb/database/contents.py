@@ -14,7 +14,7 @@ import numpy as np
 
 from .ids import Cursors
 from .model import CollectionConfig
-from .namespace import Namespace
+from .namespace import Frozen, Namespace
 from .parties import Parties
 from .quota import Tallies
 from .records import Change, keys_of, payloads_of, pb, rows_of, u64s_of
@@ -95,11 +95,6 @@ class Contents:
         """What is in memory and could be made again: trees in the index, rows by key, columns of payloads."""
         return self.index.stats()["bytes_tenants"] + sum(namespace.warm_bytes for namespace in list(self.namespaces.values()))
 
-    def owners(self) -> list[int]:
-        """Numbers of those that own something, or have, and are still there."""
-        known = self.namespaces.keys() | (self.points.positions if self.points else {}).keys()
-        return sorted(number for number in known if self.parties.find_name(number))
-
     def apply(self, change: Change) -> int:
         """Does it; how many points or pairs it concerned."""
         kind = change.WhichOneof("change")
@@ -154,23 +149,20 @@ class Contents:
         pairs = np.repeat(ids, len(parties)), np.tile(parties, len(ids))
         return self.index.revoke(*pairs) if change.revoked else self.index.grant(*pairs)
 
-    def settle(self, folder: Path, entry: pb.Collection, points: PointsFile) -> None:
-        """A snapshot holds all of it: points are read from there from now on. A writer's, as apply()."""
-        self.saved = Saved(self.version, folder, entry)
+    def settle(self, version: int, folder: Path, entry: pb.Collection, points: PointsFile) -> None:
+        """A snapshot holds all of it as of that version: points not in memory are read from there from now on. A writer's, as apply()."""
+        self.saved = Saved(version, folder, entry)
         self.points = points
-        for owner, namespace in list(self.namespaces.items()):
-            if owner in points.positions:
-                namespace.settle(points.describe(owner)[0])
-            else:
-                del self.namespaces[owner]  # dropped
 
-    def describe(self) -> pb.Collection:
-        """Its entry in a manifest, but for the points."""
-        entry = pb.Collection(number=self.number, created=self.created, next_party=self.parties.next_number)
-        for party in self.parties:
-            entry.parties.append(party.message())
-            entry.memberships.extend(pb.Membership(role=role, tenant=party.number, joined=True) for role in party.scope[1:])
-        return entry
+    def settle_namespace(self, namespace: Namespace, frozen: Frozen | None) -> None:
+        """The same for points in memory. frozen: what the snapshot has of them; None: what the one before had. A writer's."""
+        owner = namespace.owner
+        if self.namespaces[owner] is not namespace:
+            return  # dropped meanwhile
+        if owner in self.points.positions:
+            namespace.settle(self.points.describe(owner)[0], frozen)
+        elif not self.parties.find_name(owner):
+            del self.namespaces[owner]  # dropped before
 
     def restore_parties(self, entry: pb.Collection) -> None:
         for party in entry.parties:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from . import snapshots
 from .collection import Collection
+from .cut import Cut
 from .disk import Disk
 from .errors import AlreadyExists, DatabaseError, NotFound
 from .housekeeping import Housekeeper
@@ -56,6 +58,7 @@ class Database:
     def __init__(self, folder: Path | None, options: Options, disk: Disk, state: State) -> None:
         self._folder, self._options, self._disk, self._state = folder, options, disk, state
         self._lock = self._wal = None
+        self._snapshotting = threading.Lock()
         self._kept: list[int] = []  # generations of good snapshots, newest first
         self.recovery = Recovery()
         if folder is not None:
@@ -117,14 +120,18 @@ class Database:
             collection.retire()
 
     def snapshot(self) -> None:
-        """Writes all of it to files, so that opening need not do the log again. Writers wait meanwhile, readers do not. DiskFull: nothing changed."""
+        """Writes all of it to files, so that opening need not do the log again. Writers wait for the moment in which it is cut, readers for
+        nothing. DiskFull: nothing changed."""
         if self._wal is None or self._folder is None:
             return
-        with self._journal.writing():
-            generation = max([*segments(self._folder), *snapshots.generations(self._folder)]) + 1
-            self._wal.begin(generation)
-            manifest = pb.Manifest(generation=generation, sequence=self._wal.sequence, next_collection=self._state.next_number)
-            snapshots.write(self._disk, self._folder, manifest, list(self._state.contents.values()))
+        with self._snapshotting:
+            self._wal.sync()  # so that little is left to do while writers wait
+            with self._journal.writing():
+                generation = max([*segments(self._folder), *snapshots.generations(self._folder)]) + 1
+                self._wal.begin(generation)
+                manifest = pb.Manifest(generation=generation, sequence=self._wal.sequence, next_collection=self._state.next_number)
+                cuts = list(map(Cut, self._state.contents.values()))
+            snapshots.write(self._disk, self._folder, manifest, cuts, self._journal.writing)
             self._kept = [generation, *self._kept[:1]]
             snapshots.remove_older(self._disk, self._folder, self._kept[-1])
 
@@ -167,7 +174,8 @@ class Database:
             log.warning("closed without a snapshot, the log holds everything: %s", error)
         finally:
             self._journal.close()
-            self._let_go()
+            with self._snapshotting:
+                self._let_go()
 
     def _let_go(self) -> None:
         for contents in self._state.contents.values():

@@ -2,7 +2,8 @@
 
 Rows are handed out in order and never twice. Those below `first` are in a segment, the part of a snapshot that is mapped
 and never changed; later ones are in two lists that only grow. A payload written anew for a row of the segment is in
-`patched`; deleted rows are in `dead`, and leave when the next snapshot is made.
+`patched`; deleted rows are in `dead`, and leave when the next snapshot is made. It is written of a Frozen, while writers go on; settle()
+then keeps what they did since.
 
 Writers hold the database's lock. Readers take no lock: they fetch `state` once, and every step of theirs on it is one
 operation of the interpreter. A row stays readable in the state in which it was found, even when it is deleted meanwhile.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 from pyroaring import BitMap
@@ -57,6 +59,20 @@ class State:
         return rows - self.dead
 
 
+class Frozen(NamedTuple):
+    """The points of an owner as they were at one moment."""
+
+    owner: int
+    next_row: int
+    size: int
+    payload_bytes: int
+    state: State
+
+    @staticmethod
+    def of(owner: int, segment: Segment, next_row: int, payload_bytes: int) -> Frozen:
+        return Frozen(owner, next_row, len(segment.rows), payload_bytes, State(segment, next_row))
+
+
 class Warm:
     """Rows by key, columns by field, and, once there is a column, the rows written since."""
 
@@ -85,6 +101,7 @@ class Namespace:
         self.state = State(segment, next_row)
         self.size = len(segment.rows)
         self.payload_bytes = payload_bytes
+        self._replaced: set[int] = set()  # rows with a new payload since it was frozen
         self._warm: Warm | None = None
         self._warming = threading.Lock()
 
@@ -173,6 +190,7 @@ class Namespace:
         warm, state = self.warm(), self.state
         for row, text in zip(rows, texts, strict=True):
             self.payload_bytes += len(text) - len(state.payload(row))
+            self._replaced.add(row)
             if row >= state.first:
                 state.payloads[row - state.first] = text
             else:
@@ -187,9 +205,29 @@ class Namespace:
         state.dead.update(rows)
         self.size -= len(rows)
 
-    def settle(self, segment: Segment) -> None:
-        """A snapshot holds all of it now."""
-        self.state = State(segment, self.next_row)
+    @property
+    def changed(self) -> bool:
+        """Since the segment was written."""
+        state = self.state
+        return bool(state.payloads or state.patched or state.dead)
+
+    def freeze(self) -> Frozen:
+        """All of it as of now, to be written while it changes."""
+        now, then = self.state, State(self.state.segment, self.state.first)
+        then.keys, then.payloads = now.keys, now.payloads.copy()  # keys only grow, and count as far as there are payloads
+        then.patched, then.dead = now.patched.copy(), now.dead.copy()
+        self._replaced = set()
+        return Frozen(self.owner, self.next_row, self.size, self.payload_bytes, then)
+
+    def settle(self, segment: Segment, frozen: Frozen | None) -> None:
+        """The segment holds it as it was frozen last, or as it was in the present segment (None)."""
+        old = self.state
+        first, replaced, dead = (frozen.next_row, self._replaced, frozen.state.dead) if frozen else (old.first, old.patched, BitMap())
+        fresh = State(segment, first)
+        fresh.keys, fresh.payloads = old.keys[first - old.first:], old.payloads[first - old.first:]
+        fresh.patched = {row: old.payload(row) for row in replaced if row < first}
+        fresh.dead = old.dead - dead
+        self.state = fresh
 
     def _note(self, warm: Warm, rows: Iterable[int]) -> None:
         if not warm.tracking:

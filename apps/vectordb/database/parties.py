@@ -6,6 +6,7 @@ have a number of one series, never used twice, under which the index knows them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from .errors import AlreadyExists, Invalid, NotFound
 from .model import Quota, TenantInfo
@@ -13,6 +14,19 @@ from .quota import Bucket
 from .records import pb
 
 NO_LIMITS = Quota()
+
+
+class Frozen(NamedTuple):
+    """A party as it was."""
+
+    number: int
+    name: str
+    is_role: bool
+    quota: Quota
+    scope: tuple[int, ...]
+
+    def message(self) -> pb.Party:
+        return pb.Party(number=self.number, name=self.name, is_role=self.is_role, quota=self.quota.model_dump_json(exclude_none=True))
 
 
 class Party:
@@ -26,8 +40,8 @@ class Party:
         self.scope: tuple[int, ...] = (number,)
         self.members: tuple[int, ...] = ()
 
-    def message(self) -> pb.Party:
-        return pb.Party(number=self.number, name=self.name, is_role=self.is_role, quota=self.quota.model_dump_json(exclude_none=True))
+    def freeze(self) -> Frozen:
+        return Frozen(self.number, self.name, self.is_role, self.quota, self.scope)
 
 
 class Parties:
@@ -82,6 +96,10 @@ class Parties:
     def info(self, party: Party) -> TenantInfo:
         names = [self.name_of(number) for number in party.scope[1:]], [self.name_of(number) for number in party.members]
         return TenantInfo(party.name, party.is_role, party.quota, tuple(sorted(names[0])), tuple(sorted(names[1])))
+
+    def freeze(self) -> list[Frozen]:
+        """All of them as of now."""
+        return [party.freeze() for party in self._by_number.values()]
 
     # What was logged.
     def put(self, message: pb.Party) -> None:

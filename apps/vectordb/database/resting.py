@@ -24,6 +24,7 @@ from .records import pb, rows_of, u64s_of
 from .segments import mapped
 
 T = TypeVar("T")
+Place = memoryview | tuple[int, int]  # a part of the snapshot's file, or (offset, bytes) in the spool
 RETRIES_MAX = 100  # of an answer while others put the tenant to rest again and again
 
 
@@ -34,7 +35,7 @@ class Resting:
         self._index = index
         self._asleep = getattr(sys.modules[type(index).__module__], "TenantUnloaded", ())
         self._lock = threading.Lock()
-        self._where: dict[int, memoryview | tuple[int, int]] = {}  # a part of the snapshot's file, or (offset, bytes) in the spool
+        self._where: dict[int, Place] = {}
         self._spool: BinaryIO | None = None
 
     def __contains__(self, number: int) -> bool:
@@ -68,16 +69,15 @@ class Resting:
             if number not in self._where:
                 return
             try:
-                self._index.reload(number, self._blob(number))
+                self._index.reload(number, self._blob(self._where[number]))
             except (ValueError, OSError) as error:
                 raise Damaged(f"the tree of tenant {number} at rest cannot be read: {error}; open the database again") from error
             del self._where[number]
 
-    def _blob(self, number: int) -> bytes:
-        where = self._where[number]
-        if isinstance(where, memoryview):
-            return bytes(where)
-        offset, size = where
+    def _blob(self, place: Place) -> bytes:
+        if isinstance(place, memoryview):
+            return bytes(place)
+        offset, size = place
         return os.pread(self._spool.fileno(), size, offset)
 
     def awake(self, numbers: Iterable[int], ask: Callable[[], T]) -> T:
@@ -97,10 +97,14 @@ class Resting:
         with self._lock:
             yield
 
-    def save(self, disk: Disk, path: Path, entry: pb.Collection) -> None:
-        """Writes the blobs of those that rest, and says in the entry which. Inside held(), together with the index. OSError."""
-        numbers = sorted(self._where)
-        blobs = [self._blob(number) for number in numbers]
+    def freeze(self) -> dict[int, Place]:
+        """Who rests now, for save(). Inside held(), together with a cut of the index."""
+        return self._where.copy()
+
+    def save(self, disk: Disk, path: Path, entry: pb.Collection, resting: dict[int, Place]) -> None:
+        """Writes the blobs of those that rested, and says in the entry which. OSError."""
+        numbers = sorted(resting)
+        blobs = [self._blob(resting[number]) for number in numbers]
         entry.resting, entry.resting_sizes = np.array(numbers, "<u4").tobytes(), np.array(list(map(len, blobs)), "<u8").tobytes()
         entry.resting_crc = zlib.crc32(b"".join(blobs))
         fd = disk.create(path)
@@ -112,19 +116,22 @@ class Resting:
 
     def adopt(self, path: Path, entry: pb.Collection) -> None:
         """The index is as in a snapshot: these rest. Damaged when its file is not what was written."""
+        self._where = self._parts(path, entry)
+
+    @staticmethod
+    def _parts(path: Path, entry: pb.Collection) -> dict[int, Place]:
         sizes = u64s_of(entry.resting_sizes)
         blobs, ends = mapped(path, int(sizes.sum()), entry.resting_crc), np.cumsum(sizes).tolist()
         parts = [blobs[start:end] for start, end in pairwise([0, *ends])]
-        self._where = dict(zip(rows_of(entry.resting).tolist(), parts, strict=True))
+        return dict(zip(rows_of(entry.resting).tolist(), parts, strict=True))
 
-    def settle(self, path: Path, entry: pb.Collection) -> None:
-        """A snapshot has them now, but for those that woke since. A writer's."""
+    def settle(self, path: Path, entry: pb.Collection, resting: dict[int, Place]) -> None:
+        """A snapshot has those that rested when it was cut, and still do. Damaged as adopt()."""
+        parts = self._parts(path, entry)
         with self._lock:
-            awake = set(rows_of(entry.resting).tolist()) - self._where.keys()
-            self.adopt(path, entry)
-            for number in awake:
-                del self._where[number]
-            self.close()
+            self._where.update((number, parts[number]) for number, place in resting.items() if self._where.get(number) is place)
+            if not any(isinstance(place, tuple) for place in self._where.values()):
+                self.close()
 
     def close(self) -> None:
         """Lets the temporary file go."""

@@ -21,7 +21,7 @@ from .errors import Damaged
 from .records import pack_keys, pb
 
 if TYPE_CHECKING:
-    from .namespace import Namespace
+    from .namespace import Frozen, State
 
 
 def _aligned(size: int) -> int:
@@ -141,14 +141,14 @@ def mapped(path: Path, size: int, crc: int | None) -> memoryview:
     return data
 
 
-def write_points(disk: Disk, path: Path, namespaces: Iterator[Namespace], collection: pb.Collection) -> None:
+def write_points(disk: Disk, path: Path, namespaces: Iterator[Frozen], collection: pb.Collection) -> None:
     """Writes the file, durably, and says in the manifest's entry what is where. OSError."""
     fd = disk.create(path)
     try:
         at = crc = 0
         columns: list[list[int]] = [[] for _ in range(5)]
         for namespace in namespaces:
-            block = block_of(namespace)
+            block = block_of(namespace.state)
             crc = zlib.crc32(block, crc)
             for column, value in zip(columns, (namespace.owner, namespace.next_row, namespace.size, at, namespace.payload_bytes), strict=True):
                 column.append(value)
@@ -162,9 +162,8 @@ def write_points(disk: Disk, path: Path, namespaces: Iterator[Namespace], collec
         os.close(fd)
 
 
-def block_of(namespace: Namespace) -> bytes:
-    """A namespace as a block."""
-    state = namespace.state
+def block_of(state: State) -> bytes:
+    """The points of an owner as a block."""
     if not (state.payloads or state.patched or state.dead):
         return bytes(state.segment.block) + bytes(-len(state.segment.block) % 8)
     rows = np.frombuffer(state.rows().to_array(), np.uint32)

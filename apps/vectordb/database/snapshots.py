@@ -15,6 +15,7 @@ from typing import Any
 
 from . import frames
 from .contents import Contents
+from .cut import Cut, Writing
 from .disk import Disk, translated
 from .errors import Damaged, DatabaseError
 from .records import pb
@@ -40,14 +41,14 @@ def remove_leftovers(folder: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def write(disk: Disk, folder: Path, manifest: pb.Manifest, contents: list[Contents]) -> None:
-    """Writes a snapshot of the contents, which must not change meanwhile, and lets them use it. DiskFull, Damaged: nothing stays."""
+def write(disk: Disk, folder: Path, manifest: pb.Manifest, cuts: list[Cut], writing: Writing) -> None:
+    """Writes a snapshot of what was cut, and lets the contents use it. writing: the writer's lock. DiskFull, Damaged: nothing stays."""
     final = snapshot_path(folder, manifest.generation)
     aside = final.with_suffix(".tmp")
     with translated(final):
         try:
             disk.make_folder(aside)
-            entries = [_write_collection(disk, aside, one) for one in contents]
+            entries = [_write_collection(disk, aside, cut) for cut in cuts]
             manifest.collections.extend(entries)
             _write_manifest(disk, aside / "manifest", manifest)
             disk.sync_folder(aside)
@@ -56,12 +57,12 @@ def write(disk: Disk, folder: Path, manifest: pb.Manifest, contents: list[Conten
         except Exception:
             shutil.rmtree(aside, ignore_errors=True)
             raise
-    for one, entry in zip(contents, entries, strict=True):
-        if not _unchanged(one):
-            one.settle(final, entry, PointsFile(_file(final, one.number, "points"), entry, written_now=True))
-            one.resting.settle(_file(final, one.number, "resting"), entry)
+    for cut, entry in zip(cuts, entries, strict=True):
+        if cut.unchanged:
+            cut.move(final)
         else:
-            one.saved = one.saved._replace(folder=final)
+            points = PointsFile(_file(final, cut.number, "points"), entry, written_now=True)
+            cut.settle(final, entry, points, _file(final, cut.number, "resting"), writing)
 
 
 FILES = ("index", "points", "resting")
@@ -71,22 +72,17 @@ def _file(folder: Path, number: int, kind: str) -> Path:
     return folder / f"collection-{number}.{kind}"
 
 
-def _unchanged(contents: Contents) -> bool:
-    return contents.saved is not None and contents.saved.version == contents.version
-
-
-def _write_collection(disk: Disk, folder: Path, contents: Contents) -> pb.Collection:
-    if _unchanged(contents):
+def _write_collection(disk: Disk, folder: Path, cut: Cut) -> pb.Collection:
+    if cut.unchanged:
         for kind in FILES:
-            disk.link(_file(contents.saved.folder, contents.number, kind), _file(folder, contents.number, kind))
-        return contents.saved.entry
-    entry = contents.describe()
-    write_points(disk, _file(folder, contents.number, "points"), map(contents.namespace, contents.owners()), entry)
-    index = _file(folder, contents.number, "index")
-    with contents.resting.held():
-        contents.resting.save(disk, _file(folder, contents.number, "resting"), entry)
-        disk.step("save index")
-        contents.index.save(str(index))
+            disk.link(_file(cut.saved.folder, cut.number, kind), _file(folder, cut.number, kind))
+        return cut.saved.entry
+    entry = cut.describe()
+    index = _file(folder, cut.number, "index")
+    disk.step("save index")
+    cut.save_index(index)  # first: until then the index keeps what it replaces
+    write_points(disk, _file(folder, cut.number, "points"), cut.namespaces(), entry)
+    cut.save_resting(disk, _file(folder, cut.number, "resting"), entry)
     fd = os.open(index, os.O_RDONLY | os.O_CLOEXEC)
     try:
         disk.sync(fd)
@@ -129,7 +125,7 @@ def _load_collection(folder: Path, entry: pb.Collection, index_type: Any, clock:
         raise Damaged(f"{path}: {error}") from error
     contents = Contents(entry.number, entry.created, index_type, clock, index)
     contents.restore_parties(entry)
-    contents.settle(folder, entry, points)
+    contents.settle(contents.version, folder, entry, points)
     contents.resting.adopt(_file(folder, entry.number, "resting"), entry)
     return contents
 

@@ -51,7 +51,7 @@ class TenantOperations(Core):
     def set_quota(self, name: str, quota: Quota) -> TenantInfo:
         """Replaces the limits of a tenant. What it owns beyond them stays; it can only not grow. NotFound."""
         with self._journal.writing() as write:
-            message = self._contents.parties.tenant(name).message()
+            message = self._contents.parties.tenant(name).freeze().message()
             message.quota = quota.model_dump_json(exclude_none=True)
             self._commit(write, Change(party=message))
         return self.tenant(name)

@@ -3,7 +3,8 @@
 // A file is a header and six sections, little-endian, each section preceded by {length, checksum}: the tree, parents before children, with the
 // number of vectors in each leaf; then, in the order of those leaves, ids, rows, and access sets (how many, then who; the owner first); then
 // the tenants that are unloaded; then what searches have learnt (stop.h). Tenants' trees, codes and the id map follow from these and are
-// made anew, codes with the rows by a thread of its own. Nothing read is trusted: lengths are compared with what is there before memory is
+// made anew, codes with the rows by a thread of its own. It is written from a Cut: what changes in place is copied under the writer's lock,
+// some 4 bytes a grant; rows and ids stay in their slots as long as the cut holds its guard, and are read while others write. Nothing read is trusted: lengths are compared with what is there before memory is
 // taken, and what loads passes check().
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -61,6 +62,11 @@ class Writer {
     good_ = good_ && std::fseek(file_, at_, SEEK_SET) == 0;
     raw(filled, sizeof filled);
     good_ = good_ && std::fseek(file_, 0, SEEK_END) == 0;
+  }
+  void section(const void* data, size_t size) {
+    begin();
+    put(data, size);
+    end();
   }
   void raw(const void* data, size_t size) { good_ = good_ && (size == 0 || std::fwrite(data, size, 1, file_) == 1); }
   bool good() const { return good_; }
@@ -147,60 +153,6 @@ class MappedFile {
 
 class Image {
  public:
-  static void save_tree(const Index& index, NodeId id, uint32_t child, Writer& out, std::vector<Slot>& slots) {
-    const Node& node = index.tree_.node(id);
-    const NodeRecord record{child, node.leaf ? 0 : index.tree_.fanout(id), node.leaf ? node.count : 0, node.grown, node.split_at};
-    out.put(&record, sizeof record);
-    out.put(index.tree_.centroid(id), index.options_.dim * sizeof(float));
-    if (node.leaf) {
-      const auto mine = index.tree_.slots(id);
-      slots.insert(slots.end(), mine.begin(), mine.end());
-    }
-    for (uint32_t i = 0; i < node.children.size(); ++i) {
-      if (node.children[i] != kNone) save_tree(index, node.children[i], i, out, slots);
-    }
-  }
-
-  static bool save(const Index& index, Writer& out) {
-    const Options& o = index.options_;
-    Header header{kMagic,       kVersion,   o.dim,       static_cast<uint32_t>(o.metric), static_cast<uint32_t>(o.element), o.shortlist_max,
-                  o.leaf_max,   o.branching, o.recall,   o.seed,                          index.ids_.size(),                0};
-    header.checksum = checksum(&header, sizeof header - sizeof header.checksum);
-    out.raw(&header, sizeof header);
-    std::vector<Slot> slots;
-    out.begin();
-    save_tree(index, kRoot, 0, out, slots);
-    out.end();
-    out.begin();
-    for (const Slot slot : slots) {
-      const VectorId id = index.store_.id(slot);
-      out.put(&id, sizeof id);
-    }
-    out.end();
-    out.begin();
-    for (const Slot slot : slots) out.put(index.store_.row(slot), index.store_.row_bytes());
-    out.end();
-    out.begin();
-    for (const Slot slot : slots) {
-      const auto set = index.store_.access(slot).of(slot % kChunk);
-      const auto count = static_cast<uint32_t>(set.size());
-      out.put(&count, sizeof count);
-      out.put(set.data(), set.size_bytes());
-    }
-    out.end();
-    out.begin();
-    for (uint32_t record = 0; record < index.tenants_used_; ++record) {
-      const Tenant& tenant = index.tenant_records_[record];
-      if (tenant.unloaded && index.tenants_.find(tenant.id) == record) out.put(&tenant.id, sizeof tenant.id);
-    }
-    out.end();
-    out.begin();
-    const std::string learnt = index.stops_.image();
-    out.put(learnt.data(), learnt.size());
-    out.end();
-    return out.good();
-  }
-
   Image(Index& index, uint64_t vectors) : index_(index), vectors_(vectors), dim_(index.options_.dim) {}
 
   Status load(std::string_view image, size_t at) {
@@ -333,17 +285,72 @@ class Image {
   Index::Seen seen_;
 };
 
-Status Index::save(const std::string& path) const {
-  const std::lock_guard lock(writer_);
+Cut::Cut(const Index& index) : index_(index), guard_(index.read()) {
+  slots_.reserve(index.size());
+  add_node(kRoot, 0);
+  size_t grants = 0;
+  for (uint32_t record = 0; record < index.tenants_used_; ++record) {
+    const Tenant& tenant = index.tenant_records_[record];
+    if (index.tenants_.find(tenant.id) != record) continue;
+    grants += tenant.count;
+    if (tenant.unloaded) unloaded_.push_back(tenant.id);
+  }
+  access_.reserve(slots_.size() + grants);
+  for (const Slot slot : slots_) {
+    const auto set = index.store_.access(slot).of(slot % kChunk);
+    access_.push_back(static_cast<uint32_t>(set.size()));
+    access_.insert(access_.end(), set.begin(), set.end());
+  }
+  learnt_ = index.stops_.image();
+}
+
+void Cut::add_node(NodeId id, uint32_t child) {
+  const Node& node = index_.tree_.node(id);
+  const NodeRecord record{child, node.leaf ? 0 : index_.tree_.fanout(id), node.leaf ? node.count : 0, node.grown, node.split_at};
+  tree_.append(reinterpret_cast<const char*>(&record), sizeof record);
+  tree_.append(reinterpret_cast<const char*>(index_.tree_.centroid(id)), index_.options_.dim * sizeof(float));
+  if (node.leaf) {
+    const auto mine = index_.tree_.slots(id);
+    slots_.insert(slots_.end(), mine.begin(), mine.end());
+  }
+  for (uint32_t i = 0; i < node.children.size(); ++i) {
+    if (node.children[i] != kNone) add_node(node.children[i], i);
+  }
+}
+
+Status Cut::save(const std::string& path) const {
   std::FILE* const file = std::fopen(path.c_str(), "wb");
   const auto failed = [&] { return mrpc::unavailable(path + ": " + std::strerror(errno)); };
   if (file == nullptr) return failed();
   Writer out(file);
   errno = 0;
-  const bool written = Image::save(*this, out) && std::fflush(file) == 0;
+  const Options& o = index_.options_;
+  Header header{kMagic,       kVersion,    o.dim,    static_cast<uint32_t>(o.metric), static_cast<uint32_t>(o.element), o.shortlist_max,
+                o.leaf_max,   o.branching, o.recall, o.seed,                          slots_.size(),                    0};
+  header.checksum = checksum(&header, sizeof header - sizeof header.checksum);
+  out.raw(&header, sizeof header);
+  out.section(tree_.data(), tree_.size());
+  out.begin();
+  for (const Slot slot : slots_) {
+    const VectorId id = index_.store_.id(slot);
+    out.put(&id, sizeof id);
+  }
+  out.end();
+  out.begin();
+  for (const Slot slot : slots_) out.put(index_.store_.row(slot), index_.store_.row_bytes());
+  out.end();
+  out.section(access_.data(), access_.size() * sizeof access_[0]);
+  out.section(unloaded_.data(), unloaded_.size() * sizeof unloaded_[0]);
+  out.section(learnt_.data(), learnt_.size());
+  const bool written = out.good() && std::fflush(file) == 0;
   Status result = written ? mrpc::ok_status() : Status(failed());
   if (std::fclose(file) != 0 && written) result = failed();
   return result;
+}
+
+std::unique_ptr<Cut> Index::cut() const {
+  const std::lock_guard lock(writer_);
+  return std::unique_ptr<Cut>(new Cut(*this));
 }
 
 Result<std::unique_ptr<Index>> Index::from_image(std::string_view image) {

@@ -52,6 +52,27 @@ struct Stats {
   size_t bytes_vectors, bytes_codes, bytes_ids, bytes_access, bytes_tree, bytes_tenants;
 };
 
+class Index;
+
+// The index as of one moment, to be saved while it changes. What it needs of the index waits for it to go.
+class Cut {
+ public:
+  Status save(const std::string& path) const;
+
+ private:
+  friend class Index;
+  explicit Cut(const Index& index);
+  void add_node(NodeId id, uint32_t child);
+
+  const Index& index_;
+  const Epochs::Guard guard_;
+  std::string tree_;               // the section of the image
+  std::vector<Slot> slots_;        // in the order of leaves
+  std::vector<uint32_t> access_;   // for each of them: how many, and who
+  std::vector<TenantId> unloaded_;
+  std::string learnt_;
+};
+
 class Index {
  public:
   explicit Index(const Options& options);
@@ -105,12 +126,13 @@ class Index {
   // Tenants that rest, and the whole on disk.
   Result<std::string> unload(TenantId tenant);
   Status reload(TenantId tenant, std::string_view blob);
-  Status save(const std::string& path) const;
+  std::unique_ptr<Cut> cut() const;
   static Result<std::unique_ptr<Index>> load(const std::string& path);
   static Result<std::unique_ptr<Index>> from_image(std::string_view image);
 
  private:
   friend class Checker;
+  friend class Cut;
   friend class Image;
   struct IdOf { const Store* store; uint64_t operator()(uint32_t slot) const { return store->id(slot); } };
   using Tenants = Segmented<Tenant, 64, 1u << 20>;

@@ -120,7 +120,12 @@ void reload(Index& self, uint32_t tenant, nb::bytes blob) {
   good(done);
 }
 
-void save(const Index& self, const std::filesystem::path& path) {
+std::unique_ptr<Cut> cut(const Index& self) {
+  nb::gil_scoped_release release;
+  return self.cut();
+}
+
+void save(const Cut& self, const std::filesystem::path& path) {
   Status done = [&] {
     nb::gil_scoped_release release;
     return self.save(path.string());
@@ -138,7 +143,8 @@ std::unique_ptr<Index> load(const std::filesystem::path& path) {
 
 }  // namespace
 
-void bind_reads(nb::class_<Index>& index) {
+void bind_reads(nb::module_& module, nb::class_<Index>& index) {
+  nb::class_<Cut>(module, "Cut", "An index as of one moment.").def("save", save, nb::arg("path"));
   index.def("count", count, nb::arg("tenant"));
   index.def("ids", ids_of, nb::arg("tenant"), nb::arg("after") = nb::none(), nb::arg("limit") = 1000);
   index.def("owner", owner, nb::arg("id"));
@@ -150,7 +156,7 @@ void bind_reads(nb::class_<Index>& index) {
   index.def("check", check);
   index.def("unload", unload, nb::arg("tenant"));
   index.def("reload", reload, nb::arg("tenant"), nb::arg("blob"));
-  index.def("save", save, nb::arg("path"));
+  index.def("cut", cut, nb::keep_alive<0, 1>());
   index.def_static("load", load, nb::arg("path"));
   index.def("__contains__", contains, nb::arg("id"));
   index.def("__len__", &Index::size);

@@ -8,7 +8,7 @@
 namespace curator::bind {
 
 void bind_changes(nanobind::class_<Index>& index);
-void bind_reads(nanobind::class_<Index>& index);
+void bind_reads(nanobind::module_& module, nanobind::class_<Index>& index);
 void bind_search(nanobind::module_& module, nanobind::class_<Index>& index);
 
 }  // namespace curator::bind

@@ -46,7 +46,7 @@ NB_MODULE(_curator, module) {
   index.def_prop_ro("metric", metric_name);
   index.def_prop_ro("dtype", [](const Index& self) { return self.options().element == Element::kFloat32 ? "float32" : "float16"; });
   bind_changes(index);
-  bind_reads(index);
+  bind_reads(module, index);
   bind_search(module, index);
 }
 

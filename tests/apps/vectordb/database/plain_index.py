@@ -9,6 +9,15 @@ import numpy as np
 from tests.apps.vectordb.oracle import Oracle
 
 
+class Cut:
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def save(self, path: str) -> None:
+        with open(path, "wb") as file:
+            file.write(zlib.crc32(self._body).to_bytes(4, "little") + self._body)
+
+
 class PlainIndex(Oracle):
     def __init__(self, dim: int, *, recall: float = 1.0, seed: int = 0, **settings) -> None:
         super().__init__(dim, **settings)
@@ -38,10 +47,8 @@ class PlainIndex(Oracle):
     def check(self) -> None:
         pass
 
-    def save(self, path: str) -> None:
-        body = pickle.dumps((self.dim, self.metric, self.dtype, self.rows, self.access))
-        with open(path, "wb") as file:
-            file.write(zlib.crc32(body).to_bytes(4, "little") + body)
+    def cut(self) -> Cut:
+        return Cut(pickle.dumps((self.dim, self.metric, self.dtype, self.rows, self.access)))
 
     @staticmethod
     def load(path: str) -> PlainIndex:
