@@ -25,6 +25,7 @@ DEPTH_MAX = 24         # of nested objects and arrays; a filter in a filter take
 NODES_MAX = 4096       # objects, arrays and values together
 TEXT_MAX = 1024        # characters of one string
 RING_MAX = 1000        # points of one ring of a polygon
+FIELDS_MAX = 64        # different keys: each costs a reading of all payloads when it is new
 
 
 def _path(key: str) -> str:
@@ -214,6 +215,15 @@ class Filter(Settings):
                 yield part
 
 
+    def fields(self) -> Iterator[tuple[str, ...]]:
+        """The keys of all conditions, those in nested filters behind the key of their array."""
+        for leaf in self.leaves():
+            if isinstance(leaf, NestedCondition):
+                yield from ((leaf.nested.array, *inner) for inner in leaf.nested.filter.fields())
+            elif isinstance(leaf, Field_):
+                yield (leaf.key,)
+
+
 def _kind(raw: Any) -> str:
     """Which kind of condition it wants to be, so that complaints are of that kind."""
     if isinstance(raw, Settings):
@@ -248,7 +258,10 @@ def parse(raw: Filter | Mapping[str, Any] | str | bytes | None) -> Filter | None
         if isinstance(raw, str | bytes):
             raw = json.loads(raw)
         _measure(raw)
-        return Filter.model_validate(raw)
+        wanted = Filter.model_validate(raw)
+        if len(set(wanted.fields())) > FIELDS_MAX:
+            raise ValueError(f"more than {FIELDS_MAX} different keys")
+        return wanted
     except ValidationError as error:
         raise Invalid(f"filter: {first_complaint(error)}") from None
     except (ValueError, RecursionError) as error:

@@ -28,6 +28,7 @@ from .segments import NOTHING, Segment
 
 SCAN_MAX = 256          # up to so many rows are tested one by one
 CHANGES_MAX = 4096      # and as many as there are rows: then the columns go
+COLUMNS_MAX = 256       # of an owner: then the oldest goes
 DIRTY_FRACTION = 4      # a column is built anew when more than a quarter of the rows changed since
 
 
@@ -137,9 +138,10 @@ class Namespace:
         if len(rows) <= SCAN_MAX:
             return np.array(self._scan(test, rows.tolist()), np.uint32)
         warm, among = self.warm(), bitmap(rows)
-        oldest = min((self._column(warm, key).built_at for key in keys_of(wanted)), default=len(warm.changes))
+        columns = {key: self._column(warm, key) for key in keys_of(wanted)}
+        oldest = min((column.built_at for column in columns.values()), default=len(warm.changes))
         dirty = BitMap(warm.changes[oldest:]) & among
-        clean = evaluate(wanted, among - dirty, warm.columns.__getitem__, has_id)
+        clean = evaluate(wanted, among - dirty, columns.__getitem__, has_id)
         clean.update(self._scan(test, dirty))
         return np.frombuffer(clean.to_array(), np.uint32)
 
@@ -161,6 +163,8 @@ class Namespace:
                 warm.tracking = True  # before it looks: what changes from here on is noted, and tested one by one
                 built_at, state = len(warm.changes), self.state
                 column = warm.columns[key] = make(key, ((row, payloads.unpack(state.payload(row))) for row in state.rows()), built_at)
+                if len(warm.columns) > COLUMNS_MAX:
+                    del warm.columns[next(iter(warm.columns))]
         return column
 
     @property

@@ -162,6 +162,15 @@ def test_columns_and_scan_agree(objects: list[dict], tree: dict, changes: list[t
         assert ask(0) == ask(256)
 
 
+def test_no_more_columns_are_kept_than_fit(papers: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "SCAN_MAX", 0)
+    monkeypatch.setattr(namespaces, "COLUMNS_MAX", 3)
+    papers.upsert("acme", Points(range(3), np.zeros((3, 2)), [{"k0": 1}, {"k1": 1}, {}]))
+    every = {"should": [{"key": f"k{n}", "match": {"value": 1}} for n in range(9)]}
+    assert [papers.count("acme", {"must": [each]}) for each in every["should"]] == [1, 1, 0, 0, 0, 0, 0, 0, 0] and papers.count("acme", every) == 2
+    assert all(len(each.warm().columns) <= 3 for each in papers._contents.namespaces.values())
+
+
 def test_a_complaint_says_where_and_what(papers: Collection) -> None:
     for raw, where in (({"must": [{"key": "a", "range": {"gt": "soon"}}]}, "'soon' is no time"),
                        ({"must": [{"key": "a..b", "is_empty": True}]}, "is no path"),
@@ -197,6 +206,8 @@ def nested(depth: int) -> dict[str, Any]:
     {"must": [{"key": "a", "geo_polygon": {"exterior": {"points": [{"lon": 0, "lat": 0}] * 1001}}}]},
     {"must": [{"key": "a", "geo_polygon": {"exterior": {"points": [{"lon": i, "lat": 0} for i in range(5)]}}}]},
     {"must": [{"nested": {"key": "a", "filter": {"should": [{"must": [{"has_id": [1]}]}]}}}]}, {"must": [{"nested": {"key": "a"}}]},
+    {"must": [{"key": f"k{n}", "is_null": True} for n in range(65)]},
+    {"must": [{"nested": {"key": "a", "filter": {"must": [{"key": f"k{n}", "is_null": True} for n in range(65)]}}}]},
     {"min_should": {"conditions": [], "min_count": 0}}, {"must": [{"has_vector": ""}]}, {"must": [{"key": "a", "is_empty": 1}]},
 ], ids=lambda hostile: str(hostile)[:40])
 def test_hostile_filters_are_refused(papers: Collection, hostile: Any) -> None:
