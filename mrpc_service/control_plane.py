@@ -86,7 +86,7 @@ class ControlPlane:
             try:
                 self.listening = self.dataplane.listen(self.settings.listen)
             except (RuntimeError, ValueError) as error:
-                raise StartupError(f"cannot listen on {self.settings.listen}: {error}; choose another --listen") from None
+                raise StartupError(f"{error}; choose another --listen") from None
             log.warning("listening for daemons on %s in plaintext: whoever reaches it can call and read", self.listening)
         for address in self.settings.peers:
             self._add_peer(address)

@@ -208,7 +208,10 @@ def _parse_document(source: str, content: Any, faults: list[str]) -> Strict | No
     kind = content.get("kind") if isinstance(content, dict) else None
     model = KINDS.get(kind) if isinstance(kind, str) else None
     if model is None:
-        faults.append(f"{source}, kind: {kind!r} is not one of {', '.join(KINDS)}{did_you_mean(str(kind), KINDS)}")
+        if kind is None:
+            faults.append(f"{source}: there is no kind, which is {' or '.join(KINDS)}; keep other YAML files out of a folder of documents")
+        else:
+            faults.append(f"{source}, kind: {kind!r} is not one of {', '.join(KINDS)}{did_you_mean(str(kind), KINDS)}")
         return None
     return validate(model, content, source, "", faults)
 

@@ -1,4 +1,5 @@
-"""Fills the Measured column of READMEs' tables from bench/*/results.json, so that no number there is typed by hand.
+"""Fills READMEs' numbers from bench/*/results.json, so that none is typed by hand: the Measured column of tables, and what stands in
+a text as `<!-- of: CLAIM -->12.3<!-- -->`.
 
 A comment `<!-- claims: NAME -->` is followed by a table of all claims of bench/NAME, which is written anew.
 """
@@ -7,6 +8,7 @@ import json
 import re
 from pathlib import Path
 
+INLINE = re.compile(r"(<!-- of: ([\w.]+) -->)[^<]*(<!-- -->)")
 CLAIMS = re.compile(r"(<!-- claims: (\w+) -->\n\n).*?(?=\n\n|\n?\Z)", re.DOTALL)
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -46,6 +48,8 @@ def table(name: str, known: dict[str, dict]) -> str:
 
 def filled(page: str, known: dict[str, dict]) -> str:
     page = CLAIMS.sub(lambda found: found[1] + table(found[2], known), page)
+    measured = {name: f"{claim['measured']:.3g}" for name, claim in known.items() if claim["measured"] is not None}
+    page = INLINE.sub(lambda found: found[1] + measured[found[2]] + found[3] if found[2] in measured else found[0], page)
     return "\n".join(fill(line, known) for line in page.split("\n"))
 
 

@@ -103,7 +103,8 @@ class ProgramLibrary:
                 if (path := directory / f"{use}.py").is_file():
                     return path
         names = self.names()
-        raise UseFault("use", f"no policy {use!r}; there are {', '.join(names)}{did_you_mean(use, names)}")
+        hint = "; a file is named by its path, as ./my_policy.py"
+        raise UseFault("use", f"no policy {use!r}; there are {', '.join(names)}{did_you_mean(use, names) or hint}")
 
 
 def _native_config(config: dict[str, Any]) -> dict[str, Any]:

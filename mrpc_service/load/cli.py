@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -13,14 +14,23 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from mrpc_service.control.client import ControlClient
 from mrpc_service.load import native, requests, selftest
 from mrpc_service.load.render import print_table, to_csv
 from mrpc_service.load.result import LoadResult
+from mrpc_service.runtime_dir import locate
 
 NATIVE_OPTIONS = ("rate", "closed", "duration", "count", "warmup", "drain", "timeout", "connections", "threads", "max_in_flight", "seed", "late_us")
 
 
-@click.command(short_help="Send load to a target and report latencies.", context_settings={"show_default": True})
+EXAMPLES = """\b
+Examples:
+  mrpc load mrpc:///hotel.Geo/Nearby --rate 500 --data '{"lat": 37.8, "lon": -122.4}'
+  mrpc load http://127.0.0.1:8080/health --closed 8 --duration 30
+"""
+
+
+@click.command(short_help="Send load to a target and report latencies.", epilog=EXAMPLES, context_settings={"show_default": True})
 @click.argument("target", required=False)
 @click.option("--rate", type=float, help="Calls a second, whatever the replies do (open loop).")
 @click.option("--closed", type=int, metavar="N", help="Closed loop instead: N calls in flight. Finds capacity, hides queueing.")
@@ -39,18 +49,21 @@ NATIVE_OPTIONS = ("rate", "closed", "duration", "count", "warmup", "drain", "tim
 @click.option("--data", metavar="JSON", help="gRPC, mRPC: request, or list of requests to draw from; @FILE or @- reads it. Needs the schema.")
 @click.option("--data-hex", metavar="HEX", help="gRPC, mRPC: request as protobuf bytes in hexadecimal.")
 @click.option("--data-file", type=click.Path(exists=True, dir_okay=False), help="gRPC, mRPC: request as a file of protobuf bytes.")
-@click.option("--proto", multiple=True, metavar="FILE", help="Schema: .proto file; may be repeated.")
+@click.option("--proto", multiple=True, metavar="FILE", help="Schema: .proto file; may be repeated. mRPC's default: the daemon's.")
 @click.option("-I", "--include", multiple=True, metavar="DIR", help="Where .proto files and their imports stand.")
 @click.option("--protoset", type=click.Path(exists=True, dir_okay=False), help="Schema: serialised FileDescriptorSet.")
 @click.option("--metadata", multiple=True, metavar="KEY:VALUE", help="Header of each call; may be repeated.")
 @click.option("--self-test", is_flag=True, help="Show that the generator is quick enough to judge; with TARGET, compare with it.")
 @click.option("-o", "--output", type=click.Choice(["table", "json", "csv"]), default="table", help="json has ghz's shape.")
-def load_command(target: str | None, self_test: bool, output: str, **options: Any) -> None:
+@click.pass_context
+def load_command(context: click.Context, target: str | None, self_test: bool, output: str, **options: Any) -> None:
     """Send load to TARGET at a constant rate and report latencies from the intended send times.
 
     TARGET is http://host:port/path, grpc://host:port/pkg.Service/Method or mrpc:///pkg.Service/Method. Exits with 1 when a
     call failed, was never sent, or never ended.
     """
+    if target and target.startswith("mrpc:"):
+        os.environ["MRPC_RUNTIME_DIR"] = str(locate(context.find_root().obj).path)  # where the generator finds the daemon
     try:
         with tempfile.TemporaryDirectory(prefix="mrpc-load-") as folder:
             files = prepare(target, options, Path(folder))
@@ -72,7 +85,7 @@ def prepare(target: str | None, options: dict[str, Any], folder: Path) -> list[s
             path = folder / "requests"
             path.write_text(sys.stdin.read())
         arguments += ["--requests", str(path)]
-    schema = _schema(options)
+    schema = _schema(target, options)
     if schema:
         (folder / "schema.pb").write_bytes(schema)
         if target and target.startswith("mrpc:"):
@@ -84,10 +97,17 @@ def prepare(target: str | None, options: dict[str, Any], folder: Path) -> list[s
     return arguments
 
 
-def _schema(options: dict[str, Any]) -> bytes | None:
+def _schema(target: str | None, options: dict[str, Any]) -> bytes | None:
+    """From files, or, of what the mesh offers, from the daemon."""
     if options["protoset"]:
         return Path(options["protoset"]).read_bytes()
-    return requests.compile_protos(options["proto"], options["include"]) if options["proto"] else None
+    if options["proto"]:
+        return requests.compile_protos(options["proto"], options["include"])
+    if not target or not target.startswith("mrpc:"):
+        return None
+    with ControlClient(locate(None)) as client:
+        service = target.partition("://")[2].strip("/").rpartition("/")[0]
+        return client.call("GetSchema", service=service).file_descriptor_set
 
 
 def _payloads(target: str | None, options: dict[str, Any], schema: bytes | None) -> list[bytes]:

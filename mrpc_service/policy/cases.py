@@ -104,7 +104,8 @@ class Case:
 def read_cases(content: Any, config: Mapping[str, Any]) -> list[Case]:
     """`config` goes over that of each case. CaseError."""
     if not isinstance(content, dict) or not isinstance(content.get("cases"), list):
-        raise CaseError("there is no list 'cases'")
+        shape = "cases: [{name: too long, steps: [{request: {name: bobby}, verdict: {deny: INVALID_ARGUMENT}}]}]"
+        raise CaseError(f"a file of cases is one list, as {shape}")
     found = []
     for number, case in enumerate(content["cases"], 1):
         name = str(case.get("name", number)) if isinstance(case, dict) else str(number)

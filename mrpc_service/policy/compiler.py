@@ -126,7 +126,7 @@ class Compiler:
                         names = (method.input_type, method.output_type)
                         request, reply = (_plain(self._layouts(target.schema, name.lstrip("."))) for name in names)
                         return request, reply
-        raise PolicyError([Problem(target.service, 0, 0, f"has no method {target.method!r} in its schema", "apply again")])
+        raise PolicyError([Problem(target.service, 0, 0, f"has no method {target.method!r} in its schema", "'mrpc services' lists methods")])
 
     # ---- the worker --------------------------------------------------------------------------------------------------
 

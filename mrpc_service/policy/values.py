@@ -75,7 +75,7 @@ def check_config(fields: Mapping[str, ConfigField], given: Mapping[str, Any]) ->
         try:
             out[name] = read_value(field.annotation, given[name])
         except ValueProblem as error:
-            faults.append(f"{name}: {error} (a {field.annotation}, for instance {error.example})")
+            faults.append(f"{name}: {error} ({field.annotation}, for instance {error.example})")
     if faults:
         raise ValueError("\n".join(sorted(faults)))
     return out

@@ -87,6 +87,11 @@ def test_open_loop_sends_every_call_and_carries_the_request(servicer: Servicer, 
     assert report["uncorrected"]["count"] == 200 and report["generator_cpu_seconds"] > 0
 
 
+def test_the_daemon_knows_the_schema_of_what_is_on_offer(servicer: Servicer) -> None:
+    result = CliRunner().invoke(load_command, [TARGET, "--closed", "1", "--count", "5", "--warmup", "0", "--data", '{"name": "ann"}'])
+    assert result.exit_code == 0 and [name for name, _, _ in servicer.seen] == ["ann"] * 5
+
+
 def test_closed_loop_keeps_so_many_in_flight_and_says_so(servicer: Servicer, proto: Path) -> None:
     code, report = load(proto, "--closed", "3", "--count", "300", "--data", "{}")
     assert (code, report["loop"]) == (0, "closed")

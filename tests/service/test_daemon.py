@@ -109,7 +109,7 @@ def test_plaintext_must_be_asked_for(tmp_path: Path, start_mrpcd: Start) -> None
 def test_a_port_in_use_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        assert f"cannot listen on {address}" in one_line(run_daemon(tmp_path / "a", "--listen", address, "--insecure"))
+        assert f"cannot listen at {address}" in one_line(run_daemon(tmp_path / "a", "--listen", address, "--insecure"))
         assert f"cannot serve metrics on {address}" in one_line(run_daemon(tmp_path / "b", "--metrics", address))
 
 
