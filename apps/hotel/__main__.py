@@ -32,12 +32,15 @@ GRACE_S = 2.0
 def main() -> None:
     options = parse_options()
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {options.name} %(levelname)s %(message)s")
-    if options.name == "frontend":
-        serve_http(options)
-    elif options.aio:
-        asyncio.run(serve_asyncio(options))
-    else:
-        serve_blocking(options)
+    try:
+        if options.name == "frontend":
+            serve_http(options)
+        elif options.aio:
+            asyncio.run(serve_asyncio(options))
+        else:
+            serve_blocking(options)
+    except rpc.RpcError as error:  # no daemon, or one that refuses
+        raise SystemExit(f"{options.name}: {error.details()}") from None
 
 
 def parse_options() -> argparse.Namespace:

@@ -8,6 +8,8 @@ import signal
 import threading
 from pathlib import Path
 
+import mrpc
+
 from . import transport
 from .database import Database, DatabaseError, Quota
 from .server import Options, Service, own_name
@@ -40,6 +42,8 @@ def main() -> None:
         serve(options, stop)
     except DatabaseError as error:
         raise SystemExit(f"vectordb: {error}") from None
+    except mrpc.RpcError as error:  # no daemon, or one that refuses
+        raise SystemExit(f"vectordb: {error.details()}") from None
 
 
 def serve(options: argparse.Namespace, stop: threading.Event) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from mrpc_service.cli.output import connect, emit, output_option, runtime_of
+from mrpc_service.cli.output import connect, emit, output_option, printable, runtime_of
 
 EXAMPLES = """\b
 Examples:
@@ -108,6 +108,7 @@ def show(answer: dict[str, Any]) -> None:
     if answer["code"] == "OK":
         click.echo(json.dumps(answer["reply"], indent=2, ensure_ascii=False))
         return
-    click.secho(f"{answer['code']}: {answer['text']}", fg="red", err=True)
+    click.secho(f"{answer['code']}: {printable(answer['text'])}", fg="red", err=True)
     for pair in answer["trailing_metadata"]:
-        click.echo(f"  {pair['key']}: {pair['value']}", err=True)
+        value = "binary; -o json shows it" if pair["key"].endswith("-bin") else printable(pair["value"])
+        click.echo(f"  {pair['key']}: {value}", err=True)
