@@ -133,8 +133,7 @@ def all_runs(*tables: Runs) -> list[Measured]:
 def show_next_steps() -> None:
     steps = Table.grid(padding=(0, 2))
     steps.add_row("make up", "keep it running: a page to search and book in")
-    steps.add_row(".venv/bin/python -m apps.hotel.run --rpc grpc --envoy", "the same over gRPC with sidecars")
-    steps.add_row("apps/hotel/README.md", "how it is built")
+    steps.add_row("apps/hotel/README.md", "how it is built, and how to run it over gRPC")
     steps.add_row("bench/RESULTS.md", "full comparisons, with every caveat")
     console.print(Panel(steps, title="Where to look next", expand=False))
 
