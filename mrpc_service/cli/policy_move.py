@@ -66,6 +66,8 @@ def move(context: click.Context, chain: str, side: str, peer: Path, adopt: bool,
     No call is judged twice, or by neither. State stays where it is: it does not move between daemons."""
     with connect(context) as here, ControlClient(RuntimeDir(peer.absolute())) as there:
         callers, endpoints = End(here, chain), End(there, chain)
+        if callers.node == endpoints.node:
+            raise click.ClickException(f"--peer {peer} is node {endpoints.node!r}, as the callers' daemon is: name the endpoints' daemon")
         at_endpoints, at_callers = documents(chain, side, callers, endpoints)
         options = {"adopt": adopt, **gate(force, None)}
         programs = callers.programs or endpoints.programs

@@ -139,6 +139,8 @@ def test_what_cannot_be_moved_is_told_and_changes_nothing(daemons: tuple[Mrpcd, 
     assert "side any" in callers.cli(*arguments).stderr
     callers.cli_json("policy", "apply", str(write(chain, document("client"))))
     before = endpoints.cli_json("policy", "show")
+    itself = callers.cli("policy", "move", "count", "--to", "server", "--peer", str(callers.runtime.path))
+    assert itself.returncode == 1 and "name the endpoints' daemon" in itself.stderr
     refused = callers.cli("policy", "move", "count", "--to", "server", "--peer", str(endpoints.runtime.path / "nowhere"))
     assert refused.returncode == 3 and "no mrpcd" in refused.stderr
     write(chain.parent / "other.py", COUNT.replace('"!"', '"?"'))
