@@ -46,6 +46,13 @@ def values(node: Any, steps: Steps) -> Iterator[Any]:
     yield node
 
 
+def at(node: dict[str, Any], steps: Steps) -> list[Any]:
+    """The same as a list, of an object."""
+    if len(steps) == 1:  # as most paths
+        return [node[steps[0]]] if steps[0] in node else []
+    return list(values(node, steps))
+
+
 def merged(node: Any, steps: Steps, fields: dict[str, Any]) -> Any:
     """The node with the fields set in the object at the path, which is made where there is none; a null takes a field away.
     Indexes lead only where there is an element."""

@@ -22,8 +22,6 @@ from .. import paths
 from . import filters, geo, predicates
 from .model import Payload
 
-Rows = Iterable[tuple[int, Payload]]
-
 
 def bitmap(rows: np.ndarray) -> BitMap:
     """u32[n] as a bitmap, at the speed of a copy."""
@@ -53,8 +51,15 @@ def keys_of(wanted: filters.Filter) -> Iterator[ColumnKey]:
     return (key_of(leaf) for leaf in wanted.leaves() if not isinstance(leaf, filters.HasId))
 
 
-def make(key: ColumnKey, rows: Rows, built_at: int = 0) -> Column:
-    return _KINDS[key.kind](key, rows, built_at)
+def make(keys: Iterable[ColumnKey], rows: Iterable[tuple[int, Payload]], built_at: int = 0) -> dict[ColumnKey, Column]:
+    """The columns of the keys, in one reading of the rows."""
+    columns = {key: _KINDS[key.kind](key) for key in keys}
+    for row, payload in rows:
+        for column in columns.values():
+            column.add(row, payload)
+    for column in columns.values():
+        column.settle(built_at)
+    return columns
 
 
 class Ordered:
@@ -80,9 +85,18 @@ class Ordered:
 class Column:
     """built_at: how many changes there were. size_bytes is an estimate of what it holds in memory."""
 
-    def __init__(self, built_at: int) -> None:
-        self.built_at = built_at
+    def __init__(self, key: ColumnKey) -> None:
+        self._steps = paths.parse(key.path)
+        self.built_at = 0
         self.size_bytes = 0
+
+    def add(self, row: int, payload: Payload) -> None:
+        """Rows come in order."""
+        raise NotImplementedError
+
+    def settle(self, built_at: int) -> None:
+        """All rows were added."""
+        self.built_at = built_at
 
     def take(self, condition: Any, among: BitMap) -> BitMap:
         """The rows that the condition takes, at least those of `among`."""
@@ -92,25 +106,30 @@ class Column:
 class Values(Column):
     """For match, range, is_empty and is_null."""
 
-    def __init__(self, key: ColumnKey, rows: Rows, built_at: int) -> None:
-        super().__init__(built_at)
-        steps, found = paths.parse(key.path), defaultdict[Any, list[int]](list)
-        numbers: list[tuple[float, int]] = []
-        empty, null = [], []
-        for row, payload in rows:
-            for value in predicates.scalars(payload, steps):
-                found[predicates.token(value)].append(row)
-                if (n := predicates.number(value)) is not None:
-                    numbers.append((n, row))
-            if predicates.is_empty(payload, steps):
-                empty.append(row)
-            if predicates.is_null(payload, steps):
-                null.append(row)
-        self._numbers = Ordered(numbers, np.float64)
+    def __init__(self, key: ColumnKey) -> None:
+        super().__init__(key)
+        self._found: dict[Any, list[int]] = defaultdict(list)
+        self._pairs: list[tuple[float, int]] = []
+        self._empty, self._null = BitMap(), BitMap()
+
+    def add(self, row: int, payload: Payload) -> None:
+        found = paths.at(payload, self._steps)
+        for value in predicates.scalars(found):
+            self._found[predicates.token(value)].append(row)
+            if (n := predicates.number(value)) is not None:
+                self._pairs.append((n, row))
+        if predicates.is_empty(found):
+            self._empty.add(row)
+        if predicates.is_null(found):
+            self._null.add(row)
+
+    def settle(self, built_at: int) -> None:
+        super().settle(built_at)
+        self._numbers = Ordered(self._pairs, np.float64)
         # A value of one row, as an identifier is, costs an integer and no bitmap.
-        self._rows: dict[Any, int | BitMap] = {value: at[0] if len(at) == 1 else BitMap(at) for value, at in found.items()}
-        self._empty, self._null = BitMap(empty), BitMap(null)
-        self.size_bytes = self._numbers.size_bytes + 160 * len(self._rows) + 4 * sum(map(len, found.values()))
+        self._rows: dict[Any, int | BitMap] = {value: at[0] if len(at) == 1 else BitMap(at) for value, at in self._found.items()}
+        self.size_bytes = self._numbers.size_bytes + 160 * len(self._rows) + 4 * sum(map(len, self._found.values()))
+        del self._found, self._pairs
 
     def take(self, condition: filters.Field_, among: BitMap) -> BitMap:
         if condition.is_empty is not None:
@@ -168,50 +187,72 @@ class Values(Column):
 class Places(Column):
     """For geo conditions."""
 
-    def __init__(self, key: ColumnKey, rows: Rows, built_at: int) -> None:
-        super().__init__(built_at)
-        steps = paths.parse(key.path)
-        found = [(row, *at) for row, payload in rows for value in predicates.scalars(payload, steps) if (at := geo.place(value))]
-        self._rows = np.array([row for row, _, _ in found], np.uint32)
-        self._lon, self._lat = (np.array([each[axis] for each in found], np.float64) for axis in (1, 2))
-        self.size_bytes = 20 * len(found)
+    def __init__(self, key: ColumnKey) -> None:
+        super().__init__(key)
+        self._rows, self._degrees = array("I"), array("d")
+
+    def add(self, row: int, payload: Payload) -> None:
+        for value in predicates.scalars(paths.at(payload, self._steps)):
+            if (place := geo.place(value)) is not None:
+                self._rows.append(row)
+                self._degrees.extend(place)
+
+    def settle(self, built_at: int) -> None:
+        super().settle(built_at)
+        self.size_bytes = 20 * len(self._rows)
 
     def take(self, condition: filters.Field_, among: BitMap) -> BitMap:
-        return bitmap(self._rows[geo.inside(condition)(self._lon, self._lat)])
+        lon, lat = np.frombuffer(self._degrees, np.float64).reshape(-1, 2).T
+        return bitmap(np.frombuffer(self._rows, np.uint32)[geo.inside(condition)(lon, lat)])
 
 
 class Counts(Column):
     """For values_count."""
 
-    def __init__(self, key: ColumnKey, rows: Rows, built_at: int) -> None:
-        super().__init__(built_at)
-        steps = paths.parse(key.path)
-        self._counts = Ordered([(count, row) for row, payload in rows for count in predicates.counts(payload, steps)], np.int64)
+    def __init__(self, key: ColumnKey) -> None:
+        super().__init__(key)
+        self._pairs: list[tuple[float, int]] = []
+
+    def add(self, row: int, payload: Payload) -> None:
+        self._pairs.extend((count, row) for count in predicates.counts(paths.at(payload, self._steps)))
+
+    def settle(self, built_at: int) -> None:
+        super().settle(built_at)
+        self._counts = Ordered(self._pairs, np.int64)
         self.size_bytes = self._counts.size_bytes
+        del self._pairs
 
     def take(self, condition: filters.Field_, among: BitMap) -> BitMap:
         return self._counts.between(condition.values_count)
 
 
 class Objects(Column):
-    """For nested filters: the objects in an array are numbered, and have columns of their own."""
+    """For nested filters: the objects in an array are numbered, and are rows of columns of their own."""
 
-    def __init__(self, key: ColumnKey, rows: Rows, built_at: int) -> None:
-        super().__init__(built_at)
-        steps = paths.parse(key.path)
-        found = [(row, each) for row, payload in rows for each in predicates.objects(payload, steps)]
-        self._rows = np.array([row for row, _ in found], np.uint32)
-        numbered = list(enumerate(each for _, each in found))
-        self._columns = {inner: make(inner, numbered) for inner in key.inner}
-        self.size_bytes = 4 * len(found) + sum(column.size_bytes for column in self._columns.values())
+    def __init__(self, key: ColumnKey) -> None:
+        super().__init__(key)
+        self._rows = array("I")
+        self._columns = {inner: _KINDS[inner.kind](inner) for inner in key.inner}
+
+    def add(self, row: int, payload: Payload) -> None:
+        for each in predicates.objects(paths.at(payload, self._steps)):
+            for column in self._columns.values():
+                column.add(len(self._rows), each)
+            self._rows.append(row)
+
+    def settle(self, built_at: int) -> None:
+        super().settle(built_at)
+        for column in self._columns.values():
+            column.settle(built_at)
+        self.size_bytes = 4 * len(self._rows) + sum(column.size_bytes for column in self._columns.values())
 
     def take(self, condition: filters.NestedCondition, among: BitMap) -> BitMap:
         every = BitMap(range(len(self._rows)))
         taken = evaluate(condition.nested.filter, every, self._columns.__getitem__, lambda condition: set())
-        return bitmap(self._rows[np.frombuffer(taken.to_array(), np.uint32)])
+        return bitmap(np.frombuffer(self._rows, np.uint32)[np.frombuffer(taken.to_array(), np.uint32)])
 
 
-_KINDS: dict[str, Callable[[ColumnKey, Rows, int], Column]] = {"values": Values, "places": Places, "counts": Counts, "objects": Objects}
+_KINDS: dict[str, type[Column]] = {"values": Values, "places": Places, "counts": Counts, "objects": Objects}
 Columns = Callable[[ColumnKey], Column]
 Named = Callable[[filters.HasId], set[int]]
 

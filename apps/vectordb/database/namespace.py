@@ -13,7 +13,7 @@ be dropped at any time. A writer makes it before it writes, so whoever builds it
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from itertools import chain
 from typing import NamedTuple
 
@@ -138,7 +138,7 @@ class Namespace:
         if len(rows) <= SCAN_MAX:
             return np.array(self._scan(test, rows.tolist()), np.uint32)
         warm, among = self.warm(), bitmap(rows)
-        columns = {key: self._column(warm, key) for key in keys_of(wanted)}
+        columns = self._columns(warm, set(keys_of(wanted)))
         oldest = min((column.built_at for column in columns.values()), default=len(warm.changes))
         dirty = BitMap(warm.changes[oldest:]) & among
         clean = evaluate(wanted, among - dirty, columns.__getitem__, has_id)
@@ -156,16 +156,23 @@ class Namespace:
                 taken.append(row)
         return taken
 
-    def _column(self, warm: Warm, key: ColumnKey) -> Column:
-        column = warm.columns.get(key)
-        if column is None or (len(warm.changes) - column.built_at) * DIRTY_FRACTION > self.size:
+    def _columns(self, warm: Warm, keys: Set[ColumnKey]) -> dict[ColumnKey, Column]:
+        """Those of the keys, of which the ones that are missing or old are built in one reading of the payloads."""
+        columns = {key: column for key in keys if (column := warm.columns.get(key)) is not None and not self._is_old(warm, column)}
+        if len(columns) < len(keys):
             with self._warming:
                 warm.tracking = True  # before it looks: what changes from here on is noted, and tested one by one
                 built_at, state = len(warm.changes), self.state
-                column = warm.columns[key] = make(key, ((row, payloads.unpack(state.payload(row))) for row in state.rows()), built_at)
-                if len(warm.columns) > COLUMNS_MAX:
+                rows = ((row, payloads.unpack(state.payload(row))) for row in state.rows())
+                built = make(keys - columns.keys(), rows, built_at)
+                warm.columns.update(built)
+                while len(warm.columns) > COLUMNS_MAX:
                     del warm.columns[next(iter(warm.columns))]
-        return column
+            columns |= built
+        return columns
+
+    def _is_old(self, warm: Warm, column: Column) -> bool:
+        return (len(warm.changes) - column.built_at) * DIRTY_FRACTION > self.size
 
     @property
     def next_row(self) -> int:

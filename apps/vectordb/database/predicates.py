@@ -20,9 +20,9 @@ OTHER = object()
 _WORD = re.compile(r"[^\W_]+")
 
 
-def scalars(payload: Payload, steps: paths.Steps) -> Iterator[Any]:
-    """The values that conditions on the path look at: arrays at its end as their elements, no nulls."""
-    for value in paths.values(payload, steps):
+def scalars(found: list[Any]) -> Iterator[Any]:
+    """Of what is at a path, the values that most conditions look at: arrays as their elements, no nulls."""
+    for value in found:
         for scalar in value if isinstance(value, list) else (value,):
             if scalar is not None:
                 yield scalar
@@ -54,23 +54,22 @@ def words(text: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(text)]
 
 
-def is_empty(payload: Payload, steps: paths.Steps) -> bool:
-    return all(value is None or value == [] for value in paths.values(payload, steps))
+def is_empty(found: list[Any]) -> bool:
+    return all(value is None or value == [] for value in found)
 
 
-def is_null(payload: Payload, steps: paths.Steps) -> bool:
-    return any(value is None or (isinstance(value, list) and None in value) for value in paths.values(payload, steps))
+def is_null(found: list[Any]) -> bool:
+    return any(value is None or (isinstance(value, list) and None in value) for value in found)
 
 
-def counts(payload: Payload, steps: paths.Steps) -> list[int]:
+def counts(found: list[Any]) -> list[int]:
     """How many elements each of the values has."""
-    found = [0 if value is None else len(value) if isinstance(value, list) else 1 for value in paths.values(payload, steps)]
-    return found or [0]
+    return [0 if value is None else len(value) if isinstance(value, list) else 1 for value in found] or [0]
 
 
-def objects(payload: Payload, steps: paths.Steps) -> Iterator[Payload]:
-    """What a nested filter looks at: the objects in the arrays at the path."""
-    for value in paths.values(payload, steps):
+def objects(found: list[Any]) -> Iterator[Payload]:
+    """What a nested filter looks at: the objects in the arrays at its path."""
+    for value in found:
         yield from (each for each in value if isinstance(each, dict)) if isinstance(value, list) else ()
 
 
@@ -140,31 +139,32 @@ def _condition(condition: filters.Condition, has_id: Callable[[filters.HasId], s
 
 def _nested(nested: filters.Nested) -> PayloadTest:
     steps, test = paths.parse(nested.array), compile_test(nested.filter, lambda condition: set())
-    return lambda payload: any(test(0, each) for each in objects(payload, steps))
+    return lambda payload: any(test(0, each) for each in objects(paths.at(payload, steps)))
 
 
 def _field(condition: filters.Field_) -> PayloadTest:
-    steps = paths.parse(condition.key)
+    steps, test = paths.parse(condition.key), _values_test(condition)
+    return lambda payload: test(paths.at(payload, steps))
+
+
+def _values_test(condition: filters.Field_) -> Callable[[list[Any]], bool]:
+    """Of what is at the condition's key."""
     if condition.is_empty is not None:
-        return lambda payload: is_empty(payload, steps) is condition.is_empty
+        return lambda found: is_empty(found) is condition.is_empty
     if condition.is_null is not None:
-        return lambda payload: is_null(payload, steps) is condition.is_null
+        return lambda found: is_null(found) is condition.is_null
     if (bounds := condition.values_count) is not None:
-        return lambda payload: any(in_range(bounds, count) for count in counts(payload, steps))
+        return lambda found: any(in_range(bounds, count) for count in counts(found))
     if condition.match is not None:
         accepts = acceptor(condition.match)
-        return lambda payload: any(accepts(token(value)) for value in scalars(payload, steps))
+        return lambda found: any(accepts(token(value)) for value in scalars(found))
     if (limits := condition.range) is not None:
         read: Callable[[Any], float | None] = time if isinstance(limits, filters.DatetimeRange) else number
-        return lambda payload: any((n := read(value)) is not None and in_range(limits, n) for value in scalars(payload, steps))
-    return _geo(condition, steps)
-
-
-def _geo(condition: filters.Field_, steps: paths.Steps) -> PayloadTest:
+        return lambda found: any((n := read(value)) is not None and in_range(limits, n) for value in scalars(found))
     inside = geo.inside(condition)
 
-    def test(payload: Payload) -> bool:
-        found = [at for value in scalars(payload, steps) if (at := geo.place(value))]
-        return bool(found) and bool(inside(*np.array(found, np.float64).T).any())
+    def somewhere_inside(found: list[Any]) -> bool:
+        places = [at for value in scalars(found) if (at := geo.place(value))]
+        return bool(places) and bool(inside(*np.array(places, np.float64).T).any())
 
-    return test
+    return somewhere_inside

@@ -47,22 +47,29 @@ def ring(corners: list[dict[str, float]]) -> models.GeoLineString:
 RINGS = st.lists(PLACES, min_size=3, max_size=5).map(ring)
 WORDS = st.sampled_from(["red", "RED fox", "fox red", "fox and", "rot fuchs 7", "STRASSE", "été", "--", "a"])
 INTEGERS_OR_TEXTS = st.lists(st.sampled_from([0, 1, -2]), max_size=2) | st.lists(st.sampled_from(TEXTS), max_size=2)
-MATCHES = st.one_of(
-    st.builds(models.MatchValue, value=st.sampled_from([True, False, 0, 1, -2, *TEXTS])),
-    st.builds(models.MatchAny, any=INTEGERS_OR_TEXTS),
-    st.builds(lambda values: models.MatchExcept(**{"except": values}), INTEGERS_OR_TEXTS),
+TEXT_MATCHES = st.one_of(
     st.builds(models.MatchText, text=WORDS), st.builds(models.MatchTextAny, text_any=WORDS), st.builds(models.MatchPhrase, phrase=WORDS),
     st.builds(models.MatchPrefix, prefix=st.sampled_from(["", "r", "Rot"])),
     st.builds(models.MatchSubstring, substring=st.sampled_from(["", "ed", "ß"])))
-TESTS = st.one_of(
-    st.fixed_dictionaries({"match": MATCHES}),
-    st.fixed_dictionaries({"range": st.builds(lambda given: models.Range(**given), bounds(st.sampled_from([-2, 0, 0.5, 1])))}),
-    st.fixed_dictionaries({"range": st.builds(lambda given: models.DatetimeRange(**given), bounds(st.sampled_from(TIMES[:2])))}),
-    st.fixed_dictionaries({"values_count": st.builds(lambda given: models.ValuesCount(**given), bounds(st.integers(0, 3)))}),
-    st.fixed_dictionaries({"geo_radius": st.builds(models.GeoRadius, center=PLACES.map(point), radius=st.sampled_from([0, 3e4, 1.2e5, 2e7]))}),
-    st.fixed_dictionaries({"geo_bounding_box": st.builds(models.GeoBoundingBox, top_left=PLACES.map(point), bottom_right=PLACES.map(point))}),
-    st.fixed_dictionaries({"geo_polygon": st.builds(models.GeoPolygon, exterior=RINGS, interiors=st.none() | st.lists(RINGS, max_size=2))}),
-    st.fixed_dictionaries({"is_empty": st.booleans()}), st.fixed_dictionaries({"is_null": st.booleans()}))
+MATCHES = st.one_of(
+    st.builds(models.MatchValue, value=st.sampled_from([True, False, 0, 1, -2, *TEXTS])),
+    st.builds(models.MatchAny, any=INTEGERS_OR_TEXTS),
+    st.builds(lambda values: models.MatchExcept(**{"except": values}), INTEGERS_OR_TEXTS))
+
+
+def holding(name: str, tests: Any) -> Any:
+    return st.fixed_dictionaries({name: tests})
+
+
+RANGES = holding("range", st.builds(lambda given: models.Range(**given), bounds(st.sampled_from([-2, 0, 0.5, 1]))))
+TIME_RANGES = holding("range", st.builds(lambda given: models.DatetimeRange(**given), bounds(st.sampled_from(TIMES[:2]))))
+COUNTS = holding("values_count", st.builds(lambda given: models.ValuesCount(**given), bounds(st.integers(0, 3))))
+AREAS = st.one_of(
+    holding("geo_radius", st.builds(models.GeoRadius, center=PLACES.map(point), radius=st.sampled_from([0, 3e4, 1.2e5, 5e6, 2e7]))),
+    holding("geo_bounding_box", st.builds(models.GeoBoundingBox, top_left=PLACES.map(point), bottom_right=PLACES.map(point))),
+    holding("geo_polygon", st.builds(models.GeoPolygon, exterior=RINGS, interiors=st.none() | st.lists(RINGS, max_size=2))))
+PRESENCE = holding("is_empty", st.booleans()) | holding("is_null", st.booleans())
+TESTS = st.one_of(holding("match", MATCHES | TEXT_MATCHES), RANGES, TIME_RANGES, COUNTS, AREAS, PRESENCE)
 LEAVES = st.one_of(
     st.builds(lambda key, test: models.FieldCondition(key=key, **test), KEYS, TESTS),
     st.builds(lambda key: models.IsEmptyCondition(is_empty=models.PayloadField(key=key)), KEYS),
@@ -121,12 +128,33 @@ def takes(payloads: list[dict], wanted: filters.Filter, scan_max: int) -> list[i
         namespaces.SCAN_MAX = before
 
 
-@settings(max_examples=500, deadline=None)
-@given(payloads=st.lists(PAYLOADS, min_size=3, max_size=8), wanted=FILTERS)
-def test_the_same_filter_takes_the_same_points(theirs: Theirs, payloads: list[dict], wanted: models.Filter) -> None:
+def check(theirs: Theirs, payloads: list[dict], wanted: models.Filter) -> None:
     expected, ours = theirs.takes(payloads, wanted), parsed(wanted)
     assert takes(payloads, ours, scan_max=256) == expected, "by scan"
     assert takes(payloads, ours, scan_max=0) == expected, "by columns"
+
+
+@settings(max_examples=300, deadline=None)
+@given(payloads=st.lists(PAYLOADS, min_size=3, max_size=8), wanted=FILTERS)
+def test_the_same_filter_takes_the_same_points(theirs: Theirs, payloads: list[dict], wanted: models.Filter) -> None:
+    check(theirs, payloads, wanted)
+
+
+FITTING = {"text": (st.sampled_from(TEXTS), holding("match", TEXT_MATCHES)), "time": (st.sampled_from(TIMES), TIME_RANGES), "place": (PLACES, AREAS),
+           "number": (st.sampled_from([0, 1, -2, 0.5]), RANGES | holding("match", MATCHES)), "count": (st.just(0), COUNTS)}
+
+
+@pytest.mark.parametrize("kind", FITTING)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_a_condition_on_values_of_its_kind(theirs: Theirs, kind: str, data: st.DataObject) -> None:
+    """Where most points are neither taken nor left for their type alone."""
+    values, tests = FITTING[kind]
+    payloads = data.draw(st.lists(st.fixed_dictionaries({"a": values | st.lists(values, max_size=4)}), min_size=4, max_size=8))
+    leaf = models.FieldCondition(key=data.draw(st.sampled_from(["a", "a[]", "a[0]"])), **data.draw(tests))
+    check(theirs, payloads, models.Filter(must=leaf))
+    within = models.NestedCondition(nested=models.Nested(key="in", filter=models.Filter(must=[leaf])))
+    check(theirs, [{"in": payloads[:2]}, {"in": payloads[2:]}], models.Filter(must=within))
 
 
 def test_where_we_differ_on_purpose(theirs: Theirs) -> None:
