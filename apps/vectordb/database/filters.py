@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, StrictBool, StrictInt, StrictStr, Tag, ValidationError, model_validator
 
@@ -51,6 +51,7 @@ Scalar = StrictBool | StrictInt | Number | StrictStr
 Key = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_path)]
 Time = Annotated[StrictInt, BeforeValidator(_time)]
 Text = Annotated[str, Field(min_length=1)]
+B = TypeVar("B")
 
 
 class OneOf(Settings):
@@ -80,22 +81,25 @@ class Match(OneOf):
     substring: StrictStr | None = None
 
 
-class Range(Settings):
-    """A number for which all the bounds given hold."""
+class Bounds(Settings, Generic[B]):
+    """All that are given hold."""
 
-    gt: Number | None = None
-    gte: Number | None = None
-    lt: Number | None = None
-    lte: Number | None = None
+    gt: B | None = None
+    gte: B | None = None
+    lt: B | None = None
+    lte: B | None = None
 
 
-class DatetimeRange(Settings):
-    """A time likewise. Bounds are given as text, and kept as microseconds since 1970."""
+class Range(Bounds[Number]):
+    """Of a number."""
 
-    gt: Time | None = None
-    gte: Time | None = None
-    lt: Time | None = None
-    lte: Time | None = None
+
+class DatetimeRange(Bounds[Time]):
+    """Of a time: given as texts, and kept as microseconds since 1970."""
+
+
+class ValuesCount(Bounds[Annotated[StrictInt, Field(ge=-2**31, lt=2**31)]]):
+    """Of how many elements an array is; another value counts as one, null or a missing one as none."""
 
 
 def _kind_of_range(raw: Any) -> str:
@@ -105,15 +109,6 @@ def _kind_of_range(raw: Any) -> str:
 
 
 AnyRange = Annotated[Annotated[Range, Tag("numbers")] | Annotated[DatetimeRange, Tag("times")], Discriminator(_kind_of_range)]
-
-
-class ValuesCount(Settings):
-    """Of how many elements an array is; another value counts as one, null or a missing one as none."""
-
-    gt: StrictInt | None = None
-    gte: StrictInt | None = None
-    lt: StrictInt | None = None
-    lte: StrictInt | None = None
 
 
 class GeoPoint(Settings):

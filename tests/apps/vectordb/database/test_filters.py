@@ -52,6 +52,8 @@ def shop(papers: Collection) -> Collection:
     ({"nested": {"key": "lines[]", "filter": {"must": [{"key": "sku", "match": {"value": 1}}, {"key": "n", "match": {"value": 9}}]}}}, [1]),
     ({"min_should": {"min_count": 2, "conditions": [
         {"key": "price", "range": {"gt": 4}}, {"key": "city", "match": {"value": "Oslo"}}, {"is_null": {"key": "city"}}]}}, [0]),
+    ({"min_should": {"min_count": 10**9, "conditions": [{"key": "price", "range": {"gt": -1e308}}] * 2}}, []),
+    ({"key": "made", "range": {"gte": "0001-01-01", "lt": "9999-12-31T23:59:59.999999Z"}}, [2, 3]),
     ({"key": "first name", "match": {"value": "Ada"}}, [2]),
     ({"key": '"first name"', "match": {"value": "Ada"}}, [2]),
     ({"key": "lines[1].sku", "match": {"value": 2}}, [1]),
@@ -199,7 +201,7 @@ def nested(depth: int) -> dict[str, Any]:
     {"must": [{"key": "a", "match": {"text": ""}}]}, {"must": [{"key": "a.", "is_empty": True}]}, {"must": [{"key": "a[x]", "is_null": True}]},
     {"must": [{"key": "[]" * 9, "is_null": True}]}, {"must": [{"key": "a", "range": {"gt": "soon"}}]},
     {"must": [{"key": "a", "range": {"gt": True}}]},
-    {"must": [{"key": "a", "range": {"gt": 1, "lt": "2026-01-01"}}]}, {"must": [{"key": "a", "values_count": {"gt": 0.5}}]},
+    {"must": [{"key": "a", "values_count": {"gt": 2**64}}]}, {"must": [{"key": "a", "range": {"gt": 1, "lt": "2026-01-01"}}]}, {"must": [{"key": "a", "values_count": {"gt": 0.5}}]},
     {"must": [{"key": "a", "geo_radius": {"center": {"lon": 181, "lat": 0}, "radius": 1}}]},
     {"must": [{"key": "a", "geo_radius": {"center": {"lon": 0, "lat": 0}, "radius": -1}}]},
     {"must": [{"key": "a", "geo_polygon": {"exterior": {"points": [{"lon": 0, "lat": 0}] * 3}}}]},

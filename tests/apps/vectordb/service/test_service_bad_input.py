@@ -15,6 +15,7 @@ from apps.vectordb.client import Client, models, reason
 from apps.vectordb.client.operations import finish
 from apps.vectordb.database.errors import Invalid
 from apps.vectordb.database.filters import parse
+from apps.vectordb.database.predicates import compile_test
 
 Papers = Callable[[str], Client]
 PB = transport.load("mrpc").pb
@@ -185,6 +186,18 @@ def test_a_collection_that_cannot_be(running, config: dict[str, Any]) -> None:
     assert not admin.collection_exists("bad")
 
 
+keys = st.text(max_size=4) | st.just("a")
+places = st.builds(lambda lon, lat: PB.GeoPoint(lon=lon, lat=lat), st.floats(-90, 90) | st.floats(), st.floats(-90, 90) | st.floats())
+rings = st.builds(lambda points, closed: PB.GeoRing(points=points + points[:closed]), st.lists(places, max_size=5), st.integers(0, 1))
+filters = st.deferred(lambda: st.builds(lambda must, some, count: PB.Filter(must=must, min_should=PB.MinShould(conditions=some, min_count=count)),
+                                        st.lists(conditions, max_size=2), st.lists(conditions, max_size=2), st.integers(0, 2**32 - 1)))
+tests = st.one_of(
+    st.builds(lambda text: {"datetime_range": PB.DatetimeRange(gt=text)}, st.text(max_size=4) | st.just("2026-01-01")),
+    st.just({"datetime_range": PB.DatetimeRange()}), st.builds(lambda count: {"values_count": PB.ValuesCount(lt=count)}, st.integers(0, 2**64 - 1)),
+    st.builds(lambda center, radius: {"geo_radius": PB.GeoRadius(center=center, radius=radius)}, places, st.floats()),
+    st.builds(lambda corner, other: {"geo_bounding_box": PB.GeoBoundingBox(top_left=corner, bottom_right=other)}, places, places),
+    st.builds(lambda ring, holes: {"geo_polygon": PB.GeoPolygon(exterior=ring, interiors=holes)}, rings, st.lists(rings, max_size=2)),
+    st.builds(lambda inner: {"nested": inner}, filters), st.builds(lambda inner: {"filter": inner}, filters))
 conditions = st.deferred(lambda: st.one_of(
     st.builds(lambda key, value: PB.Condition(key=key, match=PB.Match(**value)), st.text(max_size=4), st.one_of(
         st.fixed_dictionaries({"keyword": st.text(max_size=4)}), st.fixed_dictionaries({"integer": st.integers(-2**63, 2**63 - 1)}),
@@ -193,13 +206,16 @@ conditions = st.deferred(lambda: st.one_of(
     st.builds(lambda key: PB.Condition(key=key, is_null=True), st.text(max_size=4)),
     st.builds(lambda ids, owner: PB.Condition(has_id=PB.Selection(ids=ids, uuids=["x"], owner=owner)),
               st.lists(st.integers(0, 2**64 - 1)), st.text()),
-    st.just(PB.Condition()),
+    st.just(PB.Condition()), st.builds(lambda key, test: PB.Condition(key=key, **test), keys, tests),
     st.builds(lambda inner: PB.Condition(filter=PB.Filter(must=inner, should=inner)), st.lists(conditions, max_size=2))))
 
 
 @given(st.lists(conditions, max_size=4))
 def test_any_filter_is_taken_or_invalid(parts: list[Any]) -> None:
     try:
-        parse(translate.filter_of(PB.Filter(must=parts, must_not=parts)))
+        wanted = parse(translate.filter_of(PB.Filter(must=parts, must_not=parts)))
     except Invalid as error:
         assert str(error)
+    else:
+        payload = {"a": [{"a": 1, "lon": 1, "lat": 1}, "2026-01-01"]}
+        assert wanted is not None and not compile_test(wanted, lambda ids: set())(0, payload) or not parts
