@@ -5,7 +5,7 @@ import copy
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, ExitStack
 from importlib import import_module
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -44,8 +44,10 @@ class Base:
         self._local = Local(path, tenant, self._transport) if path or target == ":memory:" else None
         self._points, self._collections, self._tenants = (self._stub(name, target) for name in SERVICES)
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(missing_method(type(self).__name__, name), name=name, obj=self)
+    if not TYPE_CHECKING:  # to which what is not there is an error already
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(missing_method(type(self).__name__, name), name=name, obj=self)
 
     def _stub(self, service: str, target: str | None) -> Any:
         if self._local is not None:

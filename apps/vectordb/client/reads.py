@@ -44,7 +44,7 @@ class ReadsMixin(Base):
             _refuse(request, _ABSENT)
             vector, named = await self._vector(collection_name, request.query)
             wanted = self._encoder.filter(_without(request.filter, named))
-            key = (wanted and wanted.SerializeToString(), repr(request.params), request.limit or 10, request.offset or 0,
+            key = (None if wanted is None else wanted.SerializeToString(), repr(request.params), request.limit or 10, request.offset or 0,
                    repr(request.with_payload), repr(request.with_vector), request.score_threshold)
             together.setdefault(key, []).append((at, (vector, named)))
         answers = [QueryResponse([])] * len(requests)
@@ -72,7 +72,7 @@ class ReadsMixin(Base):
                      timeout: float | None = None) -> tuple[list[Record], str | None]:
         """One page, and the offset of the next: None after the last. Pages come in the order of writing."""
         request = self._pb.ScrollRequest(collection=collection_name, filter=self._encoder.filter(scroll_filter), limit=limit,
-                                         cursor=offset or "", with_payload=with_payload is not False, with_vectors=_flag(with_vectors))
+                                         cursor=offset or "", with_payload=_some(with_payload), with_vectors=_flag(with_vectors))
         reply = await self._call(self._points.Scroll, request)
         return decode.records(reply.points, self._own, with_payload), reply.next_cursor or None
 
@@ -91,7 +91,7 @@ class ReadsMixin(Base):
 
     async def _retrieve(self, collection: str, ids: Sequence[PointId], with_payload: WithPayload, with_vectors: bool, owner: str) -> list[Record]:
         request = self._pb.GetRequest(collection=collection, points=self._encoder.selection(ids, owner),
-                                      with_payload=with_payload is not False, with_vectors=_flag(with_vectors))
+                                      with_payload=_some(with_payload), with_vectors=_flag(with_vectors))
         reply = await self._call(self._points.Get, request)
         return decode.records(reply, owner or self._own, with_payload)
 
@@ -135,7 +135,7 @@ class ReadsMixin(Base):
 
     async def _search(self, collection: str, query: Any, query_filter: Any, params: Any, k: int, with_payload: Any, with_vectors: Any,
                       threshold: float | None) -> list[list[ScoredPoint]]:
-        reply = await self._search_reply(collection, query, query_filter, params, k, bool(with_payload), _flag(with_vectors), threshold)
+        reply = await self._search_reply(collection, query, query_filter, params, k, _some(with_payload), _flag(with_vectors), threshold)
         return decode.hits(reply, self._own, with_payload)
 
     async def _search_reply(self, collection: str, query: Any, query_filter: Any, params: Any, k: int, with_payload: bool,
@@ -153,6 +153,11 @@ class ReadsMixin(Base):
 def _without(wanted: Filter | None, named: list[PointId]) -> Filter | None:
     """The filter, for points other than those."""
     return Filter(must=wanted, must_not=HasIdCondition(named)) if named else wanted
+
+
+def _some(with_payload: Any) -> bool:
+    """Whether payloads are to come."""
+    return with_payload is not None and with_payload is not False
 
 
 def _flag(with_vectors: Any) -> bool:
