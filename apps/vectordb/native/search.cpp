@@ -1,6 +1,7 @@
 #include "search.h"
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <tuple>
 
@@ -13,8 +14,18 @@ namespace curator {
 namespace {
 
 constexpr size_t kFew = 24;  // so many are measured as fast as estimated and measured in part
+constexpr float kWalkOverScan = 1.5f;  // a walk's time for each look over a whole scan's; anything from 1.5 to 3 is as good (decision 021)
+constexpr float kHeadDoubt = 3.5f, kScanDoubt = 1.5f;    // standard deviations by which a head may be off; the less, the more is missed
+constexpr float kMissesRecall = 0.98f;                // up to which a scan may miss what kScanDoubt does: up to 0.02 of the nearest
+constexpr size_t kFirst = 64, kBatch = 256;  // batches, after each of which the bar may be lower
 
 bool nearer(const Hit& a, const Hit& b) { return std::tie(a.distance, a.id) < std::tie(b.distance, b.id); }
+
+// Most lists are of a line or two.
+void fetch(const Part& part) {
+  __builtin_prefetch(&part);
+  __builtin_prefetch(reinterpret_cast<const std::byte*>(&part) + 64);
+}
 
 // One search. Kept by its thread, so that the next one finds its memory allocated.
 class Run {
@@ -29,6 +40,7 @@ class Run {
   void look_as_learnt(float recall, size_t k);
   void walk(std::span<const Part* const> roots, uint64_t budget, uint32_t patience);
   void gather_all(const Part& root);
+  void gather_below(const Part& part, float base);
   void gather(std::span<const Slot> slots, float base);
   void gather(const Shortlist& list);
   float reference(NodeId node);
@@ -39,12 +51,15 @@ class Run {
   std::span<const Part* const> roots_;
   Walk walk_;
   Pool pool_;
+  float doubt_ = kHeadDoubt;
   CodeQuery coded_;
   std::vector<std::pair<NodeId, float>> references_;  // whose bases are known
   std::vector<Slot> slots_;                           // gathered, with their codes and bases
-  std::vector<const std::byte*> codes_;
+  std::vector<const std::byte*> heads_;
   std::vector<float> bases_;
-  std::vector<float> estimates_, doubts_;
+  std::vector<uint32_t> kept_;                        // of a batch: those that may be near
+  std::vector<CodeAt> codes_;
+  std::vector<float> kept_bases_, estimates_, doubts_;
   std::vector<const std::byte*> rows_;
   std::vector<float> distances_;
 };
@@ -57,6 +72,7 @@ std::vector<Hit> Run::go(const Index& index, const Ask& ask, std::span<const Par
   k_ = std::min<uint64_t>(ask.k, visible);
   if (ask.exact || visible <= std::max<size_t>(kFew, k_) || (ask.budget > 0 && ask.budget >= visible)) return measure_all();
   pool_.start(k_, roots.size() > 1);
+  doubt_ = kHeadDoubt;
   index.codec().prepare(query.data(), coded_);
   walk_.start(index, query.data(), roots);
   references_.clear();
@@ -72,13 +88,18 @@ std::vector<Hit> Run::go(const Index& index, const Ask& ask, std::span<const Par
   return measure(slots_);
 }
 
-// Each tenant by itself: in one walk through several trees the lists of the finer one would come first.
+// Each tenant by itself: in one walk through several trees the lists of the finer one would come first. A walk takes longer for each look, and
+// where it would not be quicker a tenant is looked at whole; heads may then miss a part of what a walk would.
 void Run::look_as_learnt(float recall, size_t k) {
+  bool may_miss = recall <= kMissesRecall;
   for (const Part* const& root : roots_) {
     const uint64_t budget = index_->stops().budget(root->count, k, recall);
-    if (budget >= root->count) gather_all(*root);
+    const bool scan = kWalkOverScan * static_cast<float>(budget) >= static_cast<float>(root->count);
+    if (scan) gather_all(*root);
     else walk({&root, 1}, budget, 0);
+    may_miss = may_miss && scan && budget < root->count && !root->is_list();
   }
+  if (may_miss) doubt_ = kScanDoubt;
 }
 
 // Without patience no list depends on what was found in another. Codes are then estimated in one go, at the end: short lists, one by one, would
@@ -98,12 +119,26 @@ void Run::walk(std::span<const Part* const> roots, uint64_t budget, uint32_t pat
   }
 }
 
-// In the order of the store: no heap, and memory is read forward.
+// Without a heap, and what lies together is read together. The nearest reference comes first: the bar that it gives spares others a look.
 void Run::gather_all(const Part& root) {
-  if (root.is_list()) gather({&root, 0, true});
-  for (const Child& child : root.parts()) {
-    const float base = reference(child.node);
-    each_list(child.part, [&](const Part& list) { gather(list.list(), base); });
+  if (root.is_list()) return gather({&root, 0, true});
+  const auto children = root.parts();
+  NodeId nodes[kFanoutMax];
+  float distances[kFanoutMax];
+  uint32_t order[kFanoutMax];
+  for (uint32_t i = 0; i < children.size(); ++i) nodes[i] = children[i].node, order[i] = i;
+  walk_.measure({nodes, children.size()}, distances);
+  std::sort(order, order + children.size(), [&](uint32_t a, uint32_t b) { return distances[a] < distances[b]; });
+  for (const uint32_t i : std::span(order, children.size())) gather_below(*children[i].part, coded_.base(distances[i]));
+}
+
+void Run::gather_below(const Part& part, float base) {
+  if (part.is_list()) return gather(part.list(), base);
+  constexpr size_t kAhead = 4;
+  const auto children = part.parts();
+  for (size_t i = 0; i < children.size(); ++i) {
+    if (i + kAhead < children.size()) fetch(*children[i + kAhead].part);
+    gather_below(*children[i].part, base);
   }
 }
 
@@ -114,9 +149,11 @@ void Run::gather(const Shortlist& list) {
 }
 
 void Run::gather(std::span<const Slot> slots, float base) {
-  for (const Slot slot : slots) codes_.push_back(index_->store().code(slot));
+  const size_t before = slots_.size();
   slots_.insert(slots_.end(), slots.begin(), slots.end());
-  bases_.insert(bases_.end(), slots.size(), base);
+  bases_.resize(slots_.size(), base);
+  heads_.resize(slots_.size());
+  for (size_t i = 0; i < slots.size(); ++i) heads_[before + i] = index_->store().head(slots[i]);
 }
 
 // The base of the codes of a reference.
@@ -132,20 +169,31 @@ float Run::reference(NodeId node) {
   return references_.back().second;
 }
 
-// What was gathered. True if something was among the k nearest so far.
+// What was gathered, a batch at a time: heads tell what may be below the bar, codes what is. True if something was among the k nearest so far.
 bool Run::estimate() {
-  estimates_.resize(slots_.size());
-  doubts_.resize(slots_.size());
-  coded_.estimate(codes_.data(), bases_.data(), slots_.size(), estimates_.data(), doubts_.data());
   bool improved = false;
-  float bar = pool_.bar();
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    if (Pool::beyond(estimates_[i], doubts_[i], bar)) continue;
-    improved |= pool_.offer({estimates_[i], doubts_[i], slots_[i]});
-    bar = pool_.bar();
+  kept_.resize(kBatch + kSiftSpare);
+  for (size_t first = 0, some = 0; first < slots_.size(); first += some) {
+    some = std::min(first == 0 ? kFirst : kBatch, slots_.size() - first);
+    const size_t near = coded_.sift(&heads_[first], &bases_[first], some, slots_.size() - first, pool_.bar(), doubt_, kept_.data());
+    codes_.resize(near);
+    kept_bases_.resize(near);
+    estimates_.resize(near);
+    doubts_.resize(near);
+    for (size_t i = 0; i < near; ++i) {
+      codes_[i] = index_->store().code(slots_[first + kept_[i]]);
+      kept_bases_[i] = bases_[first + kept_[i]];
+    }
+    coded_.estimate(codes_.data(), kept_bases_.data(), near, estimates_.data(), doubts_.data());
+    float bar = pool_.bar();
+    for (size_t i = 0; i < near; ++i) {
+      if (Pool::beyond(estimates_[i], doubts_[i], bar)) continue;
+      improved |= pool_.offer({estimates_[i], doubts_[i], slots_[first + kept_[i]]});
+      bar = pool_.bar();
+    }
   }
   slots_.clear();
-  codes_.clear();
+  heads_.clear();
   bases_.clear();
   return improved;
 }
@@ -191,8 +239,8 @@ Status check_ask(const Ask& ask) {
 
 Result<std::vector<Hit>> search(const Index& index, const float* vector, const Ask& ask, std::span<const TenantId> tenants) {
   if (const Status good = check_ask(ask); !good) return good.error();
-  thread_local Run kept;
-  Run& run = kept;
+  thread_local const auto kept = std::make_unique<Run>();  // not itself: GCC would look up the thread's copy anew for every use of a member
+  Run& run = *kept;
   run.query.resize(index.options().dim);
   if (const Status good = index.prepare_query(vector, run.query.data()); !good) return good.error();
   const Epochs::Guard guard = index.read();

@@ -10,7 +10,7 @@
 namespace curator {
 
 Store::Store(const Options& options, const Codec& codec)
-    : options_(options), codec_(codec), row_bytes_(options.row_bytes()), code_bytes_(codec.bytes()) {}
+    : options_(options), codec_(codec), row_bytes_(options.row_bytes()), head_bytes_(codec.head_bytes()), rest_bytes_(codec.rest_bytes()) {}
 
 void Store::load(Slot slot, float* out) const {
   const std::byte* from = row(slot);
@@ -32,7 +32,8 @@ uint32_t Store::take_chunk(NodeId leaf, Path path) {
     Segment& fresh = segments_[chunk / kSegmentChunks];
     const size_t first = size_t{chunk} * kChunk, dense = first < expected_ ? std::min<size_t>(kSegment, expected_ - first) : kSegment;
     fresh.rows = Pages(size_t{kSegment} * row_bytes_, dense * row_bytes_);
-    if (code_bytes_ > 0) fresh.codes = Pages(size_t{kSegment} * code_bytes_, dense * code_bytes_);
+    fresh.heads = Pages(size_t{kSegment} * head_bytes_, dense * head_bytes_);
+    fresh.rests = Pages(size_t{kSegment} * rest_bytes_, dense * rest_bytes_);
   }
   if (chunk == chunks_) ++chunks_;
   Segment& segment = segments_[chunk / kSegmentChunks];
@@ -81,7 +82,9 @@ bool Store::restore_row(Slot slot, const void* row, const float* reference) {
 }
 
 void Store::encode(Slot slot, const float* vector, const float* reference) {
-  if (code_bytes_ > 0) codec_.encode(vector, reference, segment(slot).codes.get() + size_t{slot % kSegment} * code_bytes_);
+  const Segment& home = segment(slot);
+  const size_t at = slot % kSegment;
+  codec_.encode(vector, reference, home.heads.get() + at * head_bytes_, home.rests.get() + at * rest_bytes_);
 }
 
 void Store::copy(Slot from, Slot to, const float* reference) {

@@ -27,12 +27,12 @@ class Store {
 
   // Readers'.
   const std::byte* row(Slot slot) const { return segment(slot).rows.get() + size_t{slot % kSegment} * row_bytes_; }
-  const std::byte* code(Slot slot) const { return segment(slot).codes.get() + size_t{slot % kSegment} * code_bytes_; }
+  const std::byte* head(Slot slot) const { return segment(slot).heads.get() + size_t{slot % kSegment} * head_bytes_; }
+  CodeAt code(Slot slot) const { return {head(slot), segment(slot).rests.get() + size_t{slot % kSegment} * rest_bytes_}; }
   VectorId id(Slot slot) const { return segment(slot).ids[slot % kSegment]; }
   NodeId leaf(Slot slot) const { return segment(slot).leaves[slot % kSegment / kChunk]; }
   Path path(Slot slot) const { return segment(slot).paths[slot % kSegment / kChunk]; }
   uint32_t row_bytes() const { return row_bytes_; }
-  uint32_t code_bytes() const { return code_bytes_; }
   // The order of shortlists: by path, then by slot, so that everything below a node is one range.
   bool before(Slot a, Slot b) const {
     const Path pa = path(a), pb = path(b);
@@ -65,7 +65,7 @@ class Store {
   }
   uint32_t chunks() const { return chunks_; }  // ever taken
   size_t bytes_rows() const { return size_t{chunks_} * kChunk * row_bytes_; }
-  size_t bytes_codes() const { return size_t{chunks_} * kChunk * code_bytes_; }
+  size_t bytes_codes() const { return size_t{chunks_} * kChunk * (head_bytes_ + rest_bytes_); }
   size_t bytes_other() const { return size_t{chunks_} * (kChunk * sizeof(VectorId) + sizeof(NodeId) + sizeof(Path) + sizeof(ChunkState)); }
   size_t bytes_access() const;
 
@@ -78,7 +78,7 @@ class Store {
     bool orphan = false;
   };
   struct Segment {
-    Pages rows, codes;
+    Pages rows, heads, rests;
     VectorId ids[kSegment];
     NodeId leaves[kSegmentChunks];
     Path paths[kSegmentChunks];
@@ -94,7 +94,7 @@ class Store {
 
   const Options options_;
   const Codec& codec_;
-  const uint32_t row_bytes_, code_bytes_;
+  const uint32_t row_bytes_, head_bytes_, rest_bytes_;
   Segmented<Segment, 1, (size_t{1} << 32) / kSegment> segments_;
   uint32_t chunks_ = 0;
   size_t expected_ = 0;

@@ -17,6 +17,23 @@ float distance(Metric metric, const std::vector<float>& a, const std::vector<flo
 
 struct Errors {
   double bias = 0, beyond = 0;  // means: in doubts; share of those past their doubt
+  double lost = 0;              // share of heads that are told to be past the vector's own distance
+};
+
+// A code and its estimate.
+struct Code {
+  explicit Code(const Codec& codec) : head(codec.head_bytes()), rest(codec.rest_bytes()) {}
+  void estimate(const CodeQuery& query, float base) {
+    const CodeAt at{head.data(), rest.data()};
+    query.estimate(&at, &base, 1, &distance, &doubt);
+  }
+  bool sifted(const CodeQuery& query, float base, float bar) const {
+    const std::byte* const at = head.data();
+    uint32_t kept[1 + kSiftSpare];
+    return query.sift(&at, &base, 1, 1, bar, kDoubt, kept) == 1;
+  }
+  std::vector<std::byte> head, rest;
+  float distance = 0, doubt = 0;
 };
 
 // Queries near vectors that lie around a far reference.
@@ -25,7 +42,7 @@ Errors measure(Metric metric, uint32_t dim, bool skewed) {
   std::normal_distribution<float> normal;
   const Codec codec(Options{.dim = dim, .metric = metric});
   std::vector<float> reference(dim), vector(dim), query(dim);
-  std::vector<std::byte> code(codec.bytes());
+  Code code(codec);
   CodeQuery coded;
   Errors errors;
   constexpr int kTimes = 2000;
@@ -42,15 +59,14 @@ Errors measure(Metric metric, uint32_t dim, bool skewed) {
       query[j] = vector[j] + 0.7f * normal(random);
     }
     if (metric == Metric::kCosine) unit(vector), unit(query), unit(reference);
-    codec.encode(vector.data(), reference.data(), code.data());
+    codec.encode(vector.data(), reference.data(), code.head.data(), code.rest.data());
     codec.prepare(query.data(), coded);
     const float base = coded.base(distance(metric == Metric::kCosine ? Metric::kL2 : metric, query, reference));
-    const std::byte* at = code.data();
-    float estimate, doubt;
-    coded.estimate(&at, &base, 1, &estimate, &doubt);
-    const double off = estimate - distance(metric, query, vector), allowed = std::sqrt(doubt);
+    code.estimate(coded, base);
+    const double truth = distance(metric, query, vector), off = code.distance - truth, allowed = std::sqrt(code.doubt);
     errors.bias += off / allowed / kTimes;
     errors.beyond += (std::fabs(off) > allowed) / double{kTimes};
+    errors.lost += !code.sifted(coded, base, static_cast<float>(truth)) / double{kTimes};
   }
   return errors;
 }
@@ -65,6 +81,7 @@ TEST_CASE("estimates are unbiased, and rarely off by more than their doubt") {
         const Errors errors = measure(metric, dim, skewed);
         CHECK(std::fabs(errors.bias) < 0.08);
         CHECK(errors.beyond < 0.05);
+        CHECK(errors.lost < 0.02);
       }
     }
   }
@@ -73,31 +90,31 @@ TEST_CASE("estimates are unbiased, and rarely off by more than their doubt") {
 TEST_CASE("a vector that is its reference has no doubt") {
   const Codec codec(Options{.dim = 70});
   const std::vector<float> reference(70, 2.0f), query(70, 1.0f);
-  std::vector<std::byte> code(codec.bytes());
-  codec.encode(reference.data(), reference.data(), code.data());
+  Code code(codec);
+  codec.encode(reference.data(), reference.data(), code.head.data(), code.rest.data());
   CodeQuery coded;
   codec.prepare(query.data(), coded);
-  const std::byte* at = code.data();
   const float base = coded.base(70);
-  float estimate, doubt;
-  coded.estimate(&at, &base, 1, &estimate, &doubt);
-  CHECK(estimate == 70);
-  CHECK(doubt == 0);
+  code.estimate(coded, base);
+  CHECK(code.distance == 70);
+  CHECK(code.doubt == 0);
+  CHECK(code.sifted(coded, base, 70));
+  CHECK(!code.sifted(coded, base, 69.9f));
 }
 
 TEST_CASE("the widest vectors allowed do not overflow a sum") {
   const uint32_t dim = 65536;
   const Codec codec(Options{.dim = dim});
   const std::vector<float> reference(dim, 0.0f), vector(dim, 1.0f), query(dim, 1.0f);
-  std::vector<std::byte> code(codec.bytes());
-  codec.encode(vector.data(), reference.data(), code.data());
+  Code code(codec);
+  codec.encode(vector.data(), reference.data(), code.head.data(), code.rest.data());
   CodeQuery coded;
   codec.prepare(query.data(), coded);
-  const std::byte* at = code.data();
   const float base = coded.base(dim);
-  float estimate, doubt;
-  coded.estimate(&at, &base, 1, &estimate, &doubt);
-  CHECK(std::fabs(estimate) < 1e-3 * dim);
+  code.estimate(coded, base);
+  CHECK(std::fabs(code.distance) < 1e-3 * dim);
+  CHECK(code.sifted(coded, base, 0));
+  CHECK(!code.sifted(coded, base, -0.01f * dim));
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -65,33 +67,109 @@ TEST_CASE("rows: all targets agree with plain loops, at every length and alignme
   }
 }
 
+// Heads and rests of random bits, not aligned; the first has all bits set.
+struct Codes {
+  Codes(size_t count, size_t blocks, std::mt19937& random)
+      : head_stride(kHeadTail + blocks * kPlaneBytes + 4), rest_stride(kRestPlanes * blocks * kPlaneBytes + kRestTail + 2),
+        heads(count * head_stride, std::byte{0xFF}), rests(count * rest_stride, std::byte{0xFF}) {
+    for (size_t at = head_stride; at < heads.size(); ++at) heads[at] = static_cast<std::byte>(random());
+    for (size_t at = rest_stride; at < rests.size(); ++at) rests[at] = static_cast<std::byte>(random());
+    for (size_t i = 0; i < count; ++i) codes.push_back({heads.data() + i * head_stride, rests.data() + i * rest_stride});
+  }
+  static int bit(const std::byte* plane, size_t j) { return static_cast<int>(plane[j / 8] >> (j % 8)) & 1; }
+  int head(size_t i, size_t j) const { return bit(codes[i].head + kHeadTail, j); }
+  int nibble(size_t i, size_t j) const {
+    const std::byte* const rest = codes[i].rest + j / kBlockDims * kRestPlanes * kPlaneBytes;
+    const size_t at = j % kBlockDims;
+    return 8 * head(i, j) + 4 * bit(rest, at) + 2 * bit(rest + kPlaneBytes, at) + bit(rest + 2 * kPlaneBytes, at);
+  }
+
+  size_t head_stride, rest_stride;
+  std::vector<std::byte> heads, rests;
+  std::vector<CodeAt> codes;
+};
+
+size_t place(size_t j) { return j / kBlockDims * kBlockDims + level_place(j % kBlockDims); }
+
 TEST_CASE("scan: all targets sum exactly, up to the largest sum an int32 holds") {
   std::mt19937 random(2);
   for (const Kernels* k : every_kernels()) {
     CAPTURE(k->target);
     for (const size_t blocks : {1, 2, 3, 13}) {
-      const size_t bytes = blocks * kBlockBytes, stride = bytes + kTailBytes + 2, count = 21;
-      std::vector<std::byte> memory(count * stride, std::byte{0xFF});
-      std::vector<const std::byte*> codes;
-      for (size_t i = 0; i < count; ++i) {
-        codes.push_back(memory.data() + i * stride);
-        for (size_t at = 0; i > 0 && at < bytes; ++at) memory[i * stride + at] = static_cast<std::byte>(random());  // the first has all bits set
-      }
+      constexpr size_t count = 21;
+      const Codes made(count, blocks, random);
       std::vector<int16_t> query(blocks * kBlockDims);
       const int top = blocks == 1 ? 32767 : 9000;
       for (auto& level : query) level = static_cast<int16_t>(static_cast<int>(random() % static_cast<unsigned>(2 * top + 1)) - top);
       if (blocks == 1) std::fill(query.begin(), query.end(), static_cast<int16_t>(top));
       std::vector<int32_t> sums(count);
-      k->scan(query.data(), codes.data(), count, blocks, sums.data());
+      k->scan(query.data(), made.codes.data(), count, blocks, sums.data());
       for (size_t i = 0; i < count; ++i) {
         int32_t sum = 0;
-        for (size_t j = 0; j < query.size(); ++j) {
-          uint16_t word;
-          std::memcpy(&word, codes[i] + 2 * (j / kBlockDims * kBlockWords + j % kBlockWords), 2);
-          sum += query[j] * (word >> (4 * (j % kBlockDims / kBlockWords)) & 15);
-        }
+        for (size_t j = 0; j < query.size(); ++j) sum += query[place(j)] * made.nibble(i, j);
         CHECK(sums[i] == sum);
       }
+    }
+  }
+}
+
+TEST_CASE("round and sift: all targets keep the heads that plain loops keep") {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  for (const Kernels* k : every_kernels()) {
+    CAPTURE(k->target);
+    for (const size_t blocks : {1, 2, 3, 4, 13}) {
+      constexpr size_t count = 147;
+      const size_t dims = blocks * kBlockDims;
+      Codes made(count, blocks, random);
+      std::vector<float> query(dims), bases(count);
+      for (float& x : query) x = normal(random);
+      for (float& x : bases) x = normal(random);
+      std::vector<int16_t> levels(dims);
+      struct alignas(kPlaneStep) Bytes { uint8_t bytes[kPlaneStep]; };
+      std::vector<Bytes> planes((1 + kSiftBits) * padded_plane(blocks * kPlaneBytes) / kPlaneStep);
+      const Levels rounded = k->round(query.data(), blocks, 5000, levels.data(), planes.front().bytes);
+      std::vector<int> sizes(dims);
+      int sum = 0, size_sum = 0, below = 0;
+      for (size_t j = 0; j < dims; ++j) {
+        CHECK(std::fabs(static_cast<float>(levels[place(j)]) * rounded.step - query[j]) <= 0.501f * rounded.step);
+        sizes[j] = static_cast<int>(std::lrint(std::fabs(query[j]) / rounded.head_step)) * (query[j] < 0 ? -1 : 1);
+        sum += levels[place(j)], size_sum += sizes[j], below += std::max(-sizes[j], 0);
+      }
+      CHECK(rounded.sum == sum);
+      CHECK(rounded.head_sum == size_sum);
+      CHECK(rounded.head_below == below);
+
+      const SiftQuery asked{planes.front().bytes, 0.5f, -0.25f, 3, 0.75f, 0.125f, 0.0625f};
+      std::vector<double> reaches(count);  // how far below the bar, in doubt: kept if above 0
+      constexpr float bar = 1;
+      for (size_t i = 0; i < count; ++i) {
+        const float own = normal(random), scale = 0.5f + static_cast<float>(i % 3), doubt = i % 2 == 0 ? 0.25f : 4;
+        const uint32_t other = std::bit_cast<uint32_t>(doubt) | std::bit_cast<uint32_t>(scale) >> 16;
+        std::byte* const head = made.heads.data() + i * made.head_stride;
+        std::memcpy(head, &own, sizeof own);
+        std::memcpy(head + sizeof own, &other, sizeof other);
+        int shared = below;
+        for (size_t j = 0; j < dims; ++j) shared += made.head(i, j) * sizes[j];
+        const double estimate = bases[i] + asked.own_weight * own + scale * (asked.slope * static_cast<double>(shared) + asked.shift);
+        const double square = doubt * (asked.doubt_weight * (std::max(estimate, 0.0) + doubt) + asked.doubt_base) + asked.rounding * scale * scale;
+        reaches[i] = std::sqrt(square) - std::max(estimate - bar, 0.0);
+      }
+      std::vector<const std::byte*> heads;
+      for (const CodeAt& code : made.codes) heads.push_back(code.head);
+      for (const size_t asks : {size_t{1}, size_t{65}, count}) {
+        std::vector<uint32_t> kept(asks + kSiftSpare);
+        const size_t found = k->sift(asked, heads.data(), bases.data(), asks, count, blocks, bar, kept.data());
+        REQUIRE(found <= asks);
+        kept.resize(found);
+        CHECK(std::is_sorted(kept.begin(), kept.end()));
+        for (uint32_t i = 0; i < asks; ++i) {
+          if (std::fabs(reaches[i]) < 1e-3) continue;  // too near to tell
+          CHECK(std::binary_search(kept.begin(), kept.end(), i) == (reaches[i] > 0));
+        }
+      }
+      std::vector<uint32_t> all(count + kSiftSpare);
+      CHECK(k->sift(asked, heads.data(), bases.data(), count, count, blocks, INFINITY, all.data()) == count);
     }
   }
 }
@@ -100,6 +178,7 @@ TEST_CASE("nothing asked, nothing touched") {
   for (const Kernels* k : every_kernels()) {
     k->squared(nullptr, nullptr, 0, 8, nullptr);
     k->scan(nullptr, nullptr, 0, 2, nullptr);
+    CHECK(k->sift({}, nullptr, nullptr, 0, 0, 2, 0, nullptr) == 0);
   }
 }
 
