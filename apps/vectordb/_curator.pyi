@@ -69,8 +69,9 @@ class Index:
     ) -> None:
         """Trains the tree on the vectors, then places them and the grants (pairs). Only on an empty index (ValueError)."""
 
-    def insert(self, ids: ArrayLike, vectors: ArrayLike, owners: ArrayLike) -> None:
-        """Adds vectors, each visible to its owner. Under cosine they are stored normalised. DuplicateId."""
+    def insert(self, ids: ArrayLike, vectors: ArrayLike, owners: ArrayLike, *, learn: bool = True) -> None:
+        """Adds vectors, each visible to its owner. Under cosine they are stored normalised. learn: when the index has doubled, learn how far
+        searches must go, which may take some tenths of a second; else that is left to maintain(). DuplicateId."""
 
     def update(self, ids: ArrayLike, vectors: ArrayLike) -> None:
         """Replaces vectors; owners and grants stay. UnknownId."""

@@ -126,7 +126,7 @@ class Contents:
         if fresh:
             self.resting.wake([change.owner])
             namespace.add(keys[:fresh], texts[:fresh])
-            self.index.insert(ids[:fresh], vectors[:fresh], np.full(fresh, change.owner, np.uint32))
+            self.index.insert(ids[:fresh], vectors[:fresh], np.full(fresh, change.owner, np.uint32), learn=False)  # housekeeping does
         if fresh < len(rows):
             namespace.replace(rows[fresh:].tolist(), texts[fresh:])
             self.index.update(ids[fresh:], vectors[fresh:])

@@ -10,6 +10,7 @@ from .errors import Invalid
 from .model import PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX, Payload
 
 EMPTY = b"{}"
+_NESTED = dict, list, tuple
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -19,7 +20,7 @@ def pack(payload: Mapping[str, Any] | bytes | None) -> bytes:
         return EMPTY
     try:
         value = _loads(payload) if isinstance(payload, bytes) else payload
-        if not isinstance(value, Mapping):
+        if not isinstance(value, (dict, Mapping)):
             raise Invalid(f"a payload is a JSON object, not {type(value).__name__}")
         _check_depth(value)
         text = _encode(value).encode()
@@ -46,8 +47,7 @@ def _loads(text: bytes) -> Any:
 def _check_depth(value: Any) -> None:
     level = [value]
     for _ in range(PAYLOAD_DEPTH_MAX):
-        level = [child for node in level if isinstance(node, dict | list | tuple)
-                 for child in (node.values() if isinstance(node, dict) else node) if isinstance(child, dict | list | tuple)]
+        level = [child for node in level for child in (node if isinstance(node, list | tuple) else node.values()) if isinstance(child, _NESTED)]
         if not level:
             return
     raise Invalid(f"a payload is nested at most {PAYLOAD_DEPTH_MAX} deep")

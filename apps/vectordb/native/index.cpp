@@ -138,11 +138,15 @@ Status Index::insert(std::span<const VectorId> ids, const float* rows, std::span
   const auto stored = check_rows(ids.size(), rows, space);
   if (!stored) return stored.error();
   if (const Status fresh = check_new(ids, owners); !fresh) return fresh;
+  const bool most = ids.size() > options_.leaf_max && ids.size() >= ids_.size();  // the tree is trained once, on all of them
+  ids_.reserve(ids_.size() + ids.size());
   for (size_t i = 0; i < ids.size(); ++i) {
     const float* row = *stored + i * options_.dim;
     put(ids[i], row, owners.subspan(i, 1), tree_.descend(row));
-    settle();
+    if (!most) settle();
   }
+  if (most) recluster(kRoot);
+  settle();
   commit();
   return mrpc::ok_status();
 }

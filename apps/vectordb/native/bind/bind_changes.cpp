@@ -46,12 +46,12 @@ void build(Index& self, nb::handle ids, nb::handle vectors, nb::handle owners, n
   });
 }
 
-void insert(Index& self, nb::handle ids, nb::handle vectors, nb::handle owners) {
+void insert(Index& self, nb::handle ids, nb::handle vectors, nb::handle owners, bool learn) {
   const Vectors given(self, ids, vectors);
   const Pairs owned(ids, owners, "ids", "owners");
   without_gil([&] {
     auto inserted = self.insert(span_of(given.ids), given.rows.data(), span_of(owned.tenants));
-    self.stops().learn(self, false);
+    if (learn) self.stops().learn(self, false);
     return inserted;
   });
 }
@@ -91,7 +91,7 @@ uint64_t drop_tenant(Index& self, uint32_t tenant) {
 void bind_changes(nb::class_<Index>& index) {
   index.def("build", build, nb::arg("ids"), nb::arg("vectors"), nb::arg("owners"), nb::arg("grant_ids") = nb::none(),
             nb::arg("grant_tenants") = nb::none());
-  index.def("insert", insert, nb::arg("ids"), nb::arg("vectors"), nb::arg("owners"));
+  index.def("insert", insert, nb::arg("ids"), nb::arg("vectors"), nb::arg("owners"), nb::kw_only(), nb::arg("learn") = true);
   index.def("update", update, nb::arg("ids"), nb::arg("vectors"));
   index.def("delete", remove, nb::arg("ids"));
   index.def("grant", grant, nb::arg("ids"), nb::arg("tenants"));

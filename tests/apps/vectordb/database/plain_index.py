@@ -41,6 +41,9 @@ class PlainIndex(Oracle):
             ids[at, :counts[at]], distances[at, :counts[at]] = found
         return ids, distances, counts
 
+    def insert(self, ids, vectors, owners, *, learn=True) -> None:
+        super().insert(ids, vectors, owners)
+
     def maintain(self, budget: int = 0) -> bool:
         return False
 

@@ -152,7 +152,8 @@ def test_7_the_tree_follows_data_that_moves_away():
     index = Index(8, leaf_max=32, shortlist_max=32)
     index.build(np.arange(500), rng.standard_normal((500, 8)), np.zeros(500, int))
     moved = rng.standard_normal((2500, 8)) + 20
-    index.insert(np.arange(500, 3000), moved, np.zeros(2500, int))  # five times the training set, elsewhere
+    for start in range(0, 2500, 250):  # five times the training set, elsewhere
+        index.insert(np.arange(start, start + 250) + 500, moved[start:start + 250], np.zeros(250, int))
     assert index.stats()["leaf_splits"] > 2500 / 32 / 2
     index.check()
     while index.maintain(10_000):

@@ -75,3 +75,16 @@ TEST_CASE("a view of a moment stays as it was while the index goes on") {
   CHECK(ids == std::set<VectorId>(expected.begin(), expected.end()));
   CHECK(index.stats().waiting > 0);
 }
+
+TEST_CASE("a batch of more than what is there trains the tree once, and is seen at once") {
+  std::mt19937 random(11);
+  Index index(small_options());
+  must(index.insert(range(0, 40), random_rows(40, 4, random).data(), std::vector<TenantId>(40, 1)));
+  REQUIRE(index.grant(range(0, 40), std::vector<TenantId>(40, 2)).ok());
+  const auto guard = index.read();  // slots that move are not used again yet
+  must(index.insert(range(40, 1000), random_rows(960, 4, random, 3).data(), std::vector<TenantId>(960, 1)));
+  must(index.check());
+  CHECK(index.stats().leaf_splits == 0);
+  CHECK(view(index, 1).size() == 1000);
+  CHECK(view(index, 2).size() == 40);
+}
