@@ -83,7 +83,7 @@ def parse_options() -> argparse.Namespace:
     command.add_argument("--metrics", type=int, metavar="PORT", help="Prometheus metrics on 127.0.0.1; 0 takes a free port")
     command.add_argument("--weight", type=weight, action="append", default=[], metavar="TENANT=SHARE",
                          help="what the tenant gets of the processors while others wait, beside their 1; repeatable")
-    command.add_argument("--threads", type=int, default=Options.threads, help="calls that run or wait at once (default: %(default)s)")
+    command.add_argument("--threads", type=int, default=Options.threads, help="calls that run, wait or are held at once (default: %(default)s)")
     return parser.parse_args()
 
 

@@ -8,7 +8,8 @@ Two more rules bound what a flood does to others. A tenant holds all slots but o
 waits for a flood's call to end; all but two while others call, too: with one slot more than there are processors, a small
 tenant then finds a processor that is free, at the price of what the flood could have done on it. And a tenant may have as
 many calls waiting as there is room left for others (a dynamic threshold): one flood fills half of the room, two a third each,
-so that a newcomer finds a thread to wait on.
+so that a newcomer finds a thread to wait on. A call that finds no room is refused, and so that its caller does not try again at
+once, ten thousand times a second, it is held for a while first; as many as there are threads for.
 
 What no order of calls can bound is done by the calls themselves: a batch of searches runs in parts, and between two of them it
 sleeps for a moment while others call, too. Whoever wakes is put behind a thread that runs, even beside an idle processor, and
@@ -26,6 +27,8 @@ COMPANY_S = 0.2
 """How long a tenant that has called counts as company."""
 ASIDE_S = 50e-6
 """How long a call stands aside between its parts: long enough that whoever waits for the processor, or for Python, gets it."""
+HOLD_S = 0.05
+"""How long a call is held before it is refused. Refusals tell callers to pause for as long."""
 LINES_MAX = 1024
 """Lines of tenants at rest that are kept, so that not every call makes one."""
 
@@ -55,15 +58,17 @@ class Line:
 class Scheduler:
     """`line = scheduler.enter(tenant)`, then the work, then `scheduler.leave(line, cost_ns)`.
 
-    slots: calls that run at once. queue_max: calls of all tenants that wait at most; each of them keeps a thread.
-    weight: a tenant's share, relative to others', asked when it has no line yet. clock: seconds. Thread-safe.
+    slots: calls that run at once. queue_max, held_max: calls of all tenants that wait, and that are held before they are refused,
+    at most; each of them keeps a thread. weight: a tenant's share, relative to others', asked when it has no line yet.
+    clock: seconds. pause: sleeps. Thread-safe.
     """
 
-    def __init__(self, slots: int, queue_max: int, weight: Callable[[str], float] = lambda tenant: 1.0,
-                 clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, slots: int, queue_max: int, weight: Callable[[str], float] = lambda tenant: 1.0, held_max: int = 0,
+                 clock: Callable[[], float] = monotonic, pause: Callable[[float], None] = sleep) -> None:
         if slots < 2 or queue_max < 2:
             raise ValueError("a scheduler has at least 2 slots, one of them for other tenants, and room for 2 that wait")
         self._slots, self._queue_max, self._weight, self._clock = slots, queue_max, weight, clock
+        self._free_holds, self._pause = threading.Semaphore(held_max), pause
         self._latest, self._latest_s, self._before_s = "", -COMPANY_S, -COMPANY_S
         self._guard = threading.Lock()
         self._lines: dict[str, Line] = {}
@@ -82,13 +87,16 @@ class Scheduler:
                 if self._may_run(line):
                     self._let_in(line)
                     return line
-            if len(line.waiting) >= self._queue_max - self._waiting:
-                raise QueueFull(tenant)
-            turn = threading.Lock()
-            turn.acquire()
-            line.waiting.append(turn)
-            self._waiting += 1
+            full = len(line.waiting) >= self._queue_max - self._waiting
+            if not full:
+                turn = threading.Lock()
+                turn.acquire()
+                line.waiting.append(turn)
+                self._waiting += 1
         timeout_s = remaining_s()
+        if full:
+            self._hold(timeout_s)
+            raise QueueFull(tenant)
         if not turn.acquire(timeout=-1 if timeout_s is None else min(timeout_s, threading.TIMEOUT_MAX)):
             self._give_up(line, turn)
         return line
@@ -145,6 +153,12 @@ class Scheduler:
         self._running += 1
         if line.tag_ns > self._virtual_ns:
             self._virtual_ns = line.tag_ns
+
+    def _hold(self, timeout_s: float | None) -> None:
+        """Keeps the thread of a call that is to be refused, if there are enough."""
+        if self._free_holds.acquire(blocking=False):
+            self._pause(HOLD_S if timeout_s is None else min(timeout_s, HOLD_S))
+            self._free_holds.release()
 
     def _wake_next(self) -> bool:
         """Lets in the first call of the line whose turn it is; whether there was one that may run."""

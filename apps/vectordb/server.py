@@ -18,8 +18,8 @@ from .service import SERVICERS
 from .transport import OPTIONS, Transport, mesh_modules
 
 GRACE_S = 2.0
-THREADS = 64
-"""Half of them may wait for a turn to search, half of those for one tenant: 16 calls, and those that run."""
+THREADS = 96
+"""A third of them may wait for a turn to search, half of those for one tenant: 16 calls, and those that run."""
 SWITCH_INTERVAL_S = 0.00005
 """How long a thread keeps the interpreter while another wants it: Python's 5 ms would be a flood's large batch before a small search."""
 
@@ -32,7 +32,7 @@ def own_name() -> str:
 @dataclass(frozen=True)
 class Options:
     """admins: tenants that may change collections, tenants and roles. newcomers: quota of tenants that are made at their first
-    write, None: they are not. slots: searches at once, one more than processors by default. threads: calls that run or wait.
+    write, None: they are not. slots: searches at once, one more than processors by default. threads: calls that run, wait or are held.
     weights: shares of tenants in processor time while others wait, 1 for those that are not named."""
     admins: Collection[str] = field(default_factory=lambda: (own_name(),))
     newcomers: Quota | None = None
@@ -51,8 +51,9 @@ class Service:
     def __init__(self, database: Database, transport: Transport, address: str = "mesh:0", options: Options | None = None) -> None:
         self._database, self._options = database, options or Options()
         self.meters = Meters()
-        self._reads = Scheduler(self._options.slots, self._options.threads // 2, self._options.weight)
-        self._writes = Scheduler(max(2, self._options.threads // 6), self._options.threads // 4, self._options.weight)
+        third, sixth, ninth = (max(2, self._options.threads // part) for part in (3, 6, 9))
+        self._reads = Scheduler(self._options.slots, third, self._options.weight, sixth)
+        self._writes = Scheduler(ninth, sixth, self._options.weight, sixth)
         self._health = Health() if transport.system == "mrpc" else None
         self._executor = ThreadPoolExecutor(self._options.threads, thread_name_prefix="vectordb")
         self._server = transport.rpc.server(self._executor, options=OPTIONS)

@@ -9,7 +9,7 @@ import logging
 from typing import Any, NoReturn
 
 from .database.errors import DatabaseError
-from .scheduler import QueueFull, WaitedTooLong
+from .scheduler import HOLD_S, QueueFull, WaitedTooLong
 from .transport import mesh_modules
 
 DOMAIN = "vectordb"
@@ -29,7 +29,8 @@ def describe(error: Exception) -> tuple[str, str, str, dict[str, str]]:
         pause_s = getattr(error, "retry_after_s", None)
         return error.code, str(error), _upper(type(error).__name__), {} if pause_s is None else {"retry_after_s": f"{pause_s:.3f}"}
     if isinstance(error, QueueFull):
-        return "RESOURCE_EXHAUSTED", "too many calls of this tenant wait already; retry after a pause", "QUEUE_FULL", {"retry_after_s": "0.050"}
+        text = "too many calls of this tenant wait already; retry after a pause"
+        return "RESOURCE_EXHAUSTED", text, "QUEUE_FULL", {"retry_after_s": f"{HOLD_S:.3f}"}
     if isinstance(error, WaitedTooLong):
         return "DEADLINE_EXCEEDED", "the deadline passed while the call waited for its turn", "WAITED_TOO_LONG", {}
     if isinstance(error, NotAllowed):

@@ -80,7 +80,7 @@ def _measure(bench: Bench, stage: Stage, load: Load) -> None:
         note("without priorities", _beside_bulk(bench, stage, load, loop, None, work, "without priorities"))
         stage.daemon.apply(*priorities(load.service))
         note("priorities", _beside_bulk(bench, stage, load, loop, shares, work, "priorities"))
-        with _burning(shares[-len(stage.burning):]):
+        with burning(shares[-len(stage.burning):]):
             note("control", loop())
     for name, values in tail.items():
         bench.report.add(work, name, "p99", "us", values)
@@ -107,7 +107,7 @@ def _beside_bulk(bench: Bench, stage: Stage, load: Load, loop: Callable[[], list
 
 
 @contextmanager
-def _burning(shares: list[float]) -> Iterator[None]:
+def burning(shares: list[float]) -> Iterator[None]:
     """Programs that use these shares of a core, one each."""
     with ExitStack() as stack:
         for share in shares:

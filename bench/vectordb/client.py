@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,11 @@ BATCH = 32
 TIMEOUT_S = 30
 
 Search = Callable[[str, np.ndarray], Any]
-"""(tenant, vectors [n, d]) -> ids of all n, one after the other."""
+"""(tenant, vectors [n, d]) -> ids of all n, one after the other. Refused."""
+
+
+class Refused(Exception):
+    """The service has as many calls of the tenant as it takes."""
 
 
 def over_stub(stack: ExitStack, system: str, target: str) -> Search:
@@ -36,7 +40,12 @@ def over_stub(stack: ExitStack, system: str, target: str) -> Search:
 
     def search(tenant: str, vectors: np.ndarray) -> np.ndarray:
         request = of.pb.SearchRequest(collection=COLLECTION, queries=len(vectors), k=K, vectors=vectors.tobytes())
-        reply = stub.Search(request, timeout=TIMEOUT_S, metadata=((transport.TENANT_KEY, tenant),))
+        try:
+            reply = stub.Search(request, timeout=TIMEOUT_S, metadata=((transport.TENANT_KEY, tenant),))
+        except of.rpc.RpcError as error:
+            if error.code() is of.rpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise Refused from None
+            raise
         return np.asarray(reply.points.ids)
 
     return search
@@ -78,11 +87,19 @@ class Works:
         self._together(in_flight, lambda thread: self._ask_until(lambda: time.perf_counter() >= until, thread, counts))
         return sum(counts) * BATCH / seconds
 
-    def flood(self, in_flight: int, done: threading.Event) -> float:
-        """Batches as the largest tenant until told otherwise; how many vectors."""
-        counts = [0] * in_flight
-        self._together(in_flight, lambda thread: self._ask_until(done.is_set, thread, counts, self._largest))
-        return sum(counts) * BATCH
+    def flood(self, in_flight: int, done: threading.Event) -> dict[str, int]:
+        """Batches as the largest tenant until told otherwise, those that are refused again at once; how many vectors, how many refusals."""
+        counts, refused = [0] * in_flight, [0] * in_flight
+
+        def ask(thread: int) -> None:
+            while not done.is_set():
+                with suppress(Refused):
+                    self._ask_until(done.is_set, thread, counts, self._largest)
+                    return
+                refused[thread] += 1
+
+        self._together(in_flight, ask)
+        return {"vectors": sum(counts) * BATCH, "refused": sum(refused)}
 
     def paced(self, rate: float, seconds: float) -> list[float]:
         """Microseconds of single searches of the smallest tenant at a rate, open loop: each from when it was due."""

@@ -6,15 +6,18 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from bench.common import judged
-from bench.common.process import Child
+from bench.common.process import Child, cpu_seconds
 from bench.policy.mesh import Mesh, chain
+from bench.policy.qos import burning
 from bench.rpc.systems import Client
 from bench.vectordb import stored
 from bench.vectordb.scale import Bench
@@ -26,8 +29,11 @@ POLICIES_ON = "service, policies"
 LIBRARY, MESH, GRPC = "library", "mrpc", "grpc"
 IN_FLIGHT = (1, 2, 4)
 LOAD_SECONDS, READY = 300, r"^ready vectordb over \w+(?: at port (\d+))?"
-FLOOD_THREADS = 16
-RATE = 100  # searches a second of the small tenant
+FLOOD_CALLERS = 16  # as many as may wait
+REFUSED_CALLERS = 32
+RATE = 300  # searches a second of the small tenant
+WINDOW_SECONDS = 2.0  # at most, of each measurement of it
+ALONE, FLOODED, CONTROL, REFUSED = "alone", "flooded", "control", "refused callers at once again"
 APP = "backend"
 # The policies that apps/vectordb ships, with limits that are judged and never reached.
 BUDGET = Path("apps/vectordb/policies/search_budget.py")
@@ -60,10 +66,10 @@ class Stage:
     def _over_mesh(self) -> Client:
         """A client of a service on a daemon of its own, with the policies."""
         daemon = self._mesh.daemon("bench")
-        self.runtime = daemon.runtime
+        self.runtime, self.daemon = daemon.runtime, daemon.child
         daemon.apply(*POLICIES, programs={f"./{BUDGET.name}": BUDGET.read_text()})
         token = daemon.control.call("RegisterApp", name=APP, uid=os.geteuid(), act_as=["*"]).token
-        self._serve(MESH, daemon.env)
+        self.server = self._serve(MESH, daemon.env)
         self._mesh_env = {**daemon.env, "MRPC_TOKEN": token}
         return self.another_over_mesh()
 
@@ -134,23 +140,64 @@ def over_the_library(in_flight: int) -> str:
     return f"throughput over the library's, {in_flight} at a time"
 
 
+@dataclass
+class Neighbours:
+    """A small tenant, a flood, and the processes that work for a flood: its client, the service, the daemon."""
+
+    small: Client
+    flood: Client
+    working: list[Child]
+    seconds: float  # of a measurement
+
+    def p99(self) -> tuple[float, np.ndarray]:
+        """Of the small tenant's searches, in microseconds; and what share of a core each process used meanwhile."""
+        before, began = self._spent(), time.monotonic()
+        times = self.small.do("paced", rate=RATE, seconds=self.seconds)
+        return float(np.percentile(times, 99)), (self._spent() - before) / (time.monotonic() - began)
+
+    def flooded(self, callers: int) -> tuple[float, np.ndarray, dict[str, float]]:
+        """The same beside so many callers of the flood, and what they got a second."""
+        began = time.monotonic()
+        self.flood.send("flood", until_told=True, in_flight=callers)
+        p99, shares = self.p99()
+        self.flood.send("")
+        got = self.flood.receive()
+        return p99, shares, {name: count / (time.monotonic() - began) for name, count in got.items()}
+
+    def _spent(self) -> np.ndarray:
+        return np.array([cpu_seconds([each.pid]) for each in self.working])
+
+
 def fair(bench: Bench) -> None:
-    """The smallest tenant searches at a steady rate, alone and while the largest has FLOOD_THREADS batches in flight at any time."""
+    """The smallest tenant searches at a steady rate, in turns: alone; while the largest has FLOOD_CALLERS batches in flight at any time;
+    beside harmless programs that burn as much of the processors as this took; and while so many want to flood that the service refuses
+    some, which call again at once."""
+    rows: dict[str, list[float]] = {name: [] for name in (ALONE, FLOODED, CONTROL, REFUSED)}
+    got: dict[str, list[float]] = {}
     with staged(bench) as stage:
         small, flood = stage.client(MESH), stage.another_over_mesh()
-        small.do("paced", rate=RATE, seconds=1)
-        p99: dict[bool, list[float]] = {False: [], True: []}
-        rates = []
-        for turn in range(2 * max(1, bench.scale.passes // 2)):
-            flooded = bool(turn % 2)
-            bench.step(f"{FAIR}, {'flooded' if flooded else 'alone'}")
-            if flooded:
-                flood.send("flood", until_told=True, in_flight=FLOOD_THREADS)
-            p99[flooded].append(float(np.percentile(small.do("paced", rate=RATE, seconds=bench.scale.seconds), 99)))
-            if flooded:
-                flood.send("")
-                rates.append(flood.receive() / bench.scale.seconds)
-    bench.report.add(FAIR, MESH, "p99, alone", "us", p99[False])
-    bench.report.add(FAIR, MESH, "p99, flooded", "us", p99[True])
-    bench.report.add(FAIR, MESH, "p99, flooded over alone", "x", [flooded / alone for alone, flooded in zip(*p99.values(), strict=True)])
-    bench.report.add(FAIR, MESH, "the flood's own throughput", "vectors/s", rates)
+        both = Neighbours(small, flood, [flood.child, stage.server, stage.daemon], min(WINDOW_SECONDS, bench.scale.seconds))
+        small.do("paced", rate=RATE, seconds=both.seconds)
+        for turn in range(bench.scale.passes):
+            bench.step(f"{FAIR}, round {turn + 1}")
+            alone, idle = both.p99()
+            flooded, busy, served = both.flooded(FLOOD_CALLERS)
+            with burning(np.maximum(busy - idle, 0).tolist()):
+                control, _ = both.p99()
+            refused, _, too_many = both.flooded(REFUSED_CALLERS)
+            for values, value in zip(rows.values(), (alone, flooded, control, refused), strict=True):
+                values.append(value)
+            for name, value in (*((f"{FLOODED}: {each}", value) for each, value in served.items()),
+                                *((f"{REFUSED}: {each}", value) for each, value in too_many.items())):
+                got.setdefault(name, []).append(value)
+    for name, values in rows.items():
+        bench.report.add(FAIR, MESH, f"p99, {name}", "us", values)
+        if name != ALONE:
+            ratios = [value / calm for value, calm in zip(values, rows[ALONE], strict=True)]
+            bench.report.add(FAIR, MESH, over_alone(name), "x", ratios)
+    for name, values in got.items():
+        bench.report.add(FAIR, MESH, name, "1/s", values)
+
+
+def over_alone(name: str) -> str:
+    return f"p99, {name} over {ALONE}"

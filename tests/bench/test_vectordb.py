@@ -83,8 +83,9 @@ def test_the_service_is_measured_beside_its_library(bench: scale.Bench) -> None:
 
 def test_a_small_tenant_is_measured_beside_a_flood(bench: scale.Bench) -> None:
     service.fair(bench)
-    assert bench.report.find(service.FAIR, service.MESH, "p99, flooded over alone")
-    assert bench.report.find(service.FAIR, service.MESH, "the flood's own throughput")
+    for name in (service.FLOODED, service.CONTROL, service.REFUSED):
+        assert bench.report.find(service.FAIR, service.MESH, service.over_alone(name))
+    assert bench.report.find(service.FAIR, service.MESH, f"{service.FLOODED}: vectors")
 
 
 def test_restarts_are_measured_after_a_clean_end_and_after_a_crash(bench: scale.Bench) -> None:

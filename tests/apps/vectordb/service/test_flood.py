@@ -17,7 +17,7 @@ from tests.apps.vectordb.database.plain_index import PlainIndex
 from tests.apps.vectordb.service.conftest import serving
 
 FLOOD = 20
-OPTIONS = Options(admins=("admin",), slots=3, threads=12)
+OPTIONS = Options(admins=("admin",), slots=3, threads=18)
 ACCEPTED = 2 + 3  # all slots but one, and half of the six that may wait
 
 

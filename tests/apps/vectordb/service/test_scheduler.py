@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from apps.vectordb.scheduler import COMPANY_S, Line, QueueFull, Scheduler, WaitedTooLong, stand_aside
+from apps.vectordb.scheduler import COMPANY_S, HOLD_S, Line, QueueFull, Scheduler, WaitedTooLong, stand_aside
 
 
 class Callers:
@@ -180,6 +180,37 @@ def test_a_flood_fills_half_of_the_line_and_a_newcomer_still_waits_in_it() -> No
     assert scheduler.waiting == 11
     callers.finish()
     assert scheduler.waiting == 0
+
+
+def test_refused_calls_are_held_first_as_many_as_may_be() -> None:
+    held, go, refused = threading.Semaphore(0), threading.Event(), []
+
+    def pause(seconds: float) -> None:
+        assert seconds == HOLD_S
+        held.release()
+        assert go.wait(30)
+
+    scheduler = Scheduler(2, 2, held_max=1, pause=pause)
+    callers = Callers(scheduler)
+    callers.call("flood")
+    callers.call("flood")
+
+    def call() -> None:
+        with pytest.raises(QueueFull):
+            scheduler.enter("flood")
+        refused.append(None)
+
+    first = threading.Thread(target=call)
+    first.start()
+    held.acquire()
+    call()
+    assert len(refused) == 1, "the second is refused while the first is held"
+    callers.call("small")
+    assert callers.order == ["flood", "small"], "others need not wait for them"
+    go.set()
+    first.join()
+    assert len(refused) == 2
+    callers.finish()
 
 
 def test_a_deadline_ends_the_wait_and_leaves_nothing_behind() -> None:
