@@ -16,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import socket
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -146,6 +147,17 @@ def sign(fd: int) -> None:
     """Put this process's pid into the lock that it holds: its own, or one handed over by its predecessor."""
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+
+
+def bind_private(path: Path, kind: socket.SocketKind) -> socket.socket:
+    """A socket that this user alone can connect to, from its first moment. Its directory stands."""
+    bound = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
+    mask = os.umask(0o177)
+    try:
+        bound.bind(str(path))
+    finally:
+        os.umask(mask)
+    return bound
 
 
 def holder_pid(runtime: RuntimeDir) -> int | None:

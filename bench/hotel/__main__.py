@@ -5,16 +5,15 @@ bench/hotel/results.json."""
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from apps.hotel.run import POLICIES as APP_POLICIES
+from bench.common import command
 from bench.common import report as reports
 from bench.hotel import claims, measures
 from bench.hotel.loads import FrontendLoad, SearchLoad
@@ -23,7 +22,6 @@ from bench.hotel.table import cpu_table
 
 RESULTS = Path(__file__).with_name("results.json")
 POLICIES = Path(__file__).with_name("policies.yaml")
-TABLE_COLUMNS = 150  # where the output is no terminal
 NOTES = (
     "The application, its storage and its HTTP server (one uvicorn process) are the same code everywhere. sync, aio, mixed: "
     "blocking stubs and servers, asyncio ones, or an asyncio frontend before blocking services; claims take the better for "
@@ -41,26 +39,22 @@ NOTES = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.hotel", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about 5 minutes: fewer and shorter runs")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write results")
+    parser = command.make_parser("hotel", __doc__, "about 5 minutes: fewer and shorter runs")
     flags = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench.hotel: ended by SIGTERM"))  # by way of every __exit__
     found = reports.Report("hotel", notes=list(NOTES))
-    console = Console() if sys.stdout.isatty() else Console(width=TABLE_COLUMNS)
+    console = command.open_console()
     run(found, measures.QUICK if flags.quick else measures.FULL, console)
     claims.add_ratios(found)
     found.claims = list(claims.make(found))
-    found.fill_from(reports.read(RESULTS) if flags.quick else None)
-    show(found, console)
-    if flags.json or not flags.quick:
-        found.write(flags.json or RESULTS)
+    command.publish(found, RESULTS, flags, console)
+    for name in claims.TEXTS:
+        console.print(cpu_table(found, name))
     return 0
 
 
 def run(found: reports.Report, scale: Scale, console: Console) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress, tempfile.TemporaryDirectory(prefix="mrpc-bench-hotel-") as folder:
+    with command.make_progress(console) as progress, tempfile.TemporaryDirectory(prefix="mrpc-bench-hotel-") as folder:
         works = make_works(Path(folder))
         total = sum(work.steps(scale) for work in works)
         task = progress.add_task("starting", total=total)
@@ -74,12 +68,6 @@ def run(found: reports.Report, scale: Scale, console: Console) -> None:
 def make_works(folder: Path) -> tuple[Work, ...]:
     return (Work("frontend", FrontendLoad(folder), ("sync", "aio", "mixed"), APP_POLICIES),
             Work("search", SearchLoad(folder), ("sync", "aio"), POLICIES))
-
-
-def show(found: reports.Report, console: Console) -> None:
-    reports.print_report(found, console)
-    for name in claims.TEXTS:
-        console.print(cpu_table(found, name))
 
 
 if __name__ == "__main__":

@@ -3,23 +3,20 @@ bench/policy/results.json."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
+from bench.common import command
 from bench.common import report as reports
 from bench.policy import claims, costs, filters, interpreted, limits, qos, scale, swaps
 from bench.policy.mesh import Kit
 from bench.rpc.systems import Kit as RpcKit
 
 RESULTS = Path(__file__).with_name("results.json")
-TABLE_COLUMNS = 150  # where the output is no terminal
 NOTES = (
     f"in the datapath: by the daemon's cycle counters around each policy's hooks, with calls of 64 B from a Python stub, {costs.IN_FLIGHT} in "
     "flight; or one at a time, between which the shard sleeps and finds its caches cold.",
@@ -38,21 +35,15 @@ PARTS: dict[str, tuple[Callable, ...]] = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.policy", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="at most 10 minutes; other claims come from the last full run")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write results")
+    parser = command.make_parser("policy", __doc__)
     parser.add_argument("--only", choices=PARTS, action="append", help="some parts; nothing is written without --json")
     flags = parser.parse_args()
     found = reports.Report("policy", notes=list(NOTES))
-    console = Console() if sys.stdout.isatty() else Console(width=TABLE_COLUMNS)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    console = command.open_console()
+    with command.make_progress(console) as progress:
         run(found, scale.QUICK if flags.quick else scale.FULL, progress, flags.only or list(PARTS))
     found.claims = claims.make(found)
-    found.fill_from(reports.read(RESULTS) if flags.quick or flags.only else None)
-    reports.print_report(found, console)
-    if flags.json or not (flags.quick or flags.only):
-        found.write(flags.json or RESULTS)
+    command.publish(found, RESULTS, flags, console, whole=not flags.only)
     return 0
 
 
@@ -67,16 +58,8 @@ def run(found: reports.Report, chosen: scale.Scale, progress: Progress, parts: l
     with tempfile.TemporaryDirectory(prefix="mrpc-bench-") as folder:
         kit, peers = Kit(Path(folder)), RpcKit(Path(folder))
         for part in (each for name in parts for each in PARTS[name]):
-            guarded(found, part, bench, peers if part is filters.added else kit)
+            command.guarded(found, f"{part.__module__}.{part.__name__}", part, bench, peers if part is filters.added else kit)
     progress.update(task, description="done", completed=total)
-
-
-def guarded(found: reports.Report, part: Callable, bench: scale.Bench, kit: object) -> None:
-    """Runs a part; what it cannot measure here is noted, and its claims stay unmeasured."""
-    try:
-        part(bench, kit)
-    except Exception as error:
-        found.notes.append(f"{part.__module__}.{part.__name__} was not measured: {''.join(traceback.format_exception_only(error)).strip()}")
 
 
 if __name__ == "__main__":

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
+from bench.common import command
 from bench.common import report as reports
 from bench.common.envoy import WINDOW_BYTES
 from bench.common.netns import two_hosts
-from bench.common.process import NotStarted
 from bench.rpc import claims, costs, judged, measures
 from bench.rpc.binding import MESSAGE_BYTES_MAX
 from bench.rpc.systems import Kit
 from bench.rpc.works import CALL_SECONDS
 
 RESULTS = Path(__file__).with_name("results.json")
-TABLE_COLUMNS = 150  # where the output is no terminal
 COMPARED = ("mrpc", "grpc", "grpc+envoy")
 BY_FIELD = "grpc+envoy, field"
 NOTES = (
@@ -38,20 +34,14 @@ NOTES = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.rpc", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="at most 10 minutes; other claims come from the last full run")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write results")
+    parser = command.make_parser("rpc", __doc__)
     flags = parser.parse_args()
     found = reports.Report("rpc", notes=list(NOTES))
-    console = Console() if sys.stdout.isatty() else Console(width=TABLE_COLUMNS)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    console = command.open_console()
+    with command.make_progress(console) as progress:
         run(found, measures.QUICK if flags.quick else measures.FULL, progress)
     found.claims = claims.make(found)
-    found.fill_from(reports.read(RESULTS) if flags.quick else None)
-    reports.print_report(found, console)
-    if flags.json or not flags.quick:
-        found.write(flags.json or RESULTS)
+    command.publish(found, RESULTS, flags, console)
     return 0
 
 
@@ -99,11 +89,7 @@ def between_hosts(bench: measures.Bench, kit: Kit) -> None:
 
 
 def guarded(found: reports.Report, part: Callable, *arguments: object) -> None:
-    """Runs a part; what it cannot measure here is noted, and its claims stay unmeasured."""
-    try:
-        part(*arguments)
-    except (NotStarted, RuntimeError, OSError, subprocess.SubprocessError) as error:
-        found.notes.append(f"{part.__name__} was not measured: {error}")
+    command.guarded(found, part.__name__, part, *arguments)
 
 
 if __name__ == "__main__":

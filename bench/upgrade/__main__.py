@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
+from bench.common import command
 from bench.common import report as reports
 from bench.common.process import NotStarted
 from bench.upgrade.mesh import Mesh, faults, temporary_mesh
@@ -34,16 +31,13 @@ class Found:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.upgrade", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK} restarts instead of {FULL}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write results")
+    parser = command.make_parser("upgrade", __doc__, f"{QUICK} restarts instead of {FULL}")
     flags = parser.parse_args()
     found = reports.Report("upgrade", notes=list(NOTES))
-    console = Console() if sys.stdout.isatty() else Console(width=150)
+    console = command.open_console()
     restarts = QUICK if flags.quick else FULL
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     both = Found()
-    with Progress(*columns, console=console) as progress:
+    with command.make_progress(console) as progress:
         task = progress.add_task("restarting", total=restarts)
         for two_hosts in (False, True):
             try:
@@ -52,10 +46,7 @@ def main() -> int:
                 both.failed += 1
                 found.fail(work_of(two_hosts), "mrpc", error)
     found.claims = claims(both, restarts)
-    found.fill_from(reports.read(RESULTS) if flags.quick else None)
-    reports.print_report(found, console)
-    if flags.json or not flags.quick:
-        found.write(flags.json or RESULTS)
+    command.publish(found, RESULTS, flags, console)
     return 0
 
 

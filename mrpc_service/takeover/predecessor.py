@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mrpc_service import __version__, systemd
-from mrpc_service.runtime_dir import RuntimeDir
+from mrpc_service.runtime_dir import RuntimeDir, bind_private
 from mrpc_service.takeover.channel import FDS_OF_PACKET, Channel, TakeoverError, pack, pack_schemas
 
 if TYPE_CHECKING:
@@ -150,12 +150,7 @@ def choose(mine: tuple[int, int], theirs: list[int], release: str) -> int:
 def bind(runtime: RuntimeDir) -> socket.socket:
     """The listener. Only for the holder of the lock: whatever stands there is a predecessor's."""
     runtime.takeover_socket.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-    mask = os.umask(0o177)
-    try:
-        listener.bind(str(runtime.takeover_socket))
-    finally:
-        os.umask(mask)
+    listener = bind_private(runtime.takeover_socket, socket.SOCK_SEQPACKET)
     listener.listen(4)
     listener.setblocking(False)
     return listener
