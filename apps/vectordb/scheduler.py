@@ -11,9 +11,9 @@ many calls waiting as there is room left for others (a dynamic threshold): one f
 so that a newcomer finds a thread to wait on. A call that finds no room is refused, and so that its caller does not try again at
 once, ten thousand times a second, it is held for a while first; as many as there are threads for.
 
-What no order of calls can bound is done by the calls themselves: a batch of searches runs in parts, and between two of them it
-sleeps for a moment while others call, too. Whoever wakes is put behind a thread that runs, even beside an idle processor, and
-may be left there until the kernel's next tick, 4 ms; so no thread runs for long.
+What no order of calls can bound is done by the calls themselves: a batch of searches of a tenant that has several calls runs in
+parts, and between two of them it sleeps for a moment while others call, too. Whoever wakes is put behind a thread that runs,
+even beside an idle processor, and may be left there until the kernel's next tick, 4 ms; so no thread runs for long.
 """
 from __future__ import annotations
 
@@ -115,8 +115,10 @@ class Scheduler:
                 self._start_alike()
 
     def way(self, tenant: str) -> Callable[[], object] | None:
-        """What a call of the tenant does between its parts to give way; None while it has no company."""
-        return stand_aside if self._in_company(tenant) else None
+        """What a running call of the tenant does between its parts to give way; None while the tenant has no other call, or no company."""
+        line = self._lines.get(tenant)
+        crowded = line is not None and line.running + len(line.waiting) > 1
+        return stand_aside if crowded and self._in_company(tenant) else None
 
     @property
     def waiting(self) -> int:

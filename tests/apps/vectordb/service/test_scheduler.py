@@ -94,18 +94,20 @@ def test_in_company_a_flood_leaves_two() -> None:
     callers.finish()
 
 
-def test_calls_give_way_in_company_only() -> None:
+def test_a_tenant_with_several_calls_gives_way_in_company() -> None:
     now = [100.0]
-    scheduler = Scheduler(3, 10, clock=lambda: now[0])
-    scheduler.leave(scheduler.enter("flood"), 1)
-    assert scheduler.way("flood") is None
+    scheduler = Scheduler(4, 10, clock=lambda: now[0])
+    first, second = (scheduler.enter("flood") for _ in range(2))
+    assert scheduler.way("flood") is None, "there is nobody to give way to"
     scheduler.leave(scheduler.enter("small"), 1)
-    assert scheduler.way("flood") is scheduler.way("small") is stand_aside
-    now[0] += COMPANY_S / 2
-    scheduler.leave(scheduler.enter("small"), 1)
-    now[0] += COMPANY_S * 0.75
-    assert scheduler.way("small") is None, "the flood has been silent for so long"
     assert scheduler.way("flood") is stand_aside
+    assert scheduler.way("small") is None
+    now[0] += COMPANY_S
+    assert scheduler.way("flood") is None, "the other has been silent for so long"
+    scheduler.leave(scheduler.enter("small"), 1)
+    scheduler.leave(first, 1)
+    assert scheduler.way("flood") is None, "one call at a time is no flood"
+    scheduler.leave(second, 1)
 
 
 def test_turns_follow_what_calls_cost() -> None:
