@@ -1,4 +1,5 @@
-"""The same filter takes the same points as qdrant_client's local mode: from its own models, over our messages, by columns and by scan.
+"""The same filter takes the same points as qdrant_client's local mode, and as Qdrant's engine: from qdrant_client's own models, over our
+messages, by columns and by scan.
 
 What differs on purpose is left out of the generated cases, and has a test of its own at the end.
 """
@@ -21,6 +22,7 @@ from apps.vectordb.database import filters
 from apps.vectordb.database import namespace as namespaces
 from apps.vectordb.database.errors import Invalid
 from apps.vectordb.database.namespace import Namespace
+from tests.apps.vectordb.client.engine import Engine
 
 TIMES = ["2026-01-31T12:00:00Z", "2026-01-31T12:00:00.5+02:00", "2026-01-31 10:00:00", "2026-02-01", "2026-02-01T00:00", "2026-13-01", "noon"]
 TEXTS = ["", "a", "red Fox", "fox, RED and b", "Rot-Fuchs_7", "straße ÉTÉ"]
@@ -109,6 +111,13 @@ def theirs() -> Iterator[Theirs]:
     yield Theirs()
 
 
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    one = Engine(str(tmp_path_factory.mktemp("engine")))
+    yield one
+    one.close()
+
+
 def parsed(wanted: models.Filter) -> filters.Filter:
     """As it arrives in the database."""
     message = Filters(transport.load("mrpc").pb).message(wanted)
@@ -147,12 +156,14 @@ FITTING = {"text": (st.sampled_from(TEXTS), holding("match", TEXT_MATCHES)), "ti
 @pytest.mark.parametrize("kind", FITTING)
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
-def test_a_condition_on_values_of_its_kind(theirs: Theirs, kind: str, data: st.DataObject) -> None:
-    """Where most points are neither taken nor left for their type alone."""
+def test_a_condition_on_values_of_its_kind(theirs: Theirs, engine: Engine, kind: str, data: st.DataObject) -> None:
+    """Where most points are neither taken nor left for their type alone; also by Qdrant's engine."""
     values, tests = FITTING[kind]
     payloads = data.draw(st.lists(st.fixed_dictionaries({"a": values | st.lists(values, max_size=4)}), min_size=4, max_size=8))
     leaf = models.FieldCondition(key=data.draw(st.sampled_from(["a", "a[]", "a[0]"])), **data.draw(tests))
     check(theirs, payloads, models.Filter(must=leaf))
+    if not isinstance(getattr(leaf.match, "value", None), bool):  # of which the engine's Python makes 1 and 0
+        assert engine.takes(payloads, models.Filter(must=leaf)) == theirs.takes(payloads, models.Filter(must=leaf)), "the engine"
     within = models.NestedCondition(nested=models.Nested(key="in", filter=models.Filter(must=[leaf])))
     check(theirs, [{"in": payloads[:2]}, {"in": payloads[2:]}], models.Filter(must=within))
 
