@@ -109,4 +109,4 @@ lint: $(VENV)/.ready  ## ruff, and the house rules
 clean:  ## everything that was built
 	rm -rf build $(VENV)/.ready stubs/mrpc/*.so mrpc_service/*.so mrpc_service/bin apps/vectordb/*.so
 
-.PHONY: help doctor setup setup-tests build demo demo-vectordb up test test-native test-python test-install test-sanitized test-sanitize test-soak bench sanitize fuzz soak simulate lint clean
+.PHONY: help doctor setup setup-tests build demo demo-vectordb up test test-native test-python test-install test-sanitized test-sanitize test-soak bench sanitize upgrade-test fuzz soak simulate lint clean

@@ -23,7 +23,7 @@ CODES: list[tuple[type[Exception], Status]] = [
     (WouldDeny, Status.FAILED_PRECONDITION),
     (Unwritten, Status.RESOURCE_EXHAUSTED),
     (sqlite3.OperationalError, Status.RESOURCE_EXHAUSTED),
-    (OSError, Status.RESOURCE_EXHAUSTED),
+    (OSError, Status.INTERNAL),
 ]
 
 Method = Callable[[Any, Any, int], Awaitable[Any]]
@@ -38,8 +38,7 @@ def mapped_errors(method: Method) -> Method:
             return await method(servicer, request, operator_uid)
         except tuple(kind for kind, _ in CODES) as error:
             code = next(code for kind, code in CODES if isinstance(error, kind))
-            if isinstance(error, (sqlite3.Error, OSError)):  # the state directory: a full disk, a mode that was changed
-                raise GRPCError(code, f"{error}; make room in, or mend, the state directory, which 'mrpc status' names") from None
-            raise GRPCError(code, str(error)) from None
+            hint = "; make room in the state directory, or mend it: 'mrpc status' names it" if isinstance(error, sqlite3.Error) else ""
+            raise GRPCError(code, f"{error}{hint}") from None
 
     return serve
