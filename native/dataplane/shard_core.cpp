@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "transport/session/packer.h"
+
 namespace mrpc::dataplane {
 namespace {
 
@@ -120,7 +122,16 @@ Result<Message> ShardCore::take_block(Port& port, const abi::Slot& slot, size_t 
 }
 
 Status ShardCore::send(transport::LinkId link, transport::Frame&& frame) {
-  if (outboxes_.find(link) == outboxes_.end()) {
+  const auto outbox = outboxes_.find(link);
+  const uint64_t bytes = frame.head.size();
+  if (outbox != outboxes_.end() && frame.kind != transport::FrameKind::kAnnounce) {
+    if (const auto before = outbox->second.preparing.find(frame.call_id); before != outbox->second.preparing.end()) {
+      before->second.push_back(std::make_shared<Outgoing>(Outgoing{std::move(frame), bytes}));
+      outbox->second.bytes += bytes;
+      return ok_status();
+    }
+  }
+  if (outbox == outboxes_.end() || outbox->second.frames.empty()) {
     switch (transport_of(link).send(link & ~kTcpLink, std::move(frame))) {
       case transport::SendResult::kSent: return ok_status();
       case transport::SendResult::kClosed: return unavailable("the link to the peer daemon is down; call again");
@@ -128,7 +139,6 @@ Status ShardCore::send(transport::LinkId link, transport::Frame&& frame) {
       case transport::SendResult::kBlocked: break;
     }
   }
-  const uint64_t bytes = frame.head.size();
   outboxes_[link].push(std::make_shared<Outgoing>(Outgoing{std::move(frame), bytes}));
   return ok_status();
 }
@@ -136,24 +146,45 @@ Status ShardCore::send(transport::LinkId link, transport::Frame&& frame) {
 Status ShardCore::send(transport::LinkId link, transport::Frame&& frame, Message&& message, const std::shared_ptr<const ServiceVariant>& variant,
                        const message::MessageLayout& layout, const std::string& judged) {
   const bool protobuf = !protobuf_links.empty() && protobuf_links.count(link) != 0;
-  const auto prepare = [protobuf, judged, &layout](Message& prepared) {
+  const auto reword = [protobuf, judged, &layout](Message& prepared) {
     if (!judged.empty()) say_judged(prepared, judged);
     if (protobuf) into_protobuf(prepared, layout);
   };
   if (protobuf) frame.flags |= transport::kProtobuf;
   const bool changes = protobuf || !judged.empty();
-  if (!changes || !is_long(message, protobuf)) {
-    if (changes) prepare(message);
+  const bool packs = frame.compression != 0 && message.header.image_bytes > transport::kChunkBytes && link != local_client_end &&
+                     link != local_server_end && transport_of(link).compresses(link & ~kTcpLink);
+  if (!packs && (!changes || !is_long(message, protobuf))) {
+    if (changes) reword(message);
     into_frame(std::move(message), frame);
     return send(link, std::move(frame));
   }
   auto outgoing = std::make_shared<Outgoing>(Outgoing{std::move(frame), message.header.image_bytes, std::move(message)});
-  outboxes_[link].push(outgoing);
-  run_long([prepare, outgoing, variant, hold = outgoing->message->hold] { prepare(*outgoing->message); }, [outgoing] {
-    into_frame(std::move(*outgoing->message), outgoing->frame);
-    outgoing->message.reset();
+  // What holds the message's blobs is let go of here, whatever becomes of the message there.
+  auto packer = std::make_shared<std::optional<transport::Packer>>();
+  prepare(link, outgoing, [reword, changes, packs, outgoing, variant, packer, hold = outgoing->message->hold] {
+    if (!*packer) {
+      if (changes) reword(*outgoing->message);
+      into_frame(std::move(*outgoing->message), outgoing->frame);
+      if (!packs) return true;
+      packer->emplace(std::move(outgoing->frame));
+    }
+    if (!(*packer)->work()) return false;
+    outgoing->frame = (*packer)->take();
+    return true;
   });
   return ok_status();
+}
+
+void ShardCore::prepare(transport::LinkId link, std::shared_ptr<Outgoing> outgoing, std::function<bool()> piece) {
+  const uint64_t call = outgoing->frame.call_id;
+  Outbox& outbox = outboxes_[link];
+  outbox.bytes += outgoing->bytes;
+  outbox.preparing[call].push_back(outgoing);
+  run_long_by_pieces(std::move(piece), [this, link, call, outgoing] {
+    outgoing->message.reset();
+    if (const auto known = outboxes_.find(link); known != outboxes_.end()) known->second.settle(call);
+  });
 }
 
 Status ShardCore::check_payload(transport::LinkId link, uint8_t frame_flags) const {
@@ -173,7 +204,7 @@ bool ShardCore::pump_outboxes() {
   std::vector<LinkCall> unsent;
   for (auto at = outboxes_.begin(); at != outboxes_.end();) {
     auto& [link, outbox] = *at;
-    while (!outbox.frames.empty() && !outbox.frames.front()->message) {
+    while (!outbox.frames.empty()) {
       transport::Frame& frame = outbox.frames.front()->frame;
       const transport::SendResult sent = transport_of(link).send(link & ~kTcpLink, std::move(frame));
       if (sent == transport::SendResult::kBlocked) break;
@@ -184,29 +215,49 @@ bool ShardCore::pump_outboxes() {
       if (lost) outbox.drop(unsent.back().call);
       moved = true;
     }
-    at = outbox.frames.empty() ? outboxes_.erase(at) : std::next(at);
+    at = outbox.empty() ? outboxes_.erase(at) : std::next(at);
   }
   for (const LinkCall& call : unsent) on_unsent(call.link, call.call);
   return moved;
 }
 
+void ShardCore::Outbox::settle(uint64_t call) {
+  const auto known = preparing.find(call);
+  if (known == preparing.end()) return;
+  auto& queue = known->second;
+  for (; !queue.empty() && !queue.front()->message; queue.pop_front()) frames.push_back(std::move(queue.front()));
+  if (queue.empty()) preparing.erase(known);
+}
+
 // What `call` still has to say, but that it is cancelled: its other end may know of it.
 void ShardCore::Outbox::drop(uint64_t call) {
-  std::erase_if(frames, [&](const auto& outgoing) {
-    const transport::Frame& frame = outgoing->frame;
-    const bool drops = frame.call_id == call && frame.kind != transport::FrameKind::kCancel && frame.kind != transport::FrameKind::kAnnounce;
-    if (drops) bytes -= outgoing->bytes;
-    return drops;
-  });
+  const auto drops = [&](const auto& outgoing) {
+    const transport::Frame& frame = outgoing->frame;  // which the other thread writes while there is a message
+    const bool stays = !outgoing->message && (frame.call_id != call || frame.kind == transport::FrameKind::kCancel || frame.kind == transport::FrameKind::kAnnounce);
+    if (!stays) bytes -= outgoing->bytes;
+    return !stays;
+  };
+  std::erase_if(frames, drops);
+  if (const auto known = preparing.find(call); known != preparing.end()) {
+    std::erase_if(known->second, drops);
+    settle(call);
+  }
 }
 
 void ShardCore::run_long(std::function<void()> work, std::function<void()> done) {
-  struct Job { std::function<void()> work, done; };
+  run_long_by_pieces([work = std::move(work)] { return work(), true; }, std::move(done));
+}
+
+void ShardCore::run_long_by_pieces(std::function<bool()> piece, std::function<void()> done) {
   counters.long_jobs += 1;
   long_running_ += 1;
+  run_piece(std::make_shared<LongJob>(LongJob{std::move(piece), std::move(done)}));
+}
+
+void ShardCore::run_piece(std::shared_ptr<LongJob> job) {
   // The job moves on with the command: the last hold of a message must not be dropped on the other thread.
-  world.run_long([this, job = std::make_shared<Job>(Job{std::move(work), std::move(done)})]() mutable {
-    job->work();
+  world.run_long([this, job = std::move(job)]() mutable {
+    if (!job->piece()) return run_piece(std::move(job));
     post([this, job = std::move(job)] {
       long_running_ -= 1;
       job->done();

@@ -104,8 +104,8 @@ class ShardCore : public EngineHost {
   // Sends, or queues behind what the link could not take yet. Errors: kUnavailable when the link is gone, kResourceExhausted when
   // the peer takes no frame of this size.
   Status send(transport::LinkId link, transport::Frame&& frame);
-  // The same for a frame that carries a message of `variant`'s `layout`: as protobuf bytes where the peer wants those, and saying what it was
-  // judged by (say_judged). What takes long is done elsewhere, and what follows on the link waits for it.
+  // The same for a frame that carries a message of `variant`'s `layout`: as protobuf bytes where the peer wants those, saying what it was
+  // judged by (say_judged), and compressed. What takes long is done elsewhere, and what follows of its call waits for it.
   Status send(transport::LinkId link, transport::Frame&& frame, Message&& message, const std::shared_ptr<const ServiceVariant>& variant,
               const message::MessageLayout& layout, const std::string& judged = {});
   bool link_congested(transport::LinkId link) const;  // more is queued for it than an edge may park
@@ -115,6 +115,8 @@ class ShardCore : public EngineHost {
   // `work` runs on the long-work thread and touches no shard; `done` runs here afterwards. What the two hold dies here, too: work that copies
   // a message's blobs lets go of Message::hold, and so must hold it besides.
   void run_long(std::function<void()> work, std::function<void()> done);
+  // The same by pieces, between which others' work has its turn. `piece` says when it was the last.
+  void run_long_by_pieces(std::function<bool()> piece, std::function<void()> done);
   // The same for a slot of `port`, whose intake waits, so that what it submits next does not overtake. `done` is left out when the port is
   // gone by then.
   void run_long(Port& port, std::function<void()> work, std::function<void(Port&)> done);
@@ -168,18 +170,24 @@ class ShardCore : public EngineHost {
     std::optional<Message> message = std::nullopt;  // with the long-work thread
   };
   struct Outbox {
-    std::deque<std::shared_ptr<Outgoing>> frames;
-    uint64_t bytes = 0;
+    std::deque<std::shared_ptr<Outgoing>> frames;  // wait for room
+    std::unordered_map<uint64_t, std::deque<std::shared_ptr<Outgoing>>> preparing;  // by call: those with the long-work thread, and what is behind
+    uint64_t bytes = 0;  // of all
+    bool empty() const { return frames.empty() && preparing.empty(); }
     void push(std::shared_ptr<Outgoing> frame) {
       bytes += frame->bytes;
       frames.push_back(std::move(frame));
     }
-    void pop() {
+    void pop() {  // its bytes have gone, or been lost
       bytes -= frames.front()->bytes;
       frames.pop_front();
     }
+    void settle(uint64_t call);  // what is prepared of a call now waits for room
     void drop(uint64_t call);
   };
+  struct LongJob { std::function<bool()> piece; std::function<void()> done; };
+  void run_piece(std::shared_ptr<LongJob> job);
+  void prepare(transport::LinkId link, std::shared_ptr<Outgoing> outgoing, std::function<bool()> piece);
   std::unordered_map<transport::LinkId, Outbox> outboxes_;
   struct Checking {  // a call whose last frame is with the long-work thread
     uint64_t ticket;

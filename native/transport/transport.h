@@ -55,6 +55,8 @@ struct Frame {
   std::vector<Blob> blobs{};  // logically follow the head's inline image, each at the next multiple of kBlobAlign
   std::shared_ptr<void> hold{};
   uint8_t compression = 0;   // level by which its sender wants it compressed where the link can; 0: not. Says nothing on arrival
+  // What pack() has compressed of it ahead of time (session/packer.h): its segments in their order, an empty one as it is.
+  std::shared_ptr<const std::vector<std::vector<std::byte>>> packed{};
 };
 
 // What a link tells its shard. A received Frame has every blob's bytes in memory owned by `hold`.
@@ -88,6 +90,8 @@ class Transport {
 
   virtual SendResult send(LinkId link, Frame&& frame) = 0;
   virtual bool writable(LinkId link) const = 0;
+  // Whether Frame::compression means anything on the link at present.
+  virtual bool compresses(LinkId) const { return false; }
   virtual void close(LinkId link) = 0;
 
   // Moves bytes, then hands at most `events_max` events to `sink`, which may call send() and close(). Returns how many. Does

@@ -12,6 +12,8 @@ void append_piece(std::vector<iovec>& pieces, uint64_t begin, uint64_t end, uint
   at += bytes;
 }
 
+}  // namespace
+
 void append_pieces(const OutSegment& segment, std::vector<iovec>& pieces) {
   const OutMessage& message = *segment.message;
   const uint64_t begin = segment.offset, end = segment.offset + segment.bytes;
@@ -21,8 +23,6 @@ void append_pieces(const OutSegment& segment, std::vector<iovec>& pieces) {
   append_piece(pieces, begin, end, at, message.frame.head.data(), message.frame.head.size());
   for (const Blob& blob : message.frame.blobs) append_piece(pieces, begin, end, at, blob.data, blob.length);
 }
-
-}  // namespace
 
 std::shared_ptr<OutMessage> make_message(Frame&& frame, uint32_t id) {
   auto message = std::make_shared<OutMessage>();

@@ -40,6 +40,8 @@ struct OutSegment {
 };
 
 std::shared_ptr<OutMessage> make_message(Frame&& frame, uint32_t id);
+// Where the segment's bytes stand.
+void append_pieces(const OutSegment& segment, std::vector<iovec>& pieces);
 
 class SendQueue {
  public:
@@ -56,7 +58,13 @@ class SendQueue {
   // The next segment to write: its header (not sealed, without ack), and its bytes appended to `pieces`. False: nothing may be sent.
   bool next(WireHeader& header, std::vector<iovec>& pieces);
   // Of the segment that next() gave last: how its frame's sender wants it compressed.
-  uint8_t compression() const { return segments_.at(next_ - 1 - first_).message->frame.compression; }
+  uint8_t compression() const { return last_given().message->frame.compression; }
+  // And as it was packed ahead of time; null when it was not. Stays as long as the segment does.
+  const std::vector<std::byte>* packed() const {
+    const OutSegment& segment = last_given();
+    const auto& packed = segment.message->frame.packed;
+    return packed ? &(*packed)[segment.offset / kChunkBytes] : nullptr;
+  }
   // All segments that next() gave are no longer read from.
   void written();
 
@@ -77,6 +85,7 @@ class SendQueue {
     Fifo<std::shared_ptr<OutMessage>> messages;
   };
 
+  const OutSegment& last_given() const { return segments_.at(next_ - 1 - first_); }
   bool may_start(const OutMessage& message) const;
   bool cut_from_lanes();
   void cut(const std::shared_ptr<OutMessage>& message);

@@ -50,6 +50,11 @@ bool TcpTransport::writable(LinkId id) const {
   return link != nullptr && !link->closing && link->session && link->session->out.has_room();
 }
 
+bool TcpTransport::compresses(LinkId id) const {
+  const Link* link = find(id);
+  return link != nullptr && link->connection != nullptr && (link->connection->features & kFeatureZstd) != 0;
+}
+
 size_t TcpTransport::poll(uint64_t now_ns, size_t events_max, const std::function<void(Event&&)>& sink) {
   now_ns_ = now_ns;
   dirty_ = false;

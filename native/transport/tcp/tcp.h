@@ -59,6 +59,7 @@ class TcpTransport final : public Transport {
   Result<std::string> listen(const std::string& address) override;
   SendResult send(LinkId link, Frame&& frame) override;
   bool writable(LinkId link) const override;
+  bool compresses(LinkId link) const override;
   void close(LinkId link) override;
   size_t poll(uint64_t now_ns, size_t events_max, const std::function<void(Event&&)>& sink) override;
   int poll_fd() const override { return epoll_.get(); }

@@ -25,16 +25,20 @@ void OutBatch::add_header(const WireHeader& header) {
 
 // The pieces from `first_piece` on are the segment of the last header.
 void OutBatch::compress_last(Compressor& compressor, uint8_t level, size_t first_piece) {
+  tried_bytes_ += headers_.back().payload_bytes;
+  controls_.push_back(compressor.compress(std::span(pieces_).subspan(first_piece), level));
+  send_packed(controls_.back(), first_piece);
+}
+
+// In place of the pieces from `first_piece` on. Empty: they stay.
+void OutBatch::send_packed(const std::vector<std::byte>& packed, size_t first_piece) {
+  if (packed.empty()) return;
   WireHeader& header = headers_.back();
-  tried_bytes_ += header.payload_bytes;
-  auto compressed = compressor.compress(std::span(pieces_).subspan(first_piece), level);
-  if (compressed.empty()) return;
-  saved_bytes_ += header.payload_bytes - compressed.size();
+  saved_bytes_ += header.payload_bytes - packed.size();
   header.flags |= kCompressed;
-  header.payload_bytes = static_cast<uint32_t>(compressed.size());
-  controls_.push_back(std::move(compressed));
+  header.payload_bytes = static_cast<uint32_t>(packed.size());
   pieces_.resize(first_piece);
-  pieces_.push_back({controls_.back().data(), controls_.back().size()});
+  pieces_.push_back({const_cast<std::byte*>(packed.data()), packed.size()});
 }
 
 bool OutBatch::add_segment(Session& session, Compressor* compressor) {
@@ -47,7 +51,10 @@ bool OutBatch::add_segment(Session& session, Compressor* compressor) {
     headers_.pop_back();
     return false;
   }
-  if (const uint8_t level = session.out.compression(); level != 0 && compressor != nullptr) compress_last(*compressor, level, first_piece);
+  if (const uint8_t level = session.out.compression(); level != 0 && compressor != nullptr) {
+    if (const auto* packed = session.out.packed()) send_packed(*packed, first_piece);
+    else compress_last(*compressor, level, first_piece);
+  }
   session.stamp(header);
   bytes_ += sizeof header + header.payload_bytes;
   return true;

@@ -46,6 +46,7 @@ class OutBatch {
   uint64_t saved_bytes_ = 0;
 
   void compress_last(Compressor& compressor, uint8_t level, size_t first_piece);
+  void send_packed(const std::vector<std::byte>& packed, size_t first_piece);
 };
 
 // Reads once from `fd`. kDone: more may be there. Errors: the peer broke the protocol.

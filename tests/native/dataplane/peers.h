@@ -37,7 +37,8 @@ struct Peers {
       near.settle(near_jobs);
       far.settle(far_jobs);
       pollfd sockets[2] = {{near.shard.tcp_fd(), POLLIN, 0}, {far.shard.tcp_fd(), POLLIN, 0}};
-      quiet = ::poll(sockets, 2, 1) == 0 ? quiet + 1 : 0;
+      const bool due = near.shard.next_wake_ns() <= near.world.now || far.shard.next_wake_ns() <= far.world.now;
+      quiet = !due && ::poll(sockets, 2, 1) == 0 ? quiet + 1 : 0;
     }
   }
 };

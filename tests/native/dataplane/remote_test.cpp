@@ -6,6 +6,35 @@ namespace {
 
 const std::string kLong(400'000, 'x');
 
+void run_job(Rig& rig) {
+  REQUIRE_FALSE(rig.world.long_jobs.empty());
+  const auto job = std::move(rig.world.long_jobs.front());
+  rig.world.long_jobs.pop_front();
+  job();
+}
+
+std::string far_name(Peers& peers) {
+  const auto arrival = peers.far.server.take();
+  REQUIRE(arrival.has_value());
+  return peers.far.name_of(*arrival);
+}
+
+// A stream whose first message the near daemon still prepares for its link, and one more of its messages. A call that came after it has passed.
+void send_prepared(Peers& peers) {
+  Rig& near = peers.near;
+  near.client.open(Rig::kHandles + 1, 1, near.payload("long", std::string(3'000'000, 'x')), 0);
+  for (int i = 0; i < 2; ++i) {  // it is copied, and checked
+    peers.settle(false);
+    run_job(near);
+  }
+  near.client.say(SlotKind::kMessage, 1, near.payload("then"), 1);
+  near.client.open(Rig::kHandles, 2, near.payload("short"));
+  peers.settle(false);
+  CHECK(near.world.long_jobs.size() == 1);
+  CHECK(far_name(peers) == "short");
+  CHECK_FALSE(peers.far.server.take().has_value());
+}
+
 }  // namespace
 
 TEST_CASE("a call goes to another daemon and back") {
@@ -103,24 +132,48 @@ TEST_CASE("daemons of unequal layout versions send each other protobuf bytes") {
   CHECK(near.reply().text == "that was all");
 }
 
-TEST_CASE("a long message becomes protobuf bytes elsewhere, and what follows on the link waits for it") {
+TEST_CASE("a long message becomes protobuf bytes elsewhere, and only what follows of its call waits for it") {
   Config old = Peers::named("near");
   old.layout_version = message::kLayoutVersion + 1;
   Peers peers(old);
-  Rig &near = peers.near, &far = peers.far;
-  near.client.open(Rig::kHandles, 1, near.payload("long", kLong));
-  peers.settle(false);
-  REQUIRE(near.world.long_jobs.size() == 1);  // it is checked
-  auto check = std::move(near.world.long_jobs.front());
-  near.world.long_jobs.pop_front();
-  check();
-  near.client.open(Rig::kHandles, 2, near.payload("short"));
-  peers.settle(false);
-  CHECK(near.world.long_jobs.size() == 1);  // and turned into bytes
-  CHECK_FALSE(far.server.take().has_value());
+  send_prepared(peers);
   peers.settle();
-  CHECK(far.name_of(*far.server.take()) == "short");  // the other is checked elsewhere there, too
-  CHECK(far.name_of(*far.server.take()) == "long");
+  for (const char* name : {"long", "then"}) CHECK(far_name(peers) == name);
+}
+
+TEST_CASE("a long message is compressed elsewhere, by pieces, and only what follows of its call waits for it") {
+  Peers peers;
+  peers.near.apply({{"pack", "compression", {{"algorithm", std::string("zstd")}, {"level", int64_t{1}}}}});
+  send_prepared(peers);
+  int pieces = 0;
+  for (; !peers.near.world.long_jobs.empty(); ++pieces) {
+    CHECK_FALSE(peers.far.server.take().has_value());
+    run_job(peers.near);
+    peers.settle(false);
+  }
+  CHECK(pieces == 3);  // 23 segments, eight at a time
+  peers.settle();
+  for (const char* name : {"long", "then"}) CHECK(far_name(peers) == name);
+  CHECK(peers.near.shard.tcp_stats()->bytes_saved > 2'900'000);
+}
+
+TEST_CASE("what is being prepared for a link that goes down ends with its call") {
+  Peers peers;
+  peers.near.apply({{"pack", "compression", {{"algorithm", std::string("zstd")}, {"level", int64_t{1}}}}});
+  send_prepared(peers);
+  const auto given_back = [&] {
+    int blocks = 0;
+    while (const auto arrival = peers.near.client.take()) blocks += arrival->kind() == SlotKind::kReclaim;
+    return blocks;
+  };
+  CHECK(given_back() == 1);
+  run_job(peers.near);
+  SUBCASE("the link goes down") { peers.near.shard.remove_peer(peers.link); }
+  SUBCASE("the caller dies") { peers.near.shard.remove_port(2, "killed"); }
+  peers.settle();
+  CHECK(peers.near.shard.clients().open_calls() == 0);
+  CHECK(peers.far.shard.servers().open_calls() == 0);
+  CHECK_FALSE(peers.near.shard.works_long());
 }
 
 TEST_CASE("nobody to have the call is told as such, by another daemon, too") {

@@ -8,7 +8,7 @@
 // What must hold (the names are those of the checks in simulation.cpp):
 //   - each call of a client that lives ends exactly once, and nothing comes for it afterwards;
 //   - no call is handed to a server twice, and one that ended well was handed to one;
-//   - within a stream each message arrives once, in order, and whole; calls of a client that nothing delays reach a server in order;
+//   - within a stream each message arrives once, in order, and whole; calls of a client that nothing delays, and that have not ended, reach a server in order;
 //   - nothing is leaked: call tables, parked and pinned and held memory, receive blocks, counts of calls under way, policies' own counts.
 #pragma once
 
@@ -152,6 +152,7 @@ class Simulation {
   std::vector<SimClient> clients_;
   std::vector<SimServer> near_servers_, far_servers_;
   std::map<std::string, uint32_t> handed_over_;  // by call
+  std::set<std::string> over_;                   // calls that have ended, or whose client has
   std::map<std::string, Said> client_said_;
   std::map<std::string, uint32_t> server_said_;  // in streams that it ended well
 };
