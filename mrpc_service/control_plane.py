@@ -30,7 +30,7 @@ from mrpc_service.runtime_dir import RuntimeDir
 from mrpc_service.settings import Settings
 
 log = logging.getLogger("mrpcd")
-FEATURES = ["judged_by"]  # of Status, for operators' tools that meet older daemons
+FEATURES = ["judged_by", "policy_state"]  # of Status, for operators' tools that meet older daemons
 EVENT_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 EVENT_DEFAULT_LEVELS = {"refused": logging.WARNING, "peer_down": logging.WARNING}
 EVENT_FIELDS = ("app", "principal", "pid", "label", "role", "service", "peer")

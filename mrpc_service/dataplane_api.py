@@ -78,6 +78,15 @@ class LeaseUse(TypedDict):
     left: float         # of what was granted
 
 
+class PolicyRow(TypedDict):
+    """A row of a policy's state."""
+
+    policy: str
+    scope: list[str]
+    key: list[bytes]  # what each part of the scope stands for; for "method" two, service and method
+    cells: dict[str, int | float | bool]
+
+
 class Dataplane(Protocol):
     def start(self) -> None:
         """Bind app.sock, in a directory that the caller has made and locked, and start the threads. RuntimeError."""
@@ -130,6 +139,13 @@ class Dataplane(Protocol):
 
     def grant_lease(self, chain: str, policy: str, lease: str, tokens: float, shared: bool) -> None:
         """Add to what may be taken. `shared` is False while the budget's store cannot be reached."""
+
+    def policy_rows(self, chain: str) -> list[PolicyRow]:
+        """The state of a chain's policies, but of those that look at the end of a call."""
+
+    def put_policy_rows(self, chain: str, rows: list[PolicyRow], adds: bool) -> int:
+        """Put rows of another daemon in place, or add what they differ by; how many found their policy and scope. Rows of a policy
+        without a program are put when the next change gives it one."""
 
     def listen(self, address: str) -> str:
         """Take connections of other daemons, in plaintext; returns the address bound. ValueError, RuntimeError."""

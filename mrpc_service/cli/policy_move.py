@@ -1,9 +1,11 @@
 """`mrpc policy move`: another end of the calls between two daemons judges by a chain, with no call judged twice, or by nobody.
 
     1. the endpoints' daemon   has the chain with side `server`, and `judged_by` names the callers' daemon: it judges what that one has not
-    2. the callers' daemon     takes the chain's new side: for each call that enters from here on, one switch
+    2. the one that will judge  gets the state of the other's policies (moved_state.py)
+    3. the callers' daemon     takes the chain's new side: for each call that enters from here on, one switch
+    4. the one that judges     gets what the other has still counted
 
-Each is a transaction of its daemon. If 2 fails, 1 is taken back. docs/decisions/020-two-ended-changes.md says why this is exact.
+1 and 3 are transactions of their daemons. If 3 fails, 1 is taken back. docs/decisions/020-two-ended-changes.md says why this is exact.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ from typing import Any
 import click
 import yaml
 
+from mrpc_service.cli.moved_state import Names, StateMove
 from mrpc_service.cli.output import connect, emit, output_option, plain
 from mrpc_service.cli.policy_change import gate, show_report
 from mrpc_service.control.client import ControlClient, ControlError
 from mrpc_service.runtime_dir import RuntimeDir
 
-FEATURE = "judged_by"
+FEATURE, STATE_FEATURE = "judged_by", "policy_state"
 Document = dict[str, Any]
 
 
@@ -32,6 +35,7 @@ class End:
         if FEATURE not in status.features:
             raise click.ClickException(f"mrpcd {status.version} of node {status.node!r} cannot take part in this; upgrade it first")
         self.node: str = status.node
+        self.has_state = STATE_FEATURE in status.features
         shown = client.call("Show")
         self.revision: int = shown.revision
         found = next((each for each in shown.chains if each.name == chain), None)
@@ -63,7 +67,7 @@ class End:
 def move(context: click.Context, chain: str, side: str, peer: Path, adopt: bool, force: bool, output: str) -> None:
     """Let the other end of this daemon's calls to a peer judge by CHAIN, which must be of side client or server.
 
-    No call is judged twice, or by neither. State stays where it is: it does not move between daemons."""
+    No call is judged twice, or by neither. What its policies have counted of these calls goes with it, but for those that count open calls."""
     with connect(context) as here, ControlClient(RuntimeDir(peer.absolute())) as there:
         callers, endpoints = End(here, chain), End(there, chain)
         if callers.node == endpoints.node:
@@ -72,12 +76,16 @@ def move(context: click.Context, chain: str, side: str, peer: Path, adopt: bool,
         options = {"adopt": adopt, **gate(force, None)}
         programs = callers.programs or endpoints.programs
         prepared = endpoints.apply(at_endpoints, programs, **options)
+        state = state_move(chain, side, callers, endpoints, at_endpoints)
         try:
+            rows = state.bring() if state else 0
             moved = callers.apply(at_callers, programs, **options)
         except ControlError:
             there.call("Rollback", to=endpoints.revision, revision=prepared["revision"], force=True)
             raise
-    reports = {"endpoints": prepared, "callers": moved}
+        if state:
+            state.bring_rest()
+    reports = {"endpoints": prepared, "callers": moved, "rows": rows}
     emit(output, reports, lambda: show_reports(reports, callers.node, endpoints.node))
 
 
@@ -99,6 +107,17 @@ def documents(chain: str, side: str, callers: End, endpoints: End) -> tuple[Docu
         changed(callers.document or known, name, side=side, judged_by=[])
 
 
+def state_move(chain: str, side: str, callers: End, endpoints: End, at_endpoints: Document) -> StateMove | None:
+    """None when the side stays, or one of the two daemons keeps its state to itself."""
+    judged_at = callers.document["spec"]["side"] if callers.document else "server"
+    if side == judged_at or not (callers.has_state and endpoints.has_state):
+        return None
+    apps = {edge.client for edge in callers.client.call("GetSnapshot").edges}
+    names = Names(callers.node, apps, shared=set(at_endpoints["spec"]["judged_by"]) != {callers.node})
+    source, target = (callers, endpoints) if side == "server" else (endpoints, callers)
+    return StateMove(chain, source.client, target.client, names, to_endpoints=side == "server")
+
+
 def changed(document: Document, client: str, **spec: Any) -> Document:
     """A copy with another client and other fields of `spec`."""
     selector = document["spec"]["selector"] | {"client": client}
@@ -109,3 +128,4 @@ def show_reports(reports: dict[str, Any], callers: str, endpoints: str) -> None:
     for end, node in (("endpoints", endpoints), ("callers", callers)):
         click.secho(f"{node} ({end})", bold=True)
         show_report(reports[end])
+    click.echo(f"{reports['rows']} rows of state moved")

@@ -370,6 +370,60 @@ class ReleaseServiceRequest(_message.Message):
     service: str
     def __init__(self, service: _Optional[str] = ...) -> None: ...
 
+class PolicyStateRequest(_message.Message):
+    __slots__ = ("chain",)
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    chain: str
+    def __init__(self, chain: _Optional[str] = ...) -> None: ...
+
+class PolicyState(_message.Message):
+    __slots__ = ("now_ns", "rows")
+    NOW_NS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    now_ns: int
+    rows: _containers.RepeatedCompositeFieldContainer[PolicyRow]
+    def __init__(self, now_ns: _Optional[int] = ..., rows: _Optional[_Iterable[_Union[PolicyRow, _Mapping]]] = ...) -> None: ...
+
+class PolicyRow(_message.Message):
+    __slots__ = ("policy", "scope", "key", "cells")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    CELLS_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    scope: _containers.RepeatedScalarFieldContainer[str]
+    key: _containers.RepeatedScalarFieldContainer[bytes]
+    cells: _containers.RepeatedCompositeFieldContainer[PolicyCell]
+    def __init__(self, policy: _Optional[str] = ..., scope: _Optional[_Iterable[str]] = ..., key: _Optional[_Iterable[bytes]] = ..., cells: _Optional[_Iterable[_Union[PolicyCell, _Mapping]]] = ...) -> None: ...
+
+class PolicyCell(_message.Message):
+    __slots__ = ("field", "integer", "number", "flag")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    INTEGER_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FLAG_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    integer: int
+    number: float
+    flag: bool
+    def __init__(self, field: _Optional[str] = ..., integer: _Optional[int] = ..., number: _Optional[float] = ..., flag: _Optional[bool] = ...) -> None: ...
+
+class PutPolicyStateRequest(_message.Message):
+    __slots__ = ("chain", "state", "adds")
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ADDS_FIELD_NUMBER: _ClassVar[int]
+    chain: str
+    state: PolicyState
+    adds: bool
+    def __init__(self, chain: _Optional[str] = ..., state: _Optional[_Union[PolicyState, _Mapping]] = ..., adds: _Optional[bool] = ...) -> None: ...
+
+class PolicyStatePut(_message.Message):
+    __slots__ = ("rows",)
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    rows: int
+    def __init__(self, rows: _Optional[int] = ...) -> None: ...
+
 class DocumentFile(_message.Message):
     __slots__ = ("name", "text", "programs")
     class ProgramsEntry(_message.Message):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import time
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
@@ -17,9 +18,12 @@ from mrpc_service.chains.store import Revision
 from mrpc_service.control import control_pb2 as pb
 from mrpc_service.control.errors import mapped_errors
 from mrpc_service.control_plane import ControlPlane
+from mrpc_service.dataplane_api import PolicyRow
 from mrpc_service.errors import ConfigError
 
 HISTORY_DEFAULT = 20
+ROWS_AT_ONCE = 1000
+SAME_CLOCK_NS = 60_000_000_000  # what lies between reading rows and putting them is the way of a message
 CAUSES = ("apply", "swap", "delete", "move")
 
 
@@ -69,6 +73,20 @@ class PolicyMethods:
     @mapped_errors
     async def reload(self, request: pb.ReloadRequest, operator_uid: int) -> pb.Applied:
         return ParseDict(await self._plane.reload("reload", operator_uid), pb.Applied(), ignore_unknown_fields=True)
+
+    async def get_policy_state(self, request: pb.PolicyStateRequest, operator_uid: int) -> AsyncIterator[pb.PolicyState]:
+        now_ns = time.monotonic_ns()
+        rows = self._plane.dataplane.policy_rows(request.chain)
+        for at in range(0, len(rows), ROWS_AT_ONCE):
+            yield pb.PolicyState(now_ns=now_ns, rows=map(row_message, rows[at : at + ROWS_AT_ONCE]))
+
+    async def put_policy_state(self, request: pb.PutPolicyStateRequest, operator_uid: int) -> pb.PolicyStatePut:
+        # Hosts count their nanoseconds from moments of their own.
+        later_ns = time.monotonic_ns() - request.state.now_ns
+        if request.adds or abs(later_ns) < SAME_CLOCK_NS:
+            later_ns = 0
+        rows = [row_of(message, later_ns) for message in request.state.rows]
+        return pb.PolicyStatePut(rows=self._plane.dataplane.put_policy_rows(request.chain, rows, request.adds))
 
     async def history(self, request: pb.HistoryRequest, operator_uid: int) -> pb.RevisionList:
         records = self._chains.store.history(request.limit or HISTORY_DEFAULT)
@@ -159,3 +177,21 @@ def chain_message(record: Record) -> pb.Chain:
 
 def _json(config: Any) -> str:
     return json.dumps(config, default=str)
+
+
+def row_message(row: PolicyRow) -> pb.PolicyRow:
+    def cell(field: str, value: int | float | bool) -> pb.PolicyCell:
+        if isinstance(value, bool):
+            return pb.PolicyCell(field=field, flag=value)
+        return pb.PolicyCell(field=field, number=value) if isinstance(value, float) else pb.PolicyCell(field=field, integer=value)
+
+    return pb.PolicyRow(policy=row["policy"], scope=row["scope"], key=row["key"], cells=[cell(*each) for each in row["cells"].items()])
+
+
+def row_of(message: pb.PolicyRow, later_ns: int) -> PolicyRow:
+    """`later_ns` is added to moments: whole numbers whose names end in _ns, and that are not 0."""
+    cells = {cell.field: getattr(cell, cell.WhichOneof("value") or "integer") for cell in message.cells}
+    for field, value in cells.items():
+        if type(value) is int and field.endswith("_ns") and value:
+            cells[field] = value + later_ns
+    return {"policy": message.policy, "scope": list(message.scope), "key": list(message.key), "cells": cells}

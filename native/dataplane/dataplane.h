@@ -10,6 +10,7 @@
 #include "dataplane/chain.h"
 #include "dataplane/events.h"
 #include "dataplane/policy/dry_run.h"
+#include "dataplane/policy/moved_rows.h"
 #include "dataplane/registrar.h"
 #include "dataplane/shard_thread.h"
 #include "dataplane/system_world.h"
@@ -103,6 +104,10 @@ class Dataplane final : public ShardObserver, public ShardGate {
   std::vector<LeaseView> leases();
   // Adds to what may be taken. A policy that is no longer in force has nothing to add to.
   void grant_lease(const std::string& chain, const std::string& policy, const std::string& lease, double tokens, bool shared);
+  // The state of a chain's policies, for another daemon, and what came from one. Both in pieces that hold a shard up for less than a turn;
+  // the second says how many rows found their policy and scope. A policy that has no program yet has its rows put when a change gives it one.
+  std::vector<MovedRow> policy_rows(const std::string& chain);
+  size_t put_policy_rows(const std::string& chain, const std::vector<MovedRow>& rows, bool adds);
   // What chains would have said to the calls that were recorded. Nothing in force changes. Errors as of apply_chains.
   Result<DryRun> dry_run(std::vector<ChainSpec> chains, std::vector<Binding> bindings);
   void configure_recorder(const RecorderConfig& config);
@@ -163,6 +168,7 @@ class Dataplane final : public ShardObserver, public ShardGate {
   std::shared_ptr<const ChainSet> chains_ = std::make_shared<ChainSet>();
   // Of policies that are no longer in force: kept until no shard holds them, so that none has to unload a program or free its rows.
   std::vector<std::shared_ptr<const PolicyInstance>> retired_;
+  std::map<std::pair<std::string, std::string>, std::vector<MovedRow>> rows_to_put_;  // for policies without programs, until the next change
   std::map<std::string, std::weak_ptr<const Program>> programs_;  // by the object's path
   Histogram pauses_;
   std::map<uint64_t, std::vector<uint64_t>> peers_;  // id -> link of each shard

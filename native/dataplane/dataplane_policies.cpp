@@ -10,6 +10,8 @@
 namespace mrpc::dataplane {
 namespace {
 
+constexpr size_t kRowsAtOnce = 64;  // about 20 us
+
 std::string name_of(const ChainSpec& chain, const PolicySpec& policy) { return "chain '" + chain.name + "', policy '" + policy.name + "'"; }
 
 bool selects_binding(const Binding& binding, const ChainSpec& chain, const PolicySpec& policy) {
@@ -113,6 +115,11 @@ Result<AppliedChains> Dataplane::apply_chains(std::vector<ChainSpec> chains, std
   for (const Binding& binding : set->bindings) set->given_up.erase({binding.service, binding.fingerprint});
   if (Status built = build_instances(*set, *chains_); !built) return built.error();
   if (Status compiles = try_compile(*set); !compiles) return compiles.error();
+  for (const auto& [name, rows] : std::exchange(rows_to_put_, {})) {
+    const auto known = set->instances.find(name);
+    if (known == set->instances.end() || !moves_state(*known->second)) continue;
+    for (const MovedRow& row : rows) put_row(*known->second, row, false);  // no shard knows the tables yet
+  }
   return switch_to(std::move(set));
 }
 
@@ -169,6 +176,39 @@ void Dataplane::grant_lease(const std::string& chain, const std::string& policy,
   const PolicyInstance& instance = *known->second;
   for (size_t i = 0; i < instance.spec().leases.size(); ++i)
     if (instance.spec().leases[i].name == lease) instance.lease(i).grant(tokens, instance.number(instance.spec().leases[i].burst), shared);
+}
+
+// With one shard its thread alone may touch rows; with several they are taken, whoever it is.
+std::vector<MovedRow> Dataplane::policy_rows(const std::string& chain) {
+  const std::lock_guard lock(operator_mutex_);
+  std::vector<MovedRow> rows;
+  for (const auto& [name, instance] : chains_->instances) {
+    if (name.first != chain || !moves_state(*instance)) continue;
+    for (const InstanceScope& scope : instance->scopes()) {
+      for (size_t from = 0; scope.table && from < scope.table->rows(); from += kRowsAtOnce) {
+        std::vector<StateTable::SavedRow> saved;
+        shards_[0]->run_and_wait([&] { saved = scope.table->save(from, kRowsAtOnce); });
+        for (MovedRow& row : rows_of(*instance, *scope.table, std::move(saved))) rows.push_back(std::move(row));
+      }
+    }
+  }
+  return rows;
+}
+
+size_t Dataplane::put_policy_rows(const std::string& chain, const std::vector<MovedRow>& rows, bool adds) {
+  const std::lock_guard lock(operator_mutex_);
+  size_t put = 0;
+  for (size_t from = 0; from < rows.size(); from += kRowsAtOnce) {
+    shards_[0]->run_and_wait([&] {
+      for (size_t i = from; i < std::min(from + kRowsAtOnce, rows.size()); ++i) {
+        const auto known = chains_->instances.find({chain, rows[i].policy});
+        const bool in_force = known != chains_->instances.end() && known->second->has_program();
+        if (in_force && moves_state(*known->second)) put += put_row(*known->second, rows[i], adds);
+        if (!in_force && !adds) rows_to_put_[{chain, rows[i].policy}].push_back(rows[i]), ++put;
+      }
+    });
+  }
+  return put;
 }
 
 void Dataplane::configure_recorder(const RecorderConfig& config) {

@@ -10,6 +10,7 @@
 
 #include "bind/dataplane/dict.h"
 #include "bind/dataplane/layout.h"
+#include "bind/dataplane/moved_rows.h"
 #include "bind/dataplane/recorded.h"
 #include "dataplane/dataplane.h"
 #include "program_spec.h"
@@ -265,6 +266,13 @@ class PyDataplane {
   void grant_lease(const std::string& chain, const std::string& policy, const std::string& lease, double tokens, bool shared) {
     unlocked([&] { plane_->grant_lease(chain, policy, lease, tokens, shared); });
   }
+  nb::list policy_rows(const std::string& chain) {
+    return mrpc::bind::from_moved_rows(unlocked([&] { return plane_->policy_rows(chain); }));
+  }
+  size_t put_policy_rows(const std::string& chain, const nb::list& documents, bool adds) {
+    const auto rows = mrpc::bind::to_moved_rows(documents);
+    return unlocked([&] { return plane_->put_policy_rows(chain, rows, adds); });
+  }
   std::string listen(const std::string& address) {
     auto bound = unlocked([&] { return plane_->listen(address); });
     if (!bound) raise(bound.error());
@@ -358,6 +366,8 @@ NB_MODULE(_dataplane, module) {
       .def("drain_events", &PyDataplane::drain_events)
       .def("apply_chains", &PyDataplane::apply_chains, "chains"_a, "bindings"_a = nb::list())
       .def("dry_run", &PyDataplane::dry_run, "chains"_a, "bindings"_a)
+      .def("policy_rows", &PyDataplane::policy_rows, "chain"_a)
+      .def("put_policy_rows", &PyDataplane::put_policy_rows, "chain"_a, "rows"_a, "adds"_a)
       .def("configure_recorder", &PyDataplane::configure_recorder, "calls_max"_a, "sample"_a, "redact"_a)
       .def("recorded", &PyDataplane::recorded, "limit"_a)
       .def("add_bindings", &PyDataplane::add_bindings, "bindings"_a)

@@ -45,6 +45,16 @@ Result<Scope> parse_scope(const std::vector<std::string>& parts) {
   return scope;
 }
 
+std::vector<std::string> scope_names(const Scope& scope) {
+  std::vector<std::string> names;
+  for (const ScopePart& part : scope) {
+    if (part.kind == ScopeKind::kMetadata) names.push_back(std::string(kMetadataScope) + part.key);
+    for (const auto& known : kScopeNames)
+      if (known.kind == part.kind) names.emplace_back(known.name);
+  }
+  return names;
+}
+
 bool is_call_scope(const Scope& scope) { return scope.size() == 1 && scope[0].kind == ScopeKind::kCall; }
 
 bool is_route_constant(const Scope& scope) {

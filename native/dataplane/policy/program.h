@@ -24,6 +24,7 @@ using Scope = std::vector<ScopePart>;
 
 // Errors: kInvalidArgument for a scope that is none.
 Result<Scope> parse_scope(const std::vector<std::string>& parts);
+std::vector<std::string> scope_names(const Scope& scope);  // the other way
 bool is_call_scope(const Scope& scope);
 // Whether all calls of one route are in one row, or equal in that part.
 bool is_route_constant(const Scope& scope);

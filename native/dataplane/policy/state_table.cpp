@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <random>
 
@@ -22,6 +23,11 @@ uint64_t fold(uint64_t a, uint64_t b) {
   __extension__ using Wide = unsigned __int128;
   const Wide product = static_cast<Wide>(a) * b;
   return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+}
+
+uint64_t sum(CellType type, uint64_t a, uint64_t b) {
+  if (type == CellType::kFloat) return std::bit_cast<uint64_t>(std::bit_cast<double>(a) + std::bit_cast<double>(b));
+  return type == CellType::kInt ? a + b : b;
 }
 
 }  // namespace
@@ -145,11 +151,14 @@ void StateTable::release(Row& row) {
   if (concurrent_) row.taken.store(0, std::memory_order_release);
 }
 
-std::vector<StateTable::SavedRow> StateTable::save() {
+std::vector<StateTable::SavedRow> StateTable::save(size_t from, size_t count) {
   std::vector<SavedRow> saved;
   for (const auto& part : parts_) {
     const std::lock_guard lock(part->mutex);
-    for (const auto& row : part->rows) {
+    const size_t skipped = std::min(from, part->rows.size());
+    from -= skipped;
+    for (size_t at = skipped; at < part->rows.size() && count > 0; ++at, --count) {
+      Row* row = part->rows[at].get();
       if (row->version == 0) continue;
       SavedRow& out = saved.emplace_back(SavedRow{row->key, {}});
       take(*row);
@@ -161,16 +170,18 @@ std::vector<StateTable::SavedRow> StateTable::save() {
   return saved;
 }
 
-void StateTable::restore(const CellMap& map, const std::vector<StateFieldSpec>& fields, const SavedRow& saved) {
+void StateTable::restore(const CellMap& map, const std::vector<StateFieldSpec>& fields, const SavedRow& saved, bool adds) {
   const RowPin pin(*this, saved.key);
   Row& row = *pin.get();
+  take(row);
   for (size_t i = 0; i < map.fields.size(); ++i) {
-    uint64_t bits = map.fields[i].initial;
-    for (const SavedCell& cell : saved.cells)
-      if (cell.field == fields[i].name && cell.type == fields[i].type) bits = cell.bits;
-    row.cells[map.fields[i].cell] = bits;
+    uint64_t& cell = row.cells[map.fields[i].cell];
+    if (!adds || row.version != map.version) cell = map.fields[i].initial;
+    for (const SavedCell& from : saved.cells)
+      if (from.field == fields[i].name && from.type == fields[i].type) cell = adds ? sum(from.type, cell, from.bits) : from.bits;
   }
   row.version = map.version;
+  release(row);
 }
 
 }  // namespace mrpc::dataplane

@@ -71,10 +71,11 @@ class StateTable {
 
   struct SavedCell { std::string field; CellType type; uint64_t bits; };
   struct SavedRow { std::string key; std::vector<SavedCell> cells; };
-  // Any thread, while shards run.
-  std::vector<SavedRow> save();
-  // Before calls run: a row as the version `map` sees it; cells that it does not know are dropped.
-  void restore(const CellMap& map, const std::vector<StateFieldSpec>& fields, const SavedRow& row);
+  // Any thread, while shards run. Of the rows as they stand now, `count` from `from` on.
+  std::vector<SavedRow> save(size_t from = 0, size_t count = SIZE_MAX);
+  // A row as the version `map` sees it; cells that it does not know are dropped. `adds`: what is saved is a difference, of numbers. Before calls
+  // run, or as save().
+  void restore(const CellMap& map, const std::vector<StateFieldSpec>& fields, const SavedRow& row, bool adds = false);
 
   const Scope& scope() const { return scope_; }
   bool concurrent() const { return concurrent_; }  // several shards share it
