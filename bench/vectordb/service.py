@@ -30,17 +30,20 @@ LIBRARY, MESH, GRPC = "library", "mrpc", "grpc"
 IN_FLIGHT = (1, 2, 4)
 LOAD_SECONDS, READY = 300, r"^ready vectordb over \w+(?: at port (\d+))?"
 FLOOD_CALLERS = 16  # as many as may wait
-REFUSED_CALLERS = 32
+REFUSED_CALLERS = 32  # by the service
+MANY_CALLERS = 100  # of which the daemon refuses most
 RATE = 300  # searches a second of the small tenant
 WINDOW_SECONDS = 2.0  # at most, of each measurement of it
-ALONE, FLOODED, CONTROL, REFUSED = "alone", "flooded", "control", "refused callers at once again"
+ALONE, CONTROL = "alone", "control"
+FLOODED, REFUSED, MANY = FLOODS = "flooded", "refused callers at once again", "many refused callers at once again"
 APP = "backend"
-# The policies that apps/vectordb ships, with limits that are judged and never reached.
+# The policies that apps/vectordb ships, with limits that are judged and never reached; but that of calls at once by MANY_CALLERS.
 BUDGET = Path("apps/vectordb/policies/search_budget.py")
 POLICIES = [
     chain([{"name": "budget", "use": f"./{BUDGET.name}", "config": {"results_per_s": 1e12, "burst": 1e12}}], "search", service="vectordb.Points",
           method="Search"),
-    chain([{"name": "daily", "use": "quota", "config": {"calls_max": 1 << 50, "bytes_max": 1 << 60, "period": "24h"}}], "quota",
+    chain([{"name": "callers", "use": "concurrency_limit", "config": {"calls_max": 32, "per": ["tenant"]}},
+           {"name": "daily", "use": "quota", "config": {"calls_max": 1 << 50, "bytes_max": 1 << 60, "period": "24h"}}], "quota",
           service="vectordb.Points"),
 ]
 
@@ -170,9 +173,9 @@ class Neighbours:
 
 def fair(bench: Bench) -> None:
     """The smallest tenant searches at a steady rate, in turns: alone; while the largest has FLOOD_CALLERS batches in flight at any time;
-    beside harmless programs that burn as much of the processors as this took; and while so many want to flood that the service refuses
-    some, which call again at once."""
-    rows: dict[str, list[float]] = {name: [] for name in (ALONE, FLOODED, CONTROL, REFUSED)}
+    beside harmless programs that burn as much of the processors as this took; and while so many want to flood that the service, or the
+    daemon, refuses some, which call again at once."""
+    rows: dict[str, list[float]] = {name: [] for name in (ALONE, CONTROL, *FLOODS)}
     got: dict[str, list[float]] = {}
     with staged(bench) as stage:
         small, flood = stage.client(MESH), stage.another_over_mesh()
@@ -181,15 +184,15 @@ def fair(bench: Bench) -> None:
         for turn in range(bench.scale.passes):
             bench.step(f"{FAIR}, round {turn + 1}")
             alone, idle = both.p99()
-            flooded, busy, served = both.flooded(FLOOD_CALLERS)
-            with burning(np.maximum(busy - idle, 0).tolist()):
-                control, _ = both.p99()
-            refused, _, too_many = both.flooded(REFUSED_CALLERS)
-            for values, value in zip(rows.values(), (alone, flooded, control, refused), strict=True):
-                values.append(value)
-            for name, value in (*((f"{FLOODED}: {each}", value) for each, value in served.items()),
-                                *((f"{REFUSED}: {each}", value) for each, value in too_many.items())):
-                got.setdefault(name, []).append(value)
+            rows[ALONE].append(alone)
+            busy = {}
+            for name, callers in zip(FLOODS, (FLOOD_CALLERS, REFUSED_CALLERS, MANY_CALLERS), strict=True):
+                p99, busy[name], served = both.flooded(callers)
+                rows[name].append(p99)
+                for each, value in served.items():
+                    got.setdefault(f"{name}: {each}", []).append(value)
+            with burning(np.maximum(busy[FLOODED] - idle, 0).tolist()):
+                rows[CONTROL].append(both.p99()[0])
     for name, values in rows.items():
         bench.report.add(FAIR, MESH, f"p99, {name}", "us", values)
         if name != ALONE:
