@@ -35,7 +35,8 @@ NOTES = (
     "pgvector's memory is that of all its processes, shared buffers included. Its partitions and Qdrant's graphs for each tenant were run on the "
     "synthetic set only.",
     "the service: its policies are those that it comes with, and the daemon counts what they judged; library and services have a copy of the "
-    "database each. A small tenant's searches are in open loop, from when they were due; all other loads are closed loops.",
+    "database each. A small tenant's searches are in open loop, from when they were due; all other loads are closed loops. Its control: "
+    "programs that burn what a flood's client, the service and the daemon used of the processors.",
 )
 
 
