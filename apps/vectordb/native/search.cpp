@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t kFew = 24;  // so many are measured as fast as estimated and measured in part
 constexpr float kWalkOverScan = 1.5f;  // a walk's time for each look over a whole scan's; anything from 1.5 to 3 is as good (decision 021)
-constexpr float kHeadDoubt = 3.5f, kScanDoubt = 1.5f;    // standard deviations by which a head may be off; the less, the more is missed
+constexpr float kHeadDoubt = 3, kScanDoubt = 1.5f;    // standard deviations by which a head may be off; the less, the more is missed
 constexpr float kMissesRecall = 0.98f;                // up to which a scan may miss what kScanDoubt does: up to 0.02 of the nearest
 constexpr size_t kFirst = 64, kBatch = 256;  // batches, after each of which the bar may be lower
 

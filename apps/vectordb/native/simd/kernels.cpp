@@ -128,7 +128,7 @@ HWY_INLINE int32_t one_code(const int16_t* query, const CodeAt& code, size_t blo
 #endif
 
 void scan(const int16_t* query, const CodeAt* codes, size_t count, size_t blocks, int32_t* out) {
-  constexpr size_t kAhead = 8;
+  constexpr size_t kAhead = 16;
   const size_t bytes = blocks * kRestPlanes * kPlaneBytes + kRestTail;
   for (size_t i = 0; i < std::min(kAhead, count); ++i) fetch(codes[i].rest, bytes);
   for (size_t i = 0; i < count; ++i) {
