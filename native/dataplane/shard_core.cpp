@@ -152,8 +152,8 @@ Status ShardCore::send(transport::LinkId link, transport::Frame&& frame, Message
   };
   if (protobuf) frame.flags |= transport::kProtobuf;
   const bool changes = protobuf || !judged.empty();
-  const bool packs = frame.compression != 0 && message.header.image_bytes > transport::kChunkBytes && link != local_client_end &&
-                     link != local_server_end && transport_of(link).compresses(link & ~kTcpLink);
+  const bool packs = frame.compression != 0 && message.header.image_bytes > transport::kChunkBytes &&
+                     transport_of(link).compresses(link & ~kTcpLink);
   if (!packs && (!changes || !is_long(message, protobuf))) {
     if (changes) reword(message);
     into_frame(std::move(message), frame);
