@@ -132,7 +132,7 @@ class Results:
 
     owners: list[str]                # those that occur, and maybe others
     owner: list[int]                 # of each result: its index among them
-    ids: np.ndarray | list[PointId]  # u64 [n]; a list when one of them is a UUID
+    ids: np.ndarray | list[PointId]  # u64 [n], or a list: when one of them is a UUID, or there are few
     distances: np.ndarray            # f32 [n]
     payloads: list[bytes] | None     # JSON texts; None when not asked for
     counts: list[int]                # results of each query

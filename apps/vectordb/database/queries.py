@@ -22,6 +22,7 @@ from .parties import Party
 
 CACHED_MAX = 64
 PIECE = 4  # queries of a batch between two moments to give way
+FEW = 24    # points, of which each by itself is named sooner than all by arrays
 ROW = 2**32 - 1  # of an index id: its lower half
 _EMPTY = np.empty(0, np.uint64)
 
@@ -168,7 +169,8 @@ class Queries:
         owner = [places.setdefault(point >> 32, len(places)) for point in points]
         owners = list(map(self._contents.parties.name_of, places))
         payloads = [self._state(point).payload(point & ROW) for point in points] if with_payload else None
-        return Results(owners, owner, self._names(found.ids), found.distances, payloads, found.counts)
+        ids = [self._name(point) for point in points] if len(points) <= FEW else self._names(found.ids)
+        return Results(owners, owner, ids, found.distances, payloads, found.counts)
 
     def _names(self, ids: np.ndarray) -> np.ndarray | list[PointId]:
         """What owners call points of the index: u64[n], or a list when one of them is a UUID."""
@@ -177,9 +179,11 @@ class Queries:
             return keys
         named: list[PointId] = keys.tolist()
         for at in np.flatnonzero(missing).tolist():
-            point = int(ids[at])
-            named[at] = id_of(self._state(point).key(point & ROW))
+            named[at] = self._name(int(ids[at]))
         return named if any(isinstance(each, str) for each in named) else np.array(named, np.uint64)
+
+    def _name(self, point: int) -> PointId:
+        return id_of(self._state(point).key(point & ROW))
 
     def _state(self, point: int) -> State:
         return self._contents.namespace(point >> 32).state

@@ -42,6 +42,8 @@ def test_a_batch_names_old_points_new_points_and_uuids(quick_folder: Path) -> No
             [("cove", 7), ("cove", 2**64 - 1), ("bolt", 9)],
             [("dent", 5), ("cove", 2**64 - 1), ("cove", 7)],
         ]
+        larger = papers.search("acme", np.tile(queries, (10, 1)), 3)
+        assert [list(hits) for hits in larger] == 10 * [list(hits) for hits in batch]
         for query, hits in zip(queries, batch, strict=True):
             assert list(papers.search("acme", query, 3)) == list(hits)
             assert all(f'"{hit.owner}"'.encode() in hit.payload and f'"{hit.id}"'.encode() in hit.payload for hit in hits)
