@@ -89,7 +89,8 @@ class Index:
         """Deletes what the tenant owns and revokes what it was granted; how many vectors it saw."""
 
     def maintain(self, budget: int = 10000) -> bool:
-        """Re-clusters and merges what drift made bad, moving about `budget` vectors; True while there is more to do.
+        """Re-clusters and merges what drift made bad, moving about `budget` vectors, large regions over many calls; True while there is
+        more to do.
         Writes do a bounded part of it by themselves."""
 
     # Searches. Distances: l2 is squared, cosine is 1 - cos, ip is the negative product; nearest first.

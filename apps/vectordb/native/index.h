@@ -164,7 +164,7 @@ class Index {
 
   // The shape of the tree (reshape.cpp).
   using Leaves = std::vector<std::pair<NodeId, std::vector<uint32_t>>>;  // rows by leaf, in the order of paths
-  void train(NodeId node, const Matrix& matrix, std::vector<uint32_t> rows, Leaves& leaves);
+  void train(NodeId node, const Matrix& matrix, std::vector<uint32_t> rows, Leaves& leaves, uint32_t each = 1);
   std::vector<float> rows_of(std::span<const Slot> slots) const;
   void detach(std::span<const Slot> slots);
   void move(Slot slot, NodeId leaf);
@@ -175,6 +175,10 @@ class Index {
   void recluster(NodeId node);
   void clear_below(NodeId node);
   bool stale(NodeId node) const;
+  uint64_t mend(uint64_t budget);
+  bool train_beside(NodeId node, uint32_t children);
+  uint64_t drain(NodeId from, NodeId into, uint64_t budget);
+  void mended(NodeId node);
 
   const Options options_;
   const Codec codec_;
@@ -191,6 +195,8 @@ class Index {
   std::vector<uint32_t> free_tenants_;
   uint32_t tenants_used_ = 0;
   std::vector<NodeId> crowded_, sparse_;  // leaves to look at before the batch ends
+  NodeId mending_ = kNone;                // an inner node whose content moves to new children, over several batches
+  bool trained_ = false;                  // it has them
   size_t leaf_splits_ = 0, leaf_merges_ = 0, reclusters_ = 0;
 };
 

@@ -2,7 +2,8 @@
 //
 // A leaf that outgrows leaf_max is split in two, beside it under its parent, or below it when the parent is full. A leaf that shrinks
 // below leaf_max / 8 is dissolved into its siblings, or the parent becomes a leaf when all below fits half of one. Both are bounded: at most
-// a leaf's vectors move. maintain() trains sub-trees anew whose content has doubled or halved since they were trained.
+// a leaf's vectors move. maintain() trains sub-trees anew whose content has doubled or halved since they were trained, large ones
+// over many calls.
 #include <algorithm>
 #include <random>
 
@@ -23,18 +24,21 @@ std::vector<uint32_t> sample(const std::vector<uint32_t>& rows, size_t count, ui
 
 }  // namespace
 
-void Index::train(NodeId node, const Matrix& matrix, std::vector<uint32_t> rows, Leaves& leaves) {
-  tree_.node(node).grown = static_cast<uint32_t>(rows.size());
+// each: how many vectors a row stands for.
+void Index::train(NodeId node, const Matrix& matrix, std::vector<uint32_t> rows, Leaves& leaves, uint32_t each) {
+  const size_t content = rows.size() * each;
+  tree_.node(node).grown = static_cast<uint32_t>(content);
   std::vector<float> centroids;
-  if (rows.size() > options_.leaf_max && tree_.node(node).depth < kDepthMax) {
-    const auto wanted = static_cast<uint32_t>(rows.size() / (options_.leaf_max * 3 / 5) + 1);
-    const uint32_t k = std::min(options_.branching, wanted);
+  if (content > options_.leaf_max && tree_.node(node).depth < kDepthMax) {
+    const auto wanted = static_cast<uint32_t>(content / (options_.leaf_max * 3 / 5) + 1);
+    const auto told_apart = each == 1 ? wanted : static_cast<uint32_t>(rows.size() / 4);
+    const uint32_t k = std::min({options_.branching, wanted, told_apart});
     const uint64_t seed = options_.seed * 0x9E3779B97F4A7C15ull + tree_.node(node).path + rows.size();
     centroids = kmeans(matrix, sample(rows, size_t{kSampleRows} * k, seed), k, kIterations, seed);
   }
   const auto k = static_cast<uint32_t>(centroids.size() / matrix.dim);
   if (k < 2) {
-    tree_.node(node).split_at = rows.size() > options_.leaf_max ? static_cast<uint32_t>(2 * rows.size()) : 0;
+    tree_.node(node).split_at = each == 1 && rows.size() > options_.leaf_max ? static_cast<uint32_t>(2 * rows.size()) : 0;
     leaves.emplace_back(node, std::move(rows));
     return;
   }
@@ -44,7 +48,7 @@ void Index::train(NodeId node, const Matrix& matrix, std::vector<uint32_t> rows,
   rows = {};
   for (uint32_t c = 0; c < k; ++c) {
     if (members[c].empty()) continue;
-    train(tree_.add(node, c, centres[c]), matrix, std::move(members[c]), leaves);
+    train(tree_.add(node, tree_.free_child(node), centres[c]), matrix, std::move(members[c]), leaves, each);
   }
 }
 
@@ -93,7 +97,7 @@ void Index::split(NodeId leaf) {
   Node& node = tree_.node(leaf);
   const NodeId above = node.parent;
   const auto siblings = above == kNone ? kFanoutMax : tree_.fanout(above);
-  const NodeId parent = siblings + 2 <= kFanoutMax ? above : leaf;
+  const NodeId parent = siblings + 2 <= kFanoutMax && above != mending_ ? above : leaf;  // mend() wants the room
   if (centroids.size() < 2 * size_t{options_.dim} || tree_.node(parent).depth == kDepthMax) {
     node.split_at = 2 * node.count;  // the rows cannot be told apart, or the tree is at its end
     return;
@@ -168,24 +172,117 @@ void Index::recluster(NodeId id) {
 bool Index::stale(NodeId id) const {
   if (!tree_.alive(id) || tree_.node(id).leaf) return false;
   const Node& node = tree_.node(id);
+  if (mending_ != kNone && below(node.path, tree_.node(mending_).path, tree_.node(mending_).depth)) return false;
   return node.count > 2 * node.grown || 2 * node.count < node.grown;
 }
 
-// The smallest first: it is the cheapest, and what is above may be too large for the budget.
+// New children of the node, with all that a sample says is to be below them, and empty. False: there is nothing to tell apart.
+bool Index::train_beside(NodeId id, uint32_t children) {
+  const std::vector<NodeId> old = tree_.node(id).children;
+  std::vector<Slot> slots = tree_.slots(id);
+  const auto each = static_cast<uint32_t>(slots.size() / (size_t{kSampleRows} * children) + 1);
+  for (size_t i = 0; i * each < slots.size(); ++i) slots[i] = slots[i * each];
+  slots.resize((slots.size() + each - 1) / each);
+  const std::vector<float> rows = rows_of(slots);
+  std::vector<uint32_t> all(slots.size());
+  for (uint32_t i = 0; i < all.size(); ++i) all[i] = i;
+  const uint32_t before = tree_.fanout(id);
+  Leaves leaves;
+  train(id, {rows.data(), options_.dim}, std::move(all), leaves, each);
+  if (tree_.fanout(id) == before) return false;
+  for (const NodeId child : old) {
+    if (child != kNone) tree_.node(child).draining = true;
+  }
+  return true;
+}
+
+// Moves what is below `from`, up to the budget, to where it belongs below `into`, and takes away what that empties.
+uint64_t Index::drain(NodeId from, NodeId into, uint64_t budget) {
+  for (uint64_t moved = 0;;) {
+    NodeId leaf = from;
+    while (!tree_.node(leaf).leaf) leaf = *std::ranges::find_if(tree_.node(leaf).children, [](NodeId child) { return child != kNone; });
+    std::vector<Slot> slots = tree_.slots(leaf);
+    slots.resize(std::min<size_t>(slots.size(), budget - moved));
+    const std::vector<float> rows = rows_of(slots);
+    detach(slots);
+    for (size_t i = 0; i < slots.size(); ++i) {
+      const NodeId target = tree_.descend(rows.data() + i * options_.dim, into);
+      move(slots[i], target);
+      crowded_.push_back(target);
+      settle();
+    }
+    moved += slots.size();
+    if (tree_.node(leaf).count == 0) tree_.remove(leaf);
+    if (leaf == from || moved == budget) return moved;
+  }
+}
+
+// A node larger than the budget is clustered anew in steps: it gets new children, trained on a sample, and what is below the old ones moves
+// to them. If there is no room for as many, the smallest of the old ones are emptied into the others first. A search finds by centroids
+// what is below either.
+uint64_t Index::mend(uint64_t budget) {
+  const NodeId id = mending_;
+  const uint32_t wanted = std::min(options_.branching, kFanoutMax / 2);
+  const auto draining = [this](NodeId child) { return child == kNone || tree_.node(child).draining; };
+  if (trained_ && std::ranges::all_of(tree_.node(id).children, draining)) {  // the new ones are gone again
+    trained_ = false;
+    for (const NodeId child : tree_.node(id).children) {
+      if (child != kNone) tree_.node(child).draining = false;
+    }
+  }
+  if (!trained_ && tree_.fanout(id) + wanted <= kFanoutMax) {
+    trained_ = true;
+    if (!train_beside(id, wanted)) return mended(id), 0;
+  }
+  std::vector<NodeId> old;
+  for (const NodeId child : tree_.node(id).children) {
+    if (child != kNone && (!trained_ || tree_.node(child).draining)) old.push_back(child);
+  }
+  if (!trained_) {
+    std::ranges::sort(old, {}, [this](NodeId child) { return tree_.node(child).count; });
+    old.resize(tree_.fanout(id) + wanted - kFanoutMax);
+    for (const NodeId child : old) tree_.node(child).draining = true;
+  }
+  uint64_t moved = 0;
+  for (size_t i = 0; i < old.size() && moved < budget; ++i) moved += drain(old[i], id, budget - moved);
+  if (trained_ && (old.empty() || !tree_.alive(old.back()))) mended(id);
+  return moved;
+}
+
+void Index::mended(NodeId id) {
+  Node& node = tree_.node(id);
+  if (id == mending_) mending_ = kNone, trained_ = false, ++reclusters_;
+  node.grown = node.count;
+  if (node.leaf) return sparse_.push_back(id);
+  for (const NodeId child : std::vector(node.children)) {
+    if (child != kNone) mended(child);
+  }
+}
+
+// The smallest first: it is the cheapest. One beyond the budget takes what is left of it, and is gone on with next time.
 bool Index::maintain(uint64_t budget) {
   const std::lock_guard lock(writer_);
+  if (mending_ != kNone && (!tree_.alive(mending_) || tree_.node(mending_).leaf)) mending_ = kNone, trained_ = false;
+  budget = std::max<uint64_t>(budget, 1);
   for (uint64_t moved = 0;;) {
     NodeId best = kNone;
     for (NodeId id = 0; id < tree_.capacity(); ++id) {
-      if (stale(id) && tree_.node(id).count <= budget && (best == kNone || tree_.node(id).count < tree_.node(best).count)) best = id;
+      if (stale(id) && (best == kNone || tree_.node(id).count < tree_.node(best).count)) best = id;
     }
-    if (best == kNone || moved + tree_.node(best).count > budget) {
+    if (best == kNone && mending_ == kNone) {
       commit();
-      return best != kNone;
+      return false;
     }
-    moved += tree_.node(best).count;
-    recluster(best);
-    ++reclusters_;
+    if (best != kNone && moved + tree_.node(best).count <= budget) {
+      moved += tree_.node(best).count;
+      recluster(best);
+      ++reclusters_;
+    } else {
+      if (mending_ == kNone && tree_.node(best).count > budget) mending_ = best;
+      if (mending_ != kNone && moved < budget) mend(budget - moved), settle();
+      commit();
+      return true;
+    }
   }
 }
 

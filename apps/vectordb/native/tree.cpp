@@ -63,8 +63,11 @@ NodeId Tree::nearest_child(NodeId id, const float* vector) const {
   NodeId children[kFanoutMax];
   const float* centroids[kFanoutMax];
   size_t count = 0;
-  for (const NodeId child : nodes_[id].children) {
-    if (child != kNone) children[count] = child, centroids[count++] = centroid(child);
+  for (const bool any : {false, true}) {  // any: for once all are draining
+    for (const NodeId child : nodes_[id].children) {
+      if (child != kNone && (any || !nodes_[child].draining)) children[count] = child, centroids[count++] = centroid(child);
+    }
+    if (count > 0) break;
   }
   return children[nearest({centroids, count}, vector, dim_).which];
 }

@@ -27,6 +27,7 @@ struct Node {
   uint32_t count = 0;                 // vectors in it or below
   uint32_t split_at = 0;              // a leaf: the count from which it is split
   uint32_t grown = 0;                 // an inner node: its count when its children were last clustered
+  bool draining = false;              // its vectors are moving to its siblings: nothing comes to it any more
   uint32_t free_lanes = 0;            // a leaf: lanes to use again in chunks other than the last
   std::vector<uint32_t> chunks;       // a leaf's
   std::vector<NodeId> children;       // an inner node's, by child index; kNone where there is none

@@ -88,3 +88,33 @@ TEST_CASE("a batch of more than what is there trains the tree once, and is seen 
   CHECK(view(index, 1).size() == 1000);
   CHECK(view(index, 2).size() == 40);
 }
+
+TEST_CASE("drift in a region larger than the budget is mended in steps of the budget") {
+  std::mt19937 random(12);
+  Index index(small_options());
+  must(index.build(range(0, 2000), random_rows(2000, 4, random).data(), std::vector<TenantId>(2000, 1), {}, {}));
+  for (VectorId from = 2000; from < 20000; from += 500) {  // elsewhere, and on the move
+    const auto rows = random_rows(500, 4, random, static_cast<float>(from) / 1000);
+    must(index.insert(range(from, from + 500), rows.data(), std::vector<TenantId>(500, 1 + static_cast<TenantId>(from / 500 % 3))));
+  }
+  const size_t before = index.stats().reclusters;
+  size_t rounds = 0;
+  for (bool more = true; more; ++rounds) {
+    REQUIRE(rounds < 2000);
+    const uint64_t budget = 300;
+    more = index.maintain(budget);
+    CHECK(index.stats().waiting < 40 * budget);  // what it replaced, all told
+    if (rounds % 10 == 0) must(index.check());
+    if (rounds % 7 == 0) must(index.insert(range(30000 + rounds, 30001 + rounds), random_rows(1, 4, random, 9).data(), {{1}}));
+  }
+  CHECK(rounds > 10);
+  CHECK(index.stats().reclusters > before);
+  must(index.check());
+  for (NodeId id = 0; id < index.tree().capacity(); ++id) {
+    if (!index.tree().alive(id) || index.tree().node(id).leaf) continue;
+    const Node& node = index.tree().node(id);
+    CHECK(node.count <= 2 * node.grown);
+    CHECK(!node.draining);
+  }
+  CHECK(index.size() == 20000 + (rounds + 6) / 7);
+}
