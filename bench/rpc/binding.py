@@ -20,6 +20,7 @@ GRPC_OPTIONS = [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX), ("grpc.m
 class Binding:
     rpc: Any  # the module mrpc or grpc
     Payload: type
+    Work: type
     EchoStub: type
     EchoServicer: type
     add_to_server: Any
@@ -50,6 +51,6 @@ def load(system: str, generated: str) -> Binding:
     rpc = importlib.import_module(system)
     if system == "mrpc":
         made = importlib.import_module("echo_mrpc")
-        return Binding(rpc, made.Payload, made.EchoStub, made.EchoServicer, made.add_EchoServicer_to_server, [])
+        return Binding(rpc, made.Payload, made.Work, made.EchoStub, made.EchoServicer, made.add_EchoServicer_to_server, [])
     messages, services = importlib.import_module("echo_pb2"), importlib.import_module("echo_pb2_grpc")
-    return Binding(rpc, messages.Payload, services.EchoStub, services.EchoServicer, services.add_EchoServicer_to_server, GRPC_OPTIONS)
+    return Binding(rpc, messages.Payload, messages.Work, services.EchoStub, services.EchoServicer, services.add_EchoServicer_to_server, GRPC_OPTIONS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -31,12 +32,23 @@ def serve(bound: binding.Binding, system: str, address: str) -> None:
         def Call(self, request: Any, context: Any) -> Any:
             return bound.Payload(data=request.data)
 
+        def Busy(self, request: Any, context: Any) -> Any:
+            return bound.Work(busy_ns=be_busy(request.busy_ns))
+
     server = bound.rpc.server(ThreadPoolExecutor(THREADS), options=bound.options)
     bound.add_to_server(Echo(), server)
     port = server.add_insecure_port(address) if system == "grpc" else 0
     server.start()
     print(f"ready {port}", flush=True)
     server.wait_for_termination()
+
+
+def be_busy(busy_ns: int) -> int:
+    """Computes for at least so long, as a small model would; returns for how long."""
+    began = now = time.perf_counter_ns()
+    while now - began < busy_ns:
+        now = time.perf_counter_ns()
+    return now - began
 
 
 async def serve_aio(bound: binding.Binding, system: str, address: str) -> None:

@@ -24,6 +24,7 @@ class Works:
     def __init__(self, bound: Binding, stub: Any) -> None:
         self._bound = bound
         self._call = partial(stub.Call, timeout=CALL_SECONDS)
+        self._busy = partial(stub.Busy, timeout=CALL_SECONDS)
         self._future = partial(stub.Call.future, timeout=CALL_SECONDS)
 
     def ready(self) -> None:
@@ -48,6 +49,23 @@ class Works:
             call(payload(data=data))
             times.append(clock() - began)
         return times
+
+    def over_work(self, busy_us: int, calls: int, warmup: int) -> list[int]:
+        """One in flight, to a handler that is busy for `busy_us`: how much longer than the handler each call took."""
+        call, work, busy_ns, clock = self._busy, self._bound.Work, busy_us * 1000, time.perf_counter_ns
+        for _ in range(warmup):
+            call(work(busy_ns=busy_ns))
+        times = []
+        for _ in range(calls):
+            began = clock()
+            busy = call(work(busy_ns=busy_ns)).busy_ns
+            times.append(clock() - began - busy)
+        return times
+
+    def open_work(self, busy_us: int, rate: float, seconds: float) -> list[int]:
+        """The same in an open loop, from when each call was due."""
+        busy_ns = busy_us * 1000
+        return [each - busy_ns for each in open_loop(lambda: self._busy(self._bound.Work(busy_ns=busy_ns)), rate, seconds)]
 
     def rate_threads(self, size: int, in_flight: int, seconds: float) -> float:
         """Calls a second with `in_flight` threads that call one after another."""

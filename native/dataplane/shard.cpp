@@ -227,7 +227,9 @@ void Shard::flush() {
     Port* port = find_port(id);
     if (port == nullptr) continue;
     port->dirty = false;
-    if (port->publish()) world.wake(port->attachment());
+    if (!port->publish()) continue;
+    ring(id);  // it has something to answer now, and need not ring a shard that is awake
+    world.wake(port->attachment());
   }
   dirty_.clear();
 }

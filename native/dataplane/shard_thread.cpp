@@ -1,6 +1,7 @@
 #include "dataplane/shard_thread.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -17,7 +18,8 @@ namespace {
 constexpr uint64_t kWakeTag = 1ull << 32, kTcpTag = 2ull << 32;  // doorbells have their port's id, 32 bits
 constexpr int kNiceFirst = -10;
 constexpr uint64_t kListenNs = 50'000;
-constexpr uint64_t kGapMaxNs = 1'000'000;  // a gap that is longer counts as this
+constexpr uint64_t kAloneNs = 5'000;  // until a woken server has its core, or is waiting for one
+constexpr uint64_t kWakesNs = 50'000;  // how much later a halted core wakes a sleeper, or more
 
 }  // namespace
 
@@ -96,19 +98,23 @@ void ShardThread::run() {
       continue;
     }
     const uint64_t idle_since_ns = world_.now_ns();
-    const bool polls = gap_ns_ < config_.spin_ns && shard_.tcp_fd() < 0;  // a socket is not looked at for nothing
-    if (polls && spin(idle_since_ns)) listen_when_due();
-    else if (shard_.prepare_sleep()) sleep();
+    const bool served = shard_.clients().open_calls() > 0;  // what comes next is a reply, most likely, or else a request
+    bool slept = false;
+    const bool polls = gaps_ns_[served] < config_.spin_ns && shard_.tcp_fd() < 0;  // a socket is not looked at for nothing
+    if (polls && spin(idle_since_ns, served)) listen_when_due();
+    else if ((slept = shard_.prepare_sleep())) sleep();
     else listen_when_due();
-    learn_gap(idle_since_ns);
+    learn_gap(served, world_.now_ns() - idle_since_ns, slept);
   }
 }
 
-// While one call follows another, the next work is microseconds away: a caller's own work between two calls, a server's on one. A core that
-// goes idle for so long is halted, and waking a halted virtual core costs 30 to 50 us; so a shard polls as long as that has paid lately.
-void ShardThread::learn_gap(uint64_t idle_since_ns) {
-  const uint64_t gap_ns = std::min<uint64_t>(world_.now_ns() - idle_since_ns, kGapMaxNs);
-  gap_ns_ = std::min<uint64_t>(gap_ns_, kGapMaxNs) / 8 * 7 + gap_ns / 8;
+// While one call follows another, the next request is microseconds away: the caller's own work between two calls. A core that goes idle for
+// so long is halted, and waking a halted virtual core costs 30 to 50 us; so a shard polls as long as that has paid lately. The gap until
+// a server's reply is learnt by itself: handlers may work for long between two requests that come at once.
+void ShardThread::learn_gap(bool served, uint64_t gap_ns, bool slept) {
+  if (slept && !served) gap_ns -= std::min(gap_ns / 2, kWakesNs);  // which a shard that polls does not see
+  gap_ns = std::min(gap_ns, kGapMaxNs);
+  gaps_ns_[served] = gaps_ns_[served] / 8 * 7 + gap_ns / 8;
 }
 
 // A port that fell asleep is heard by its doorbell alone, so a shard that others never let sleep must listen all the same.
@@ -126,12 +132,14 @@ void ShardThread::listen(const timespec* span) {
   listened_ns_ = shard_.now_ns;
 }
 
-bool ShardThread::spin(uint64_t idle_since_ns) {
+// The kernel may have put the server that was just woken behind this very thread, which would keep it from its work.
+bool ShardThread::spin(uint64_t idle_since_ns, bool served) {
   const uint64_t until_ns = idle_since_ns + config_.spin_ns;
   while (world_.now_ns() < until_ns) {
     if (shard_.turn()) return true;
     listen_when_due();
-    shm::cpu_relax();
+    if (served && world_.now_ns() > idle_since_ns + kAloneNs) ::sched_yield();
+    else shm::cpu_relax();
   }
   return false;
 }

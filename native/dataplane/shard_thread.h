@@ -33,10 +33,12 @@ class ShardThread {
   void run_and_wait(const std::function<void()>& command);
 
  private:
+  static constexpr uint64_t kGapMaxNs = 1'000'000;  // a gap that is longer counts as this
+
   void run();
   void sleep();
-  bool spin(uint64_t idle_since_ns);
-  void learn_gap(uint64_t idle_since_ns);
+  bool spin(uint64_t idle_since_ns, bool served);
+  void learn_gap(bool served, uint64_t gap_ns, bool slept);
   void follow_priorities();
   void listen_when_due();
   void listen(const timespec* span);  // to doorbells, for so long; null: until one rings
@@ -46,7 +48,7 @@ class ShardThread {
   Shard shard_;
   Fd epoll_, wake_;
   int watched_tcp_ = -1;
-  uint64_t gap_ns_ = UINT64_MAX / 16;  // how soon work has come lately after there was none
+  uint64_t gaps_ns_[2] = {kGapMaxNs, kGapMaxNs};  // how soon work has come lately after there was none; [1]: while servers had calls
   uint64_t listened_ns_ = 0;
   bool goes_first_ = false;  // before applications that want the same core
   std::atomic<bool> stopping_{false};

@@ -119,7 +119,7 @@ WaitOutcome Client::wait(Call& call, const InterruptFn& interrupt) {
   Call::State& state = *call.state_;
   if (abandoned(state)) return WaitOutcome::kReady;
   const auto outcome = state.session->wait_until(
-      state.point, state.session->poll_ns(state), [&] { return state.done.load(std::memory_order_acquire); }, interrupt);
+      state.point, state.session->plan_for(state), [&] { return state.done.load(std::memory_order_acquire); }, interrupt);
   if (outcome == WaitOutcome::kInterrupted) cancel(call);
   return outcome;
 }
@@ -131,7 +131,7 @@ WaitOutcome Client::wait_credit(Call& call, const InterruptFn& interrupt) {
     std::lock_guard lock(state.mutex);
     return state.done || state.credit != 0;
   };
-  const auto outcome = state.session->wait_until(state.point, state.session->poll_ns(state), ready, interrupt);
+  const auto outcome = state.session->wait_until(state.point, state.session->plan_from_now(state), ready, interrupt);
   if (outcome == WaitOutcome::kInterrupted) cancel(call);
   return outcome;
 }
@@ -143,7 +143,7 @@ WaitOutcome Client::wait_message(Call& call, const InterruptFn& interrupt) {
     std::lock_guard lock(state.mutex);
     return state.done || !state.messages.empty();
   };
-  const auto outcome = state.session->wait_until(state.point, state.session->poll_ns(state), ready, interrupt);
+  const auto outcome = state.session->wait_until(state.point, state.session->plan_from_now(state), ready, interrupt);
   if (outcome == WaitOutcome::kInterrupted) cancel(call);
   return outcome;
 }

@@ -46,7 +46,7 @@ class ClientSession::Batch : public SlotSink {
  private:
   void on_status(Call::State& state, const abi::Slot& slot, RecvBlockPtr block) {
     const auto code = static_cast<StatusCode>(std::min(slot.code, kStatusCodeMax));
-    state.service->round_trips[state.method].record(now_ns() - state.started_ns);
+    state.service->round_trips[state.method].record(now_ns() - state.started_ns, session_.too_early_);
     const char* text = !block && code == StatusCode::kDeadlineExceeded ? "deadline exceeded" : "";  // where there was no room for a block
     Reply reply{code, (slot.flags & abi::kHasMessage) != 0 && block != nullptr, std::move(block), text};
     reply.not_delivered = (slot.flags & abi::kNotDelivered) != 0;
@@ -263,8 +263,23 @@ void ClientSession::on_loss_check(uint64_t now) {
   expire_overdue(now);
 }
 
-uint64_t ClientSession::poll_ns(const Call::State& call) const {
-  return call.service->round_trips[call.method].poll_ns(policy_.poll_us * 1000ull);
+PollPlan ClientSession::plan_for(const Call::State& call) const {
+  return call.service->round_trips[call.method].plan(policy_.poll_us * 1000ull).counted_from(call.started_ns);
+}
+
+PollPlan ClientSession::plan_from_now(const Call::State& call) const {
+  const PollPlan plan = call.service->round_trips[call.method].plan(policy_.poll_us * 1000ull);
+  return plan.from_ns == 0 ? plan.counted_from(now_ns()) : PollPlan{};
+}
+
+// Polls until something comes or it is time. False: others poll already.
+bool ClientSession::watch(uint64_t until_ns) {
+  PollTurn turn;
+  while (turn.granted() && now_ns() < until_ns) {
+    for (int i = 0; i < 16; ++i) shm::cpu_relax();
+    if (attachment_->completions_waiting()) break;
+  }
+  return turn.granted();
 }
 
 void ClientSession::begin_lead() {
@@ -325,7 +340,7 @@ void ClientSession::run_completions() {
       completion_point_.sleep(seen, UINT64_MAX);
       continue;
     }
-    wait_until(completion_point_, 0, [this] { return closed_ || callbacks_open_ == 0; }, {});
+    wait_until(completion_point_, {}, [this] { return closed_ || callbacks_open_ == 0; }, {});
   }
 }
 

@@ -55,8 +55,9 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
 
   // Waits until ready(). `ready` is looked at whenever `point` is notified.
   template <typename Ready>
-  WaitOutcome wait_until(WaitPoint& point, uint64_t poll_ns, const Ready& ready, const InterruptFn& interrupt);
-  uint64_t poll_ns(const Call::State& call) const;
+  WaitOutcome wait_until(WaitPoint& point, const PollPlan& plan, const Ready& ready, const InterruptFn& interrupt);
+  PollPlan plan_for(const Call::State& call) const;       // for its reply
+  PollPlan plan_from_now(const Call::State& call) const;  // for one of a stream's messages
 
   bool arm();
   void disarm() { loop_armed_ = false; attachment_->set_poll_armed(false); }
@@ -82,9 +83,10 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   void expire_overdue(uint64_t now);
   void on_loss_check(uint64_t now);
   template <typename Ready>
-  bool lead(uint64_t poll_ns, const Ready& ready, const InterruptFn& interrupt);
+  bool lead(const PollPlan& plan, const Ready& ready, const InterruptFn& interrupt);
   template <typename Ready>
   bool follow(Demux::Waiter& waiter, const Ready& ready, const InterruptFn& interrupt);
+  bool watch(uint64_t until_ns);
   void begin_lead();
   void resign();
   void start_completion_thread();
@@ -94,6 +96,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   const WaitPolicy policy_;
   Demux demux_;
   std::atomic<bool> loop_armed_{false}, closed_{false};
+  bool too_early_ = false;  // what the leader reads now came while it was surely not due; the leader's
   std::atomic<uint64_t> heard_ns_{0}, expired_ns_{0};
 
   std::mutex table_mutex_;

@@ -1,4 +1,4 @@
-// Waiting of ClientSession: who leads polls for a while, then sleeps; who follows sleeps at once.
+// Waiting of ClientSession: who leads polls while a reply is likely, and sleeps otherwise; who follows sleeps at once.
 #pragma once
 
 #include "stub/client_session.h"
@@ -8,7 +8,7 @@ namespace mrpc::stub {
 constexpr size_t kPollSlotsMax = 64;
 
 template <typename Ready>
-WaitOutcome ClientSession::wait_until(WaitPoint& point, uint64_t poll_ns, const Ready& ready, const InterruptFn& interrupt) {
+WaitOutcome ClientSession::wait_until(WaitPoint& point, const PollPlan& plan, const Ready& ready, const InterruptFn& interrupt) {
   while (!ready()) {
     Demux::Waiter waiter{point};
     bool leads = demux_.enter(waiter);
@@ -19,7 +19,7 @@ WaitOutcome ClientSession::wait_until(WaitPoint& point, uint64_t poll_ns, const 
     }
     if (leads) {
       begin_lead();
-      if (undisturbed) undisturbed = lead(poll_ns, ready, interrupt);
+      if (undisturbed) undisturbed = lead(plan, ready, interrupt);
       resign();
     }
     if (!undisturbed) return WaitOutcome::kInterrupted;
@@ -40,29 +40,27 @@ bool ClientSession::follow(Demux::Waiter& waiter, const Ready& ready, const Inte
 }
 
 template <typename Ready>
-bool ClientSession::lead(uint64_t poll_ns, const Ready& ready, const InterruptFn& interrupt) {
+bool ClientSession::lead(const PollPlan& plan, const Ready& ready, const InterruptFn& interrupt) {
   const uint64_t slice_ns = policy_.slice_ms * 1'000'000ull;
   uint64_t now = now_ns();
-  uint64_t looked_ns = now, poll_until_ns = now + poll_ns;
+  uint64_t looked_ns = now, until_ns = plan.until_ns;
+  too_early_ = false;
   while (!ready()) {
     const bool got = poll(kPollSlotsMax) != 0;
     if (ready()) break;
     now = now_ns();
-    if (got) poll_until_ns = now + poll_ns;
+    if (got) until_ns = std::max(until_ns, now + plan.until_ns - plan.from_ns);
     if (now - looked_ns >= slice_ns) {
       looked_ns = now;
       on_loss_check(now);
       if (interrupt && interrupt()) return false;
     }
     if (got) continue;
-    if (now < poll_until_ns) {
-      PollTurn turn;
-      if (!turn.granted()) poll_until_ns = now;
-      while (!attachment_->completions_waiting() && now_ns() < poll_until_ns)
-        for (int i = 0; i < 16; ++i) shm::cpu_relax();
-    } else {
-      attachment_->sleep(slice_ns, ready);
-    }
+    const bool naps = now >= plan.first_ns && now < plan.from_ns;
+    too_early_ = naps;
+    if (!naps && now < until_ns && watch(now < plan.from_ns ? plan.first_ns : until_ns)) continue;
+    const PreciseTimers precise(naps);
+    attachment_->sleep(naps ? std::min(plan.from_ns - now, slice_ns) : slice_ns, ready);
   }
   return true;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sched.h>
+#include <sys/prctl.h>
 
 #include "stub/process.h"
 
@@ -25,6 +26,22 @@ class PollTurn {
 
  private:
   bool granted_;
+};
+
+// Has this thread's timers ring when they are due; the kernel may be 50 us late otherwise.
+class PreciseTimers {
+ public:
+  explicit PreciseTimers(bool wanted) : slack_ns_(wanted ? ::prctl(PR_GET_TIMERSLACK) : 0) {
+    if (slack_ns_ > 0) ::prctl(PR_SET_TIMERSLACK, 1);
+  }
+  ~PreciseTimers() {
+    if (slack_ns_ > 0) ::prctl(PR_SET_TIMERSLACK, slack_ns_);
+  }
+  PreciseTimers(const PreciseTimers&) = delete;
+  PreciseTimers& operator=(const PreciseTimers&) = delete;
+
+ private:
+  const int slack_ns_;
 };
 
 }  // namespace mrpc::stub
