@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def run(found: reports.Report, scale: measures.Scale, progress: Progress) -> None:
-    steps = 2 * len(measures.SIZES) + len(scale.rate_sizes) + len(scale.client_counts) + len(costs.WAITS) + 11
+    steps = 2 * len(measures.SIZES) + len(scale.rate_sizes) + len(scale.client_counts) + len(costs.WAITS) + len(measures.BUSY_US) + 11
     task = progress.add_task("starting", total=steps)
 
     def step(text: str) -> None:
@@ -73,6 +73,7 @@ def one_host(bench: measures.Bench, kit: Kit) -> None:
     with measures.running(bench, makers):
         guarded(bench.report, measures.latency, bench, "latency", measures.SIZES)
         guarded(bench.report, measures.open_loop, bench, COMPARED)
+        guarded(bench.report, measures.over_work, bench, COMPARED)
         guarded(bench.report, measures.goodput, bench, (*COMPARED, BY_FIELD))
         guarded(bench.report, measures.rates, bench)
         guarded(bench.report, measures.client_processes, bench, COMPARED)

@@ -20,7 +20,7 @@ def best(*values: float | None, pick=min) -> float | None:
 
 def make(report: Report) -> list[Claim]:
     """All claims, measured where `report` has the rows."""
-    return [*_latency(report), *_open_loop(report), *_throughput(report), *_costs(report)]
+    return [*_latency(report), *_over_work(report), *_open_loop(report), *_throughput(report), *_costs(report)]
 
 
 def _latency(report: Report) -> Iterator[Claim]:
@@ -35,6 +35,14 @@ def _latency(report: Report) -> Iterator[Claim]:
     two = "two hosts, latency 64 B"
     yield Claim("rpc.two_hosts_p50", "p50 of a 64 B echo between two hosts: gRPC behind Envoys over mRPC", ">= 6",
                 ratio(report.find(two, MESH, "p50"), report.find(two, "mrpc", "p50")))
+
+
+def _over_work(report: Report) -> Iterator[Claim]:
+    for busy_us in (100, 500):
+        work = f"handler of {busy_us} us"
+        ours = report.find(work, "mrpc", "p50 over it")
+        yield Claim(f"rpc.works_{busy_us}us_over", f"us that a call to a handler of {busy_us} us takes over the handler's time, p50", "<= 60", ours)
+        yield Claim(f"rpc.works_{busy_us}us_vs_grpc", "the same: gRPC over mRPC", ">= 4", ratio(report.find(work, "grpc", "p50 over it"), ours))
 
 
 def _open_loop(report: Report) -> Iterator[Claim]:

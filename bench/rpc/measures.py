@@ -19,6 +19,7 @@ from bench.rpc.systems import Client, Deployment
 SIZES = {"64 B": 64, "1 KiB": 1 << 10, "64 KiB": 64 << 10, "1 MiB": 1 << 20, "8 MiB": 8 << 20}
 IN_FLIGHT = 32
 OPEN_RATES = (10, 100, 1000)
+BUSY_US = (50, 100, 200, 500, 1000)
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,25 @@ def latency(bench: Bench, work: str, sizes: Iterable[str]) -> None:
                 continue
             for p in (50, 99):
                 samples.add(title, name, f"p{p}", "us", percentile(times, p) / 1e3)
+    samples.into(bench.report)
+
+
+def over_work(bench: Bench, names: Iterable[str]) -> None:
+    """Handlers that work for a while: what a call takes over the handler's own time, and CPU time over the work, of all processes."""
+    samples, calls = Samples(), bench.scale.calls["64 KiB"]
+    for busy_us in BUSY_US:
+        work = f"handler of {busy_us} us"
+        bench.step(work)
+        for name, deployment, client in bench.turns(names):
+            bench.do(name, work, "over_work", busy_us=busy_us, calls=1, warmup=100)
+            before = deployment.cpu_seconds(client)
+            times = bench.do(name, work, "over_work", busy_us=busy_us, calls=calls, warmup=0)
+            if times is None:
+                continue
+            cpu = deployment.cpu_seconds(client) - before - busy_us * 1e-6 * calls
+            for p in (50, 99):
+                samples.add(work, name, f"p{p} over it", "us", percentile(times, p) / 1e3)
+            samples.add(work, name, "cpu per 1000 calls over it", "s", cpu / calls * 1000)
     samples.into(bench.report)
 
 

@@ -62,11 +62,6 @@ class Works:
             times.append(clock() - began - busy)
         return times
 
-    def open_work(self, busy_us: int, rate: float, seconds: float) -> list[int]:
-        """The same in an open loop, from when each call was due."""
-        busy_ns = busy_us * 1000
-        return [each - busy_ns for each in open_loop(lambda: self._busy(self._bound.Work(busy_ns=busy_ns)), rate, seconds)]
-
     def rate_threads(self, size: int, in_flight: int, seconds: float) -> float:
         """Calls a second with `in_flight` threads that call one after another."""
         call, payload, data = self._call, self._bound.Payload, bytes(size)

@@ -98,10 +98,11 @@ void ShardThread::run() {
       continue;
     }
     const uint64_t idle_since_ns = world_.now_ns();
-    const bool served = shard_.clients().open_calls() > 0;  // what comes next is a reply, most likely, or else a request
+    const size_t open_calls = shard_.clients().open_calls();
+    const bool served = open_calls > 0;  // what comes next is a reply, most likely, or else a request
     bool slept = false;
     const bool polls = gaps_ns_[served] < config_.spin_ns && shard_.tcp_fd() < 0;  // a socket is not looked at for nothing
-    if (polls && spin(idle_since_ns, served)) listen_when_due();
+    if (polls && spin(idle_since_ns, open_calls == 1)) listen_when_due();
     else if ((slept = shard_.prepare_sleep())) sleep();
     else listen_when_due();
     learn_gap(served, world_.now_ns() - idle_since_ns, slept);
@@ -132,13 +133,13 @@ void ShardThread::listen(const timespec* span) {
   listened_ns_ = shard_.now_ns;
 }
 
-// The kernel may have put the server that was just woken behind this very thread, which would keep it from its work.
-bool ShardThread::spin(uint64_t idle_since_ns, bool served) {
+// `gives_way`: the kernel may have put the server that was just woken behind this very thread, which would keep it from its only call.
+bool ShardThread::spin(uint64_t idle_since_ns, bool gives_way) {
   const uint64_t until_ns = idle_since_ns + config_.spin_ns;
   while (world_.now_ns() < until_ns) {
     if (shard_.turn()) return true;
     listen_when_due();
-    if (served && world_.now_ns() > idle_since_ns + kAloneNs) ::sched_yield();
+    if (gives_way && world_.now_ns() > idle_since_ns + kAloneNs) ::sched_yield();
     else shm::cpu_relax();
   }
   return false;

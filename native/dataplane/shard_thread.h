@@ -37,7 +37,7 @@ class ShardThread {
 
   void run();
   void sleep();
-  bool spin(uint64_t idle_since_ns, bool served);
+  bool spin(uint64_t idle_since_ns, bool gives_way);
   void learn_gap(bool served, uint64_t gap_ns, bool slept);
   void follow_priorities();
   void listen_when_due();
