@@ -8,15 +8,6 @@
 #include "index.h"
 
 namespace curator {
-namespace {
-
-struct RowId {
-  const VectorId* ids;
-  uint64_t operator()(uint32_t row) const { return ids[row]; }
-};
-
-}  // namespace
-
 Status Index::build(std::span<const VectorId> ids, const float* rows, std::span<const TenantId> owners, std::span<const VectorId> grant_ids,
                     std::span<const TenantId> grant_tenants) {
   const std::lock_guard lock(writer_);
@@ -90,11 +81,13 @@ bool Index::see(TenantId tenant, Slot slot, Seen& seen) {
 }
 
 void Index::publish_all(const Seen& seen) {
+  std::vector<Made> made;
   for (uint32_t record = 0; record < seen.size(); ++record) {
     const std::vector<Slot>& slots = seen[record];
     if (slots.empty()) continue;
-    publish(record, tenant_records_[record].unloaded ? nullptr : parts_.build(kRoot, slots), static_cast<uint32_t>(slots.size()));
+    made.push_back({record, tenant_records_[record].unloaded ? nullptr : parts_.build(kRoot, slots), static_cast<uint32_t>(slots.size())});
   }
+  publish(made);
 }
 
 }  // namespace curator

@@ -2,6 +2,7 @@
 // that is too full is replaced by a copy, the old one being dropped when readers have left.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <utility>
@@ -103,6 +104,12 @@ class HashIndex {
   std::atomic<Table*> table_;
   std::atomic<size_t> count_{0};
   size_t used_ = 0;  // entries that are not kNone
+};
+
+// The key of an index is the id there in an array.
+struct RowId {
+  const VectorId* ids;
+  uint64_t operator()(uint32_t row) const { return ids[row]; }
 };
 
 }  // namespace curator

@@ -37,11 +37,6 @@ Result<float> scale_of(const Options& options, const float* row, size_t number) 
   return 1.0f;
 }
 
-struct RowId {
-  const VectorId* ids;
-  uint64_t operator()(uint32_t row) const { return ids[row]; }
-};
-
 // Any id that is given twice.
 Status check_distinct(std::span<const VectorId> ids) {
   if (ids.size() < 2) return mrpc::ok_status();
@@ -163,8 +158,8 @@ Status Index::update(std::span<const VectorId> ids, const float* rows) {
     const auto set = store_.access(slot).of(slot % kChunk);
     const std::vector<TenantId> access(set.begin(), set.end());
     const float* row = *stored + i * options_.dim;
-    take_out(slot);
-    put(ids[i], row, access, tree_.descend(row));
+    ids_.move(ids[i], place(ids[i], row, access, tree_.descend(row)));  // readers find the id at any moment
+    displace(slot);
     settle();
   }
   commit();
@@ -238,24 +233,34 @@ Result<uint64_t> Index::drop_tenant(TenantId id) {
   return uint64_t{seen.size()};
 }
 
-void Index::put(VectorId id, const float* row, std::span<const TenantId> access, NodeId leaf) {
+void Index::put(VectorId id, const float* row, std::span<const TenantId> access, NodeId leaf) { ids_.insert(id, place(id, row, access, leaf)); }
+
+void Index::take_out(Slot slot) {
+  ids_.erase(store_.id(slot));
+  displace(slot);
+}
+
+Slot Index::place(VectorId id, const float* row, std::span<const TenantId> access, NodeId leaf) {
   const Slot slot = tree_.place(leaf);
   store_.write(slot, id, row, tree_.centroid(tree_.node(leaf).reference));
   store_.access(slot).assign(slot % kChunk, access);
-  ids_.insert(id, slot);
   tree_.count(leaf, 1);
   crowded_.push_back(leaf);
   note(slot, true);
+  return slot;
 }
 
-void Index::take_out(Slot slot) {
+void Index::displace(Slot slot) {
   const NodeId leaf = store_.leaf(slot);
-  note(slot, false);
-  ids_.erase(store_.id(slot));
-  store_.retire(slot);
-  epochs_.retire([](void* tree, uint64_t what) { static_cast<Tree*>(tree)->gone(static_cast<Slot>(what)); }, &tree_, slot);
+  retire(slot);
   tree_.count(leaf, -1);
   sparse_.push_back(leaf);
+}
+
+void Index::retire(Slot slot) {
+  note(slot, false);
+  store_.retire(slot);
+  epochs_.retire([](void* tree, uint64_t what) { static_cast<Tree*>(tree)->gone(static_cast<Slot>(what)); }, &tree_, slot);
 }
 
 void Index::note(Slot slot, bool comes) {
@@ -273,30 +278,42 @@ void Index::commit() {
     if (undone) --kept;
     else edits_[kept++] = edits_[i];
   }
+  std::vector<Made> made;
   for (size_t i = 0, end; i < kept; i = end) {
     for (end = i; end < kept && edits_[end].tenant == edits_[i].tenant;) ++end;
-    apply(edits_[i].tenant, std::span(edits_).subspan(i, end - i));
+    made.push_back(apply(edits_[i].tenant, std::span(edits_).subspan(i, end - i)));
   }
+  publish(made);
   edits_.clear();
   epochs_.advance();
   epochs_.reclaim();
 }
 
-void Index::apply(TenantId id, std::span<const Edit> edits) {
+Index::Made Index::apply(TenantId id, std::span<const Edit> edits) {
   std::vector<Slot> gone, come;
   for (const Edit& edit : edits) (edit.comes ? come : gone).push_back(edit.slot);
   const uint32_t record = record_of(id);
   Tenant& known = tenant_records_[record];
   const auto count = static_cast<uint32_t>(known.count + come.size() - gone.size());
-  publish(record, known.unloaded ? nullptr : parts_.change(known.root, kRoot, gone, come), count);
+  return {record, known.unloaded ? nullptr : parts_.change(known.root, kRoot, gone, come), count};
 }
 
-void Index::publish(uint32_t record, Part* root, uint32_t count) {
-  Tenant& known = tenant_records_[record];
-  known.root.store(root, std::memory_order_seq_cst);
-  known.changed.store(epochs_.now(), std::memory_order_release);
-  known.count.store(count, std::memory_order_relaxed);
-  if (count == 0 && !known.unloaded) forget(record);
+void Index::publish(std::span<const Made> made) {
+  if (made.empty()) return;
+  {
+    const std::lock_guard lock(publishing_);
+    published_.fetch_add(1, std::memory_order_seq_cst);
+    for (const auto& [record, root, count] : made) {
+      Tenant& known = tenant_records_[record];
+      known.root.store(root, std::memory_order_seq_cst);
+      known.changed.store(epochs_.now(), std::memory_order_release);
+      known.count.store(count, std::memory_order_relaxed);
+    }
+    published_.fetch_add(1, std::memory_order_seq_cst);
+  }
+  for (const Made& each : made) {
+    if (each.count == 0 && !tenant_records_[each.record].unloaded) forget(each.record);
+  }
 }
 
 uint32_t Index::record_of(TenantId id) {

@@ -2,8 +2,12 @@
 //
 // Who writes what, when. A change takes the writer's lock, checks all of its arguments, and then works as one batch: slots are written and
 // retired, access sets changed, leaves split or merged, and what this means for tenants is noted as edits. commit() makes new trees of
-// them, publishes each changed tenant by one store of its root, retires what was replaced, and advances the epoch. A reader holds an Epochs::Guard (read()) for as long as it uses slots, nodes or parts; what
-// it loads by root() is one tenant at one moment. Readers take no lock and never wait for the writer.
+// them, publishes the roots of all changed tenants, and advances the epoch. A reader holds an Epochs::Guard (read()) for as long as it uses
+// slots, nodes or parts; what it loads by seen_by() is one tenant at one moment. It takes no lock and never waits for the writer.
+//
+// A vector that moves has another slot from then on, so trees of two moments do not agree on where it is. Whoever needs several tenants
+// loads them by roots(): the writer holds published_ odd while it stores the roots of a batch, and what was loaded between two looks that
+// found the same even number is of one moment. Where publishing never pauses, publishing_ makes it.
 #pragma once
 
 #include <mutex>
@@ -108,6 +112,8 @@ class Index {
   Slot find(VectorId id) const { return ids_.find(id); }               // kNone: unknown
   const Tenant* tenant(TenantId id) const;                             // nullptr: never heard of, or holds nothing
   Result<const Part*> seen_by(TenantId id) const;                      // its tree, nullptr for nothing; an error for an unloaded tenant
+  // The trees of these tenants at one moment, nullptr for nothing; an error where one is unloaded.
+  Status roots(std::span<const TenantId> ids, std::vector<const Part*>& roots) const;
   const Part* root(const Tenant& tenant) const { return tenant.root.load(std::memory_order_seq_cst); }
   uint64_t version() const { return epochs_.now(); }                   // another after every change
   size_t size() const { return ids_.size(); }
@@ -150,11 +156,15 @@ class Index {
   // A batch.
   void put(VectorId id, const float* row, std::span<const TenantId> access, NodeId leaf);
   void take_out(Slot slot);
+  Slot place(VectorId id, const float* row, std::span<const TenantId> access, NodeId leaf);  // put() but for the id map
+  void displace(Slot slot);                                                                 // take_out() but for the id map
+  void retire(Slot slot);
   void note(Slot slot, bool comes);  // for everybody who sees it
   void note(TenantId tenant, Slot slot, bool comes) { edits_.push_back({tenant, slot, store_.path(slot), comes}); }
   void commit();
-  void apply(TenantId id, std::span<const Edit> edits);
-  void publish(uint32_t record, Part* root, uint32_t count);
+  struct Made { uint32_t record; Part* root; uint32_t count; };  // a tenant's next tree
+  Made apply(TenantId id, std::span<const Edit> edits);
+  void publish(std::span<const Made> made);
   // What every tenant sees, by record, in the store's order, to publish all at once.
   using Seen = std::vector<std::vector<Slot>>;
   bool see(TenantId tenant, Slot slot, Seen& seen);  // false: it was the last that this tenant was noted to see
@@ -190,6 +200,8 @@ class Index {
   Tenants tenant_records_;
   HashIndex<TenantOf> tenants_;
   mutable std::mutex writer_;
+  mutable std::mutex publishing_;         // held while roots are stored; nothing else is waited for under it
+  std::atomic<uint64_t> published_{0};    // odd while roots are stored
   mutable Stops stops_;
   std::vector<Edit> edits_;               // of this batch
   std::vector<uint32_t> free_tenants_;

@@ -2,6 +2,7 @@
 //
 // A search within a predicate never leaves what its tenants see: their slots and the predicate's are intersected, and a temporary tree of
 // the result is built by binary search in the store's order, with no distance computed. It is kept until a tenant that takes part changes.
+// All tenants are read at one moment, so that a vector is one slot to all of them.
 #pragma once
 
 #include <memory>
@@ -12,9 +13,6 @@
 #include "index.h"
 
 namespace curator {
-
-// The trees of these tenants, each once, without those that hold nothing. Under a guard. Error: one is unloaded.
-Status roots_of(const Index& index, std::span<const TenantId> tenants, std::vector<const Part*>& roots);
 
 struct Expression {
   enum class Kind : uint8_t { kTenant, kAnd, kOr, kNot };
@@ -28,7 +26,7 @@ struct Expression {
 class Predicate {
  public:
   explicit Predicate(Expression expression);
-  explicit Predicate(std::vector<VectorId> ids) : ids_(std::move(ids)) {}
+  explicit Predicate(std::vector<VectorId> ids);
 
   struct Tree {
     Part* root = nullptr;  // nullptr: nothing qualifies
@@ -49,14 +47,15 @@ class Predicate {
   using Key = std::vector<std::pair<TenantId, uint64_t>>;
 
   static Set meet(const Set& a, const Set& b);
-  static Result<Set> evaluate(const Index& index, const Expression& expression);
-  static Result<Set> seen_by(const Index& index, std::span<const TenantId> tenants);
-  Result<Set> evaluate(const Index& index) const;
+  static Set evaluate(const Expression& expression, std::span<const Part* const>& named);
+  std::vector<Slot> listed(const Index& index, std::span<const Part* const> roots) const;
   Key key(const Index& index, std::span<const TenantId> tenants) const;
 
   Expression expression_;
-  std::vector<TenantId> named_;  // tenants of the expression
-  std::vector<VectorId> ids_;
+  std::vector<TenantId> named_;  // tenants of the expression, in the order of its evaluation
+  std::vector<VectorId> ids_;    // distinct
+  Epochs unread_;
+  HashIndex<RowId> row_of_;      // of an id
   mutable std::mutex cache_lock_;
   mutable Key cached_for_;
   mutable std::shared_ptr<const Tree> cached_;

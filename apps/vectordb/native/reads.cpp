@@ -40,6 +40,27 @@ Result<const Part*> Index::seen_by(TenantId id) const {
   return part != nullptr ? part : root(*known);
 }
 
+Status Index::roots(std::span<const TenantId> ids, std::vector<const Part*>& roots) const {
+  constexpr int kTries = 8;
+  const auto load = [&]() -> Status {
+    roots.clear();
+    for (const TenantId id : ids) {
+      const auto part = seen_by(id);
+      if (!part) return part.error();
+      roots.push_back(*part);
+    }
+    return mrpc::ok_status();
+  };
+  if (ids.size() == 1) return load();
+  for (int tries = 0; tries < kTries; ++tries) {
+    const uint64_t before = published_.load(std::memory_order_seq_cst);
+    Status loaded = load();
+    if (before % 2 == 0 && published_.load(std::memory_order_seq_cst) == before) return loaded;
+  }
+  const std::lock_guard lock(publishing_);
+  return load();
+}
+
 const Tenant* Index::tenant(TenantId id) const {
   const uint32_t record = tenants_.find(id);
   return record == kNone ? nullptr : &tenant_records_[record];

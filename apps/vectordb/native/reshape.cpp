@@ -68,10 +68,8 @@ void Index::move(Slot slot, NodeId leaf) {
   store_.copy(slot, to, tree_.centroid(tree_.node(leaf).reference));
   ids_.move(store_.id(slot), to);
   tree_.count(leaf, 1);
-  note(slot, false);
   note(to, true);
-  store_.retire(slot);
-  epochs_.retire([](void* tree, uint64_t what) { static_cast<Tree*>(tree)->gone(static_cast<Slot>(what)); }, &tree_, slot);
+  retire(slot);
 }
 
 void Index::settle() {

@@ -21,6 +21,15 @@ constexpr size_t kFirst = 64, kBatch = 256;  // batches, after each of which the
 
 bool nearer(const Hit& a, const Hit& b) { return std::tie(a.distance, a.id) < std::tie(b.distance, b.id); }
 
+// Each root once, and none that holds nothing.
+void keep_distinct(std::vector<const Part*>& roots) {
+  auto end = roots.begin();
+  for (const Part* root : roots) {
+    if (root != nullptr && std::find(roots.begin(), end, root) == end) *end++ = root;
+  }
+  roots.erase(end, roots.end());
+}
+
 // Most lists are of a line or two.
 void fetch(const Part& part) {
   __builtin_prefetch(&part);
@@ -244,8 +253,11 @@ Result<std::vector<Hit>> search(const Index& index, const float* vector, const A
   run.query.resize(index.options().dim);
   if (const Status good = index.prepare_query(vector, run.query.data()); !good) return good.error();
   const Epochs::Guard guard = index.read();
-  if (const Status good = roots_of(index, tenants, run.roots); !good) return good.error();
-  if (ask.where == nullptr) return run.go(index, ask, run.roots);
+  if (ask.where == nullptr) {
+    if (const Status good = index.roots(tenants, run.roots); !good) return good.error();
+    keep_distinct(run.roots);
+    return run.go(index, ask, run.roots);
+  }
   const auto within = ask.where->within(index, tenants);
   if (!within) return within.error();
   run.roots.clear();

@@ -1,8 +1,10 @@
 // Readers among changes. A writer keeps a rule that every published state obeys; readers see it obeyed at any moment. TSan watches.
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
 #include "fixture.h"
+#include "search.h"
 
 using namespace curator;
 using namespace curator::test;
@@ -94,5 +96,63 @@ TEST_CASE("a tenant may rest and wake while others read it") {
   }
   done = true;
   reader.join();
+  must(index.check());
+}
+
+TEST_CASE("several tenants, expressions and lists of ids miss nothing and find nothing twice while vectors move") {
+  constexpr VectorId kStays = 60;  // these are there throughout, seen by all; what comes and goes is seen by one
+  constexpr TenantId kTenants = 32;
+  Index index(small_options());
+  const auto stay = range(0, kStays);
+  must(index.insert(stay, rows_of(stay, 4).data(), std::vector<TenantId>(kStays, kMine)));
+  std::vector<TenantId> tenants;
+  Expression shared{Expression::Kind::kAnd, 0, {}};
+  for (TenantId tenant = kMine; tenant < kMine + kTenants; ++tenant) {
+    REQUIRE(index.grant(stay, std::vector<TenantId>(kStays, tenant)).ok());
+    tenants.push_back(tenant);
+    shared.parts.push_back({Expression::Kind::kTenant, tenant, {}});
+  }
+  const Expression alone{Expression::Kind::kNot, 0, {shared.parts.back()}};
+  const std::set<VectorId> all(stay.begin(), stay.end());
+
+  const auto find = [&](const Ask& ask, std::span<const TenantId> by) {
+    const std::vector<float> query(4, 0.5f);
+    const auto hits = search(index, query.data(), ask, by);
+    REQUIRE(hits.ok());
+    std::set<VectorId> found;
+    for (const Hit& hit : *hits) REQUIRE(found.insert(hit.id).second);
+    return found;
+  };
+  std::atomic<bool> done{false};
+  std::atomic<uint64_t> looks{0};
+  const auto look = [&] {
+    const Predicate by_all(shared), by_one(alone), listed(stay), few(range(10, 13));
+    const TenantId one[] = {kMine};
+    while (!done) {
+      REQUIRE(find({.k = 1000, .where = &by_all}, one) == all);
+      REQUIRE(find({.k = 1000, .where = &listed}, one) == all);
+      REQUIRE(find({.k = 1000, .where = &listed}, tenants) == all);
+      REQUIRE(find({.k = 1000, .where = &few}, one) == std::set<VectorId>{10, 11, 12});
+      for (const VectorId id : find({.k = 1000, .where = &by_one}, one)) REQUIRE(id >= kStays);
+      const auto either = find({.k = 1000}, tenants);
+      REQUIRE(std::includes(either.begin(), either.end(), all.begin(), all.end()));
+      REQUIRE(find({.k = 30, .budget = 60}, tenants).size() == 30);
+      REQUIRE(index.rows(stay).ok());
+      REQUIRE(listed.size(index).value() == kStays);
+      ++looks;
+    }
+  };
+  std::vector<std::thread> readers;
+  for (int reader = 0; reader < 2; ++reader) readers.emplace_back(look);
+  std::mt19937 random(7);
+  for (VectorId round = 0; round < 100 || looks < 1500; ++round) {
+    const auto come = range(kStays + round * 50, kStays + round * 50 + 50);
+    must(index.insert(come, random_rows(50, 4, random, 500).data(), std::vector<TenantId>(50, kMine)));
+    must(index.update(stay, random_rows(kStays, 4, random, static_cast<float>(round % 7 * 100)).data()));
+    must(index.remove(come));
+    index.maintain(1000);
+  }
+  done = true;
+  for (auto& reader : readers) reader.join();
   must(index.check());
 }
