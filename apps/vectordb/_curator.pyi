@@ -6,7 +6,8 @@ readers may be in an index at once: writers wait for each other, searches wait f
 whole before its first change; what a search sees of one tenant is the state before a batch or after it, never between.
 
 Errors: ValueError for shapes, types, NaN or infinity, a zero vector under cosine, k < 1; UnknownId, DuplicateId, TenantUnloaded,
-InvariantError as named below.
+InvariantError as named below. MemoryError: where memory ran out in the middle of a change, that one and all later changes, cut() and check();
+searches go on.
 """
 
 from collections.abc import Sequence

@@ -18,6 +18,7 @@ Status Index::build(std::span<const VectorId> ids, const float* rows, std::span<
 
 Status Index::build_locked(std::span<const VectorId> ids, const float* rows, std::span<const TenantId> owners, std::span<const VectorId> grant_ids,
                            std::span<const TenantId> grant_tenants) {
+  if (const Status whole = check_whole(); !whole) return whole;
   if (ids_.size() > 0) return mrpc::invalid_argument("build() wants an empty index: insert() adds to one that is not");
   std::vector<float> space;
   const auto stored = check_rows(ids.size(), rows, space);
@@ -32,6 +33,7 @@ Status Index::build_locked(std::span<const VectorId> ids, const float* rows, std
     if (row_of.find(id) == kNone) return Error{mrpc::StatusCode::kNotFound, "grant of vector " + std::to_string(id) + ", which is not among the ids"};
   }
 
+  half_done_ = true;
   const Matrix matrix{*stored, options_.dim};
   clear_below(kRoot);
   tree_.vacate(kRoot);

@@ -131,7 +131,8 @@ class Checker {
 
 Status Index::check() const {
   const std::lock_guard lock(writer_);
-  return Checker(*this).run();
+  const Status whole = check_whole();
+  return whole ? Checker(*this).run() : whole;
 }
 
 }  // namespace curator

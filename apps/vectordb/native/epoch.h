@@ -33,6 +33,7 @@ class Epochs {
   void advance();   // after everything of a batch is published
   void reclaim();   // drops what nobody can read
   void drop_all();  // when there are no readers any more, before what is retired loses its owners
+  void forsake() { retired_.clear(); }  // what is retired may be in use, for good: it is never dropped
   size_t waiting() const { return retired_.size(); }
   uint64_t now() const { return now_.load(std::memory_order_seq_cst); }  // grows by one a batch
 

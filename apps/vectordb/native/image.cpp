@@ -348,8 +348,9 @@ Status Cut::save(const std::string& path) const {
   return result;
 }
 
-std::unique_ptr<Cut> Index::cut() const {
+Result<std::unique_ptr<Cut>> Index::cut() const {
   const std::lock_guard lock(writer_);
+  if (const Status whole = check_whole(); !whole) return whole.error();
   return std::unique_ptr<Cut>(new Cut(*this));
 }
 

@@ -62,7 +62,8 @@ Index::Index(const Options& options)
       tenants_({&tenant_records_}, epochs_) {}
 
 Index::~Index() {
-  epochs_.drop_all();
+  if (half_done_) epochs_.forsake();  // some of it is still in trees, which are freed next
+  else epochs_.drop_all();
   for (uint32_t i = 0; i < tenants_used_; ++i) Parts::free_tree(tenant_records_[i].root.load(std::memory_order_relaxed));
 }
 
@@ -129,10 +130,12 @@ Status Index::check_loaded(std::span<const TenantId> tenants) const {
 
 Status Index::insert(std::span<const VectorId> ids, const float* rows, std::span<const TenantId> owners) {
   const std::lock_guard lock(writer_);
+  if (const Status whole = check_whole(); !whole) return whole;
   std::vector<float> space;
   const auto stored = check_rows(ids.size(), rows, space);
   if (!stored) return stored.error();
   if (const Status fresh = check_new(ids, owners); !fresh) return fresh;
+  half_done_ = true;
   const bool most = ids.size() > options_.leaf_max && ids.size() >= ids_.size();  // the tree is trained once, on all of them
   ids_.reserve(ids_.size() + ids.size());
   for (size_t i = 0; i < ids.size(); ++i) {
@@ -148,11 +151,13 @@ Status Index::insert(std::span<const VectorId> ids, const float* rows, std::span
 
 Status Index::update(std::span<const VectorId> ids, const float* rows) {
   const std::lock_guard lock(writer_);
+  if (const Status whole = check_whole(); !whole) return whole;
   std::vector<float> space;
   const auto stored = check_rows(ids.size(), rows, space);
   if (!stored) return stored.error();
   if (const auto known = check_known(ids); !known) return known.error();
   if (const Status distinct = check_distinct(ids); !distinct) return distinct;
+  half_done_ = true;
   for (size_t i = 0; i < ids.size(); ++i) {
     const Slot slot = ids_.find(ids[i]);  // an earlier row may have moved it
     const auto set = store_.access(slot).of(slot % kChunk);
@@ -168,8 +173,10 @@ Status Index::update(std::span<const VectorId> ids, const float* rows) {
 
 Status Index::remove(std::span<const VectorId> ids) {
   const std::lock_guard lock(writer_);
+  if (const Status whole = check_whole(); !whole) return whole;
   if (const auto known = check_known(ids); !known) return known.error();
   if (const Status distinct = check_distinct(ids); !distinct) return distinct;
+  half_done_ = true;
   for (const VectorId id : ids) take_out(ids_.find(id)), settle();
   commit();
   return mrpc::ok_status();
@@ -177,9 +184,11 @@ Status Index::remove(std::span<const VectorId> ids) {
 
 Result<uint64_t> Index::grant(std::span<const VectorId> ids, std::span<const TenantId> tenants) {
   const std::lock_guard lock(writer_);
+  if (const Status whole = check_whole(); !whole) return whole.error();
   const auto slots = check_known(ids);
   if (!slots) return slots.error();
   if (const Status loaded = check_loaded(tenants); !loaded) return loaded.error();
+  half_done_ = true;
   uint64_t changed = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
     const Slot slot = (*slots)[i];
@@ -194,6 +203,7 @@ Result<uint64_t> Index::grant(std::span<const VectorId> ids, std::span<const Ten
 
 Result<uint64_t> Index::revoke(std::span<const VectorId> ids, std::span<const TenantId> tenants) {
   const std::lock_guard lock(writer_);
+  if (const Status whole = check_whole(); !whole) return whole.error();
   const auto slots = check_known(ids);
   if (!slots) return slots.error();
   if (const Status loaded = check_loaded(tenants); !loaded) return loaded.error();
@@ -202,6 +212,7 @@ Result<uint64_t> Index::revoke(std::span<const VectorId> ids, std::span<const Te
     if (store_.access(slot).of(slot % kChunk).front() != tenants[i]) continue;
     return mrpc::invalid_argument("tenant " + std::to_string(tenants[i]) + " owns vector " + std::to_string(ids[i]) + ": delete it instead");
   }
+  half_done_ = true;
   uint64_t changed = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
     const Slot slot = (*slots)[i];
@@ -215,9 +226,11 @@ Result<uint64_t> Index::revoke(std::span<const VectorId> ids, std::span<const Te
 
 Result<uint64_t> Index::drop_tenant(TenantId id) {
   const std::lock_guard lock(writer_);
+  if (const Status whole = check_whole(); !whole) return whole.error();
   if (const Status loaded = check_loaded({&id, 1}); !loaded) return loaded.error();
   const Tenant* known = tenant(id);
   if (known == nullptr) return uint64_t{0};
+  half_done_ = true;
   std::vector<VectorId> owned;
   const std::vector<Slot> seen = slots_of(root(*known));
   for (const Slot slot : seen) {
@@ -231,6 +244,12 @@ Result<uint64_t> Index::drop_tenant(TenantId id) {
   for (const VectorId each : owned) take_out(ids_.find(each)), settle();
   commit();
   return uint64_t{seen.size()};
+}
+
+Status Index::check_whole() const {
+  if (!half_done_) return mrpc::ok_status();
+  return mrpc::resource_exhausted("memory ran out in the middle of an earlier change: searches go on, but nothing can be changed or saved. Load the "
+                                  "index anew, or open the database again, which has all that was acknowledged");
 }
 
 void Index::put(VectorId id, const float* row, std::span<const TenantId> access, NodeId leaf) { ids_.insert(id, place(id, row, access, leaf)); }
@@ -287,6 +306,7 @@ void Index::commit() {
   edits_.clear();
   epochs_.advance();
   epochs_.reclaim();
+  half_done_ = false;
 }
 
 Index::Made Index::apply(TenantId id, std::span<const Edit> edits) {
@@ -323,8 +343,9 @@ uint32_t Index::record_of(TenantId id) {
     record = free_tenants_.back();
     free_tenants_.pop_back();
   } else {
-    record = tenants_used_++;
+    record = tenants_used_;
     if (record == tenant_records_.capacity()) tenant_records_.grow();
+    ++tenants_used_;
   }
   tenant_records_[record].id = id;
   tenants_.insert(id, record);

@@ -8,6 +8,9 @@
 // A vector that moves has another slot from then on, so trees of two moments do not agree on where it is. Whoever needs several tenants
 // loads them by roots(): the writer holds published_ odd while it stores the roots of a batch, and what was loaded between two looks that
 // found the same even number is of one moment. Where publishing never pauses, publishing_ makes it.
+//
+// From its first change to the end of commit() a batch is half done. If memory runs out there, it stays so: readers go on with what is published,
+// since nothing that they know is dropped any more, and all changes, cut() and check() are refused.
 #pragma once
 
 #include <mutex>
@@ -132,7 +135,7 @@ class Index {
   // Tenants that rest, and the whole on disk.
   Result<std::string> unload(TenantId tenant);
   Status reload(TenantId tenant, std::string_view blob);
-  std::unique_ptr<Cut> cut() const;
+  Result<std::unique_ptr<Cut>> cut() const;
   static Result<std::unique_ptr<Index>> load(const std::string& path);
   static Result<std::unique_ptr<Index>> from_image(std::string_view image);
 
@@ -154,6 +157,7 @@ class Index {
                       std::span<const TenantId> grant_tenants);
 
   // A batch.
+  Status check_whole() const;  // an error: an earlier batch is half done
   void put(VectorId id, const float* row, std::span<const TenantId> access, NodeId leaf);
   void take_out(Slot slot);
   Slot place(VectorId id, const float* row, std::span<const TenantId> access, NodeId leaf);  // put() but for the id map
@@ -203,6 +207,7 @@ class Index {
   mutable std::mutex publishing_;         // held while roots are stored; nothing else is waited for under it
   std::atomic<uint64_t> published_{0};    // odd while roots are stored
   mutable Stops stops_;
+  bool half_done_ = false;                // from the first change of a batch to its commit()
   std::vector<Edit> edits_;               // of this batch
   std::vector<uint32_t> free_tenants_;
   uint32_t tenants_used_ = 0;

@@ -260,6 +260,8 @@ void Index::mended(NodeId id) {
 // The smallest first: it is the cheapest. One beyond the budget takes what is left of it, and is gone on with next time.
 bool Index::maintain(uint64_t budget) {
   const std::lock_guard lock(writer_);
+  if (half_done_) return false;
+  half_done_ = true;
   if (mending_ != kNone && (!tree_.alive(mending_) || tree_.node(mending_).leaf)) mending_ = kNone, trained_ = false;
   budget = std::max<uint64_t>(budget, 1);
   for (uint64_t moved = 0;;) {

@@ -25,7 +25,9 @@ Error bad_blob(const char* why) { return mrpc::invalid_argument(std::string("not
 
 Result<std::string> Index::unload(TenantId id) {
   const std::lock_guard lock(writer_);
+  if (const Status whole = check_whole(); !whole) return whole.error();
   if (const Status loaded = check_loaded({&id, 1}); !loaded) return loaded.error();
+  half_done_ = true;
   Tenant& known = tenant_records_[record_of(id)];
   Part* const root = known.root.load(std::memory_order_relaxed);
   std::vector<VectorId> ids;
@@ -46,6 +48,7 @@ Result<std::string> Index::unload(TenantId id) {
 
 Status Index::reload(TenantId id, std::string_view blob) {
   const std::lock_guard lock(writer_);
+  if (const Status whole = check_whole(); !whole) return whole;
   const uint32_t record = tenants_.find(id);
   if (record == kNone || !tenant_records_[record].unloaded) return mrpc::invalid_argument("tenant " + std::to_string(id) + " is not unloaded");
   BlobHeader header;
@@ -66,6 +69,7 @@ Status Index::reload(TenantId id, std::string_view blob) {
   }
   Tenant& known = tenant_records_[record];
   if (slots.size() != known.count) return bad_blob("it does not hold all that the tenant may see");
+  half_done_ = true;
   std::sort(slots.begin(), slots.end(), [this](Slot a, Slot b) { return store_.before(a, b); });
   known.root.store(parts_.build(kRoot, slots), std::memory_order_seq_cst);
   known.unloaded.store(false, std::memory_order_seq_cst);

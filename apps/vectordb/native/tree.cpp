@@ -17,8 +17,8 @@ NodeId Tree::add(NodeId parent, uint32_t child, const float* centroid) {
     free_nodes_.pop_back();
   } else {
     if (id == nodes_.capacity()) nodes_.grow(), centroids_.grow(), centroids_[id / kRowsPerBlock].reset(new float[size_t{kRowsPerBlock} * dim_]);
-    ++nodes_used_;
     alive_.push_back(false);
+    ++nodes_used_;
   }
   alive_[id] = true;
   Node& node = nodes_[id] = Node{};

@@ -54,6 +54,7 @@ void raise(const mrpc::Error& error) {
       case mrpc::StatusCode::kFailedPrecondition: return tenant_unloaded;
       case mrpc::StatusCode::kInternal: return invariant_error;
       case mrpc::StatusCode::kUnavailable: return PyExc_OSError;
+      case mrpc::StatusCode::kResourceExhausted: return PyExc_MemoryError;
       default: return PyExc_ValueError;
     }
   }();

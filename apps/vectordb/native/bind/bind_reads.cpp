@@ -121,8 +121,11 @@ void reload(Index& self, uint32_t tenant, nb::bytes blob) {
 }
 
 std::unique_ptr<Cut> cut(const Index& self) {
-  nb::gil_scoped_release release;
-  return self.cut();
+  auto cut = [&] {
+    nb::gil_scoped_release release;
+    return self.cut();
+  }();
+  return std::move(good(cut));
 }
 
 void save(const Cut& self, const std::filesystem::path& path) {
