@@ -74,6 +74,7 @@ class FakeAttachment {
   bool has_work() const;
   void end(StatusCode code, const std::string& text);
   void push(uint32_t shard, const abi::Slot& slot);
+  void lose(uint32_t shard, uint64_t call);
   // Copies an image into the receive heap, with the metadata and details of `block`, and names it in `slot`.
   void lend(abi::Slot& slot, const shm::BlockReader& block, const std::vector<std::byte>& image);
   void flush();
@@ -458,6 +459,16 @@ void FakeAttachment::forward(uint32_t shard, const abi::Slot& slot, const shm::B
   to->flush();
 }
 
+// The server of a call went without an answer.
+void FakeAttachment::lose(uint32_t shard, uint64_t call) {
+  abi::Slot status{};
+  status.kind = static_cast<uint8_t>(Kind::kStatus);
+  status.call_id = call;
+  status.code = static_cast<uint8_t>(StatusCode::kUnavailable);
+  push(shard, status);
+  flush();
+}
+
 uint64_t FakeAttachment::send_bytes_backed() const {
   struct stat info {};
   return ::fstat(send_fd_.get(), &info) == 0 ? static_cast<uint64_t>(info.st_blocks) * 512 : 0;
@@ -576,6 +587,8 @@ void FakeDaemon::accept_one() {
 
 void FakeDaemon::drop(FakeAttachment* attachment) {
   std::erase_if(offers_, [&](const auto& offer) { return offer.second == attachment; });
+  for (const auto& [call, route] : routes_)
+    if (route.server == attachment && route.client != attachment) route.client->lose(route.shard, route.client_call);
   std::erase_if(routes_, [&](const auto& route) { return route.second.client == attachment || route.second.server == attachment; });
   std::erase_if(live_, [&](const auto& one) { return one.get() == attachment; });
 }
