@@ -71,8 +71,8 @@ class Index:
         """Trains the tree on the vectors, then places them and the grants (pairs). Only on an empty index (ValueError)."""
 
     def insert(self, ids: ArrayLike, vectors: ArrayLike, owners: ArrayLike, *, learn: bool = True) -> None:
-        """Adds vectors, each visible to its owner. Under cosine they are stored normalised. learn: when the index has doubled, learn how far
-        searches must go, which may take some tenths of a second; else that is left to maintain(). DuplicateId."""
+        """Adds vectors, each visible to its owner. Under cosine they are stored normalised. learn: when tenants see twice as much as before,
+        learn how far searches must go, which may take some tenths of a second; else that is left to maintain(). DuplicateId."""
 
     def update(self, ids: ArrayLike, vectors: ArrayLike) -> None:
         """Replaces vectors; owners and grants stay. UnknownId."""

@@ -177,7 +177,7 @@ class Image {
     index_.publish_all(seen_);
     auto stop = Stop::from_image(learnt.rest());
     if (!stop) return learnt.bad("budgets that cannot be");
-    index_.stops_.restore(std::move(*stop), vectors_);
+    index_.stops_.restore(std::move(*stop), index_);
     return mrpc::ok_status();
   }
 
@@ -301,7 +301,7 @@ Cut::Cut(const Index& index) : index_(index), guard_(index.read()) {
     access_.push_back(static_cast<uint32_t>(set.size()));
     access_.insert(access_.end(), set.begin(), set.end());
   }
-  learnt_ = index.stops_.image();
+  learnt_ = index.stops_.image(index);
 }
 
 void Cut::add_node(NodeId id, uint32_t child) {

@@ -327,6 +327,7 @@ void Index::publish(std::span<const Made> made) {
       Tenant& known = tenant_records_[record];
       known.root.store(root, std::memory_order_seq_cst);
       known.changed.store(epochs_.now(), std::memory_order_release);
+      pairs_.fetch_add(uint64_t{count} - known.count, std::memory_order_relaxed);
       known.count.store(count, std::memory_order_relaxed);
     }
     published_.fetch_add(1, std::memory_order_seq_cst);

@@ -120,6 +120,7 @@ class Index {
   const Part* root(const Tenant& tenant) const { return tenant.root.load(std::memory_order_seq_cst); }
   uint64_t version() const { return epochs_.now(); }                   // another after every change
   size_t size() const { return ids_.size(); }
+  uint64_t pairs() const { return pairs_.load(std::memory_order_relaxed); }  // of a tenant and a vector that it may see
   Status prepare_query(const float* vector, float* out) const;         // checked; normalised under cosine
 
   Result<std::vector<VectorId>> ids(TenantId tenant, std::optional<VectorId> after, size_t limit) const;  // ascending
@@ -206,6 +207,7 @@ class Index {
   mutable std::mutex writer_;
   mutable std::mutex publishing_;         // held while roots are stored; nothing else is waited for under it
   std::atomic<uint64_t> published_{0};    // odd while roots are stored
+  std::atomic<uint64_t> pairs_{0};
   mutable Stops stops_;
   bool half_done_ = false;                // from the first change of a batch to its commit()
   std::vector<Edit> edits_;               // of this batch

@@ -17,6 +17,7 @@ namespace {
 constexpr uint64_t kSmallest = 256;           // tenants below this are looked at whole
 constexpr size_t kClasses = 16, kTenants = 64, kQueries = 240;   // at most, of a class; queries of either case
 constexpr float kFresh = 0.85f;               // fresh queries miss more than the index's own vectors: so much less may be missed by those
+constexpr uint64_t kLessonMin = 2048;         // pairs of a tenant and a vector: twice as many are the first that teach
 constexpr uint64_t kVectors = 3'000'000;      // of a class: passed by the walks that teach it
 
 }  // namespace
@@ -175,9 +176,14 @@ std::optional<Stop> Stop::from_image(std::string_view image) {
   return ascending ? std::optional(std::move(stop)) : std::nullopt;
 }
 
-void Stops::restore(Stop stop, size_t learnt_from) {
+void Stops::restore(Stop stop, const Index& index) {
+  learnt_from_ = stop.empty() ? 0 : index.pairs();
   put(std::move(stop));
-  learnt_from_ = learnt_from;
+}
+
+bool Stops::due(const Index& index) const {
+  const uint64_t pairs = index.pairs(), before = learnt_from_;
+  return pairs >= 2 * std::max<uint64_t>(before, kLessonMin) || 2 * pairs <= before;
 }
 
 void Stops::put(Stop stop) {
@@ -187,10 +193,10 @@ void Stops::put(Stop stop) {
 
 void Stops::learn(const Index& index, bool now) {
   const std::unique_lock lock(learning_, std::try_to_lock);
-  const size_t size = index.size();
-  if (!lock || (!now && size < 2 * std::max<size_t>(learnt_from_, 2048) && 2 * size > learnt_from_)) return;
+  if (!lock || !(now || due(index))) return;
+  const uint64_t pairs = index.pairs();
   put(Stop::learn(index));
-  learnt_from_ = size;
+  learnt_from_ = pairs;
 }
 
 }  // namespace curator

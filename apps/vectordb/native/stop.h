@@ -27,6 +27,7 @@ class Stop {
   static Stop learn(const Index& index);
   // How many of a tenant's visible vectors to look at.
   uint64_t budget(uint64_t visible, uint64_t k, float recall) const;
+  bool empty() const { return classes_.empty(); }
   std::string image() const;
   static std::optional<Stop> from_image(std::string_view image);  // nothing read is trusted
 
@@ -47,18 +48,20 @@ class Stops {
  public:
   Stops() { put({}); }
   uint64_t budget(uint64_t visible, uint64_t k, float recall) const { return now_.load(std::memory_order_acquire)->budget(visible, k, recall); }
-  // When the index holds at least twice or at most half of what it was learnt from, or when told to.
+  // When tenants see at least twice or at most half of what it was learnt from, or when told to.
   void learn(const Index& index, bool now);
-  std::string image() const { return now_.load(std::memory_order_acquire)->image(); }
-  void restore(Stop stop, size_t learnt_from);
+  // Empty when it is to be learnt anew: then whoever loads the index does.
+  std::string image(const Index& index) const { return due(index) ? std::string() : now_.load(std::memory_order_acquire)->image(); }
+  void restore(Stop stop, const Index& index);
 
  private:
   void put(Stop stop);
+  bool due(const Index& index) const;
 
   std::mutex learning_;
   std::vector<std::unique_ptr<const Stop>> all_;
   std::atomic<const Stop*> now_{nullptr};
-  size_t learnt_from_ = 0;
+  std::atomic<uint64_t> learnt_from_{0};  // pairs of a tenant and a vector
 };
 
 }  // namespace curator
