@@ -25,7 +25,7 @@ class Set:
 SCANS = ("by-id-faiss", "by-id-numpy", "copy-faiss", "copy-numpy")
 ENGINES = ("qdrant", "qdrant-graphs", "postgres", "postgres-partitions")
 GRAPHS = ("hnsw-per-tenant", "faiss-hnsw-per-tenant", "hnsw-bitmap", "hnsw-callback")
-QUICK_RIVALS = ("by-id-numpy", "ivf-bitmap-512", "ivf-bitmap-1024", "ivf-per-tenant")
+QUICK_RIVALS = ("by-id-numpy", "ivf-bitmap-512", "ivf-bitmap-1024", "ivf-per-tenant", "hnsw-per-tenant")
 TEXT = "text"  # WordNet's glosses, or Debian's package descriptions where it is not installed
 FULL_SETS = {
     "synthetic": Set("synthetic", CLASSES, (*SCANS, "ivf-bitmap-256", "ivf-bitmap-512", "ivf-bitmap-1024", "ivf-per-tenant", *GRAPHS, *ENGINES)),

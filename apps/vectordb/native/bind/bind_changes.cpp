@@ -78,7 +78,7 @@ uint64_t revoke(Index& self, nb::handle ids, nb::handle tenants) {
 
 bool maintain(Index& self, uint64_t budget) {
   const bool more = self.maintain(budget);
-  if (!more) self.stops().learn(self, false);
+  self.stops().learn(self, false);  // also while there is more: mending may take minutes, in which searches would look at everything
   return more;
 }
 
