@@ -5,6 +5,7 @@
 
 #include "dataplane/policy/host.h"
 #include "dataplane/policy/message_edit.h"
+#include "dataplane/policy/row_key.h"
 
 namespace mrpc::dataplane {
 namespace {
@@ -29,11 +30,6 @@ std::string_view text_of(const ScopePart& part, const JudgedCall& call) {
     }
     default: return {};
   }
-}
-
-void append_part(std::string& key, std::string_view text) {
-  const auto bytes = static_cast<uint32_t>(text.size());
-  key.append(reinterpret_cast<const char*>(&bytes), sizeof bytes).append(text);
 }
 
 // Takes the next part off `key`, as append_part made it, if it is `text`.

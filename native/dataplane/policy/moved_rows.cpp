@@ -2,10 +2,11 @@
 
 #include <cstring>
 
+#include "dataplane/policy/row_key.h"
+
 namespace mrpc::dataplane {
 namespace {
 
-// As ProgramEngine makes keys.
 std::vector<std::string> split_key(std::string_view key) {
   std::vector<std::string> parts;
   uint32_t bytes = 0;
@@ -20,10 +21,7 @@ std::vector<std::string> split_key(std::string_view key) {
 
 std::string join_key(const std::vector<std::string>& parts) {
   std::string key;
-  for (const std::string& part : parts) {
-    const auto bytes = static_cast<uint32_t>(part.size());
-    key.append(reinterpret_cast<const char*>(&bytes), sizeof bytes).append(part);
-  }
+  for (const std::string& part : parts) append_part(key, part);
   return key;
 }
 
