@@ -18,8 +18,8 @@ Error twice(VectorId id) {
   return {mrpc::StatusCode::kAlreadyExists, "vector " + std::to_string(id) + " is given twice"};
 }
 
-// A bad row by its number, or a scale by which it is stored.
-Result<float> scale_of(const Options& options, const float* row, size_t number) {
+// A bad row by its number, or a scale by which it is stored: a double, since that of a tiny row is no float.
+Result<double> scale_of(const Options& options, const float* row, size_t number) {
   double square = 0;
   float largest = 0;
   for (uint32_t i = 0; i < options.dim; ++i) {
@@ -30,11 +30,11 @@ Result<float> scale_of(const Options& options, const float* row, size_t number) 
   if (!std::isfinite(square)) return bad("holds NaN or infinity");
   if (options.metric == Metric::kCosine) {
     if (square == 0) return bad("is zero, and has no direction for the cosine metric");
-    return static_cast<float>(1 / std::sqrt(square));
+    return 1 / std::sqrt(square);
   }
   if (square > FLT_MAX / 4) return bad("is so large that distances would overflow");
   if (options.element == Element::kFloat16 && largest > kHalfMax) return bad("does not fit float16 (65504 at most)");
-  return 1.0f;
+  return 1.0;
 }
 
 // Any id that is given twice.
@@ -84,7 +84,7 @@ Result<const float*> Index::check_rows(size_t count, const float* rows, std::vec
     const auto scale = scale_of(options_, rows + i * dim, i);
     if (!scale) return scale.error();
     if (space.empty()) continue;
-    for (uint32_t d = 0; d < dim; ++d) space[i * dim + d] = rows[i * dim + d] * *scale;
+    for (uint32_t d = 0; d < dim; ++d) space[i * dim + d] = static_cast<float>(rows[i * dim + d] * *scale);
   }
   return space.empty() ? rows : space.data();
 }
@@ -92,7 +92,7 @@ Result<const float*> Index::check_rows(size_t count, const float* rows, std::vec
 Status Index::prepare_query(const float* vector, float* out) const {
   const auto scale = scale_of(options_, vector, 0);
   if (!scale) return scale.error();
-  for (uint32_t d = 0; d < options_.dim; ++d) out[d] = vector[d] * *scale;
+  for (uint32_t d = 0; d < options_.dim; ++d) out[d] = static_cast<float>(vector[d] * *scale);
   return mrpc::ok_status();
 }
 

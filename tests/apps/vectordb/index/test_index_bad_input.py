@@ -64,6 +64,18 @@ def test_a_zero_vector_has_no_direction():
         index.search(np.zeros(4), 1, 1)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("size", [1e-30, 1e-38, 1e-42, 1.4e-45])
+def test_a_tiny_vector_has_a_direction(size, dtype):
+    index = Index(4, metric="cosine", dtype=dtype)
+    rows = np.eye(2, 4, dtype=np.float32)
+    index.insert([1, 2], rows * np.float32(size), [1, 1])
+    assert np.array_equal(index.vectors([1, 2]), rows)
+    for query in rows, rows * np.float32(size):
+        found, distances = index.search(query[1], 2, 1)
+        assert (found.tolist(), distances.tolist()) == ([2, 1], [0, 1])
+
+
 def test_ids_given_twice_or_there_already(index):
     for ids in ([9, 9], [9, 2]):
         with pytest.raises(DuplicateId):
