@@ -35,13 +35,19 @@ nb::object vectors(const Index& self, nb::handle ids) {
 }
 
 auto tenants(const Index& self, uint64_t id) {
-  auto found = self.tenants(id);
+  auto found = [&] {
+    nb::gil_scoped_release release;  // it may wait for a writer
+    return self.tenants(id);
+  }();
   const size_t n = good(found).size();
   return to_numpy(std::move(*found), {n});
 }
 
 uint32_t owner(const Index& self, uint64_t id) {
-  auto found = self.owner(id);
+  auto found = [&] {
+    nb::gil_scoped_release release;
+    return self.owner(id);
+  }();
   return good(found);
 }
 
@@ -73,7 +79,10 @@ bool contains(const Index& self, uint64_t id) {
 }
 
 auto centroid(const Index& self, uint32_t node) {
-  auto found = self.centroid(node);
+  auto found = [&] {
+    nb::gil_scoped_release release;
+    return self.centroid(node);
+  }();
   const size_t n = good(found).size();
   return to_numpy(std::move(*found), {n});
 }
