@@ -213,7 +213,8 @@ class Tenants(Servicer):
             return self._pb.ImportReply(next_cursor=following)
         try:
             transfer.file.flush()
-            return self._pb.ImportReply(points=collection.import_tenant(transfer.path, request.tenant or None))
+            points = collection.import_tenant(transfer.path, request.tenant or None, conflicts=translate.CONFLICTS.get(request.conflicts))
+            return self._pb.ImportReply(points=points)
         except Damaged as error:  # it came from the caller, and where we keep it is not his business
             raise Invalid(str(error).replace(str(transfer.path), "the import")) from None
         finally:

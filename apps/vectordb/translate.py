@@ -13,6 +13,7 @@ from .database.errors import Invalid
 
 METRICS = {1: "cosine", 2: "ip", 3: "l2"}
 DTYPES = {1: "float32", 2: "float16"}
+CONFLICTS = {0: "refuse", 1: "replace", 2: "skip"}
 """What enums' numbers mean. Others are left to the database to refuse."""
 
 _FLOAT16, _FLOAT32 = np.dtype(np.float16), np.dtype(np.float32)

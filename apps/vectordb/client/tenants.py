@@ -62,12 +62,16 @@ class TenantsMixin(Base):
         await self._call(self._tenants.RemoveMember, self._pb.RoleRequest(collection=collection_name, role=role, tenant=tenant))
 
     @operation
-    async def import_tenant(self, collection_name: str, pieces: Iterable[bytes], tenant: str = "") -> int:
-        """Brings an export back, all of it or nothing; how many points."""
+    async def import_tenant(self, collection_name: str, pieces: Iterable[bytes], tenant: str = "", *, conflicts: str = "refuse") -> int:
+        """Brings an export back, all of it or nothing; how many points were written.
+
+        conflicts: for a tenant that is there already. "refuse": an error; "replace": the export's points take the place of those with their
+        ids, whose grants stay; "skip": those stay as they are. ValueError for another.
+        """
         cursor = ""
         for piece in pieces:
             cursor = (await self._import(collection_name, tenant, cursor, piece=piece)).next_cursor
-        return (await self._import(collection_name, tenant, cursor, last=True)).points
+        return (await self._import(collection_name, tenant, cursor, last=True, conflicts=conflicts.upper())).points
 
     async def _import(self, collection: str, tenant: str, cursor: str, **rest: Any) -> Any:
         request = self._pb.ImportRequest(collection=collection, tenant=tenant, cursor=cursor, **rest)

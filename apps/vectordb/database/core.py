@@ -11,6 +11,7 @@ from .journal import Journal, Write
 from .model import CollectionConfig, Ref
 from .parties import Party
 from .queries import Queries
+from .quota import check_room
 from .recall import Sampler
 from .records import Change
 
@@ -62,6 +63,13 @@ class Core:
             change.collection = self._contents.number
         write.log(changes)
         return sum(map(self._contents.apply, changes))
+
+    def _check_room(self, party: Party, fresh: int, payload_growth: int) -> None:
+        """QuotaExceeded when the tenant may not own so many points and bytes of payloads more. What makes it no larger it may always do."""
+        namespace = self._contents.namespace(party.number)
+        size = namespace.size + fresh
+        if fresh > 0 or payload_growth > 0:
+            check_room(party.name, party.quota, size, size * self.config.vector_bytes + namespace.payload_bytes + payload_growth)
 
     def _check_there(self) -> None:
         if self._dropped:

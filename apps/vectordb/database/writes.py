@@ -12,11 +12,10 @@ from .core import Core, describe_ref
 from .errors import Denied, Invalid, NotFound
 from .ids import keys_of
 from .model import BATCH_BYTES_MAX, POINTS_MAX, Payload, Point, PointId, Points, Ref
-from .namespace import Namespace
 from .parties import Party
 from .queries import split
-from .quota import check_room
-from .records import Change, pack_keys, pack_payloads, pack_rows, pb
+from .records import Change, pack_payloads, pack_rows, pb
+from .upserts import Placing
 
 Which = Sequence[Ref] | np.ndarray | filters.Filter | Mapping[str, Any]
 
@@ -39,8 +38,10 @@ class WriteOperations(Core):
             namespace = self._contents.namespace(party.number)
             if keep_payloads:
                 texts = list(map(namespace.state.payload, self._own_rows(party, batch.ids, missing_ok=False)))
-            change = self._upsert_change(party, namespace, keys, rows_of_vectors, texts)
-            done = self._commit(write, Change(upsert=change))
+            placing = Placing(namespace)
+            change = Change(upsert=placing.place(keys, rows_of_vectors, texts))
+            self._check_room(party, placing.fresh, placing.growth)
+            done = self._commit(write, change)
         self._contents.tallies.add(party.number, points_written=done)
         return done
 
@@ -57,26 +58,6 @@ class WriteOperations(Core):
         if given.nbytes + sum(map(len, texts)) > BATCH_BYTES_MAX:
             raise Invalid(f"a batch has at most {BATCH_BYTES_MAX} bytes of vectors and payloads")
         return keys, given, texts
-
-    def _upsert_change(self, party: Party, namespace: Namespace, keys: list[int], given: np.ndarray, texts: list[bytes]) -> pb.Upsert:
-        """New points first, and all the columns in that order."""
-        there = list(map(namespace.warm().lookup.get, keys))
-        order = sorted(range(len(keys)), key=lambda at: there[at] is not None)
-        fresh = there.count(None)
-        rows = [*namespace.take_rows(fresh), *(there[at] for at in order[fresh:])]
-        if fresh < len(keys) and fresh:
-            keys, texts, given = [keys[at] for at in order], [texts[at] for at in order], given[order]
-        growth = sum(map(len, texts)) - sum(len(namespace.state.payload(row)) for row in rows[fresh:])
-        self._check_room(party, namespace, fresh, growth)
-        low, high = pack_keys(keys)
-        sizes, joined = pack_payloads(texts)
-        return pb.Upsert(owner=party.number, fresh=fresh, rows=pack_rows(rows), keys_low=low, keys_high=high, vectors=given.tobytes(),
-                         payload_sizes=sizes, payloads=joined)
-
-    def _check_room(self, party: Party, namespace: Namespace, fresh: int, payload_growth: int) -> None:
-        size = namespace.size + fresh
-        if fresh > 0 or payload_growth > 0:
-            check_room(party.name, party.quota, size, size * self.config.vector_bytes + namespace.payload_bytes + payload_growth)
 
     def delete(self, tenant: str, which: Which) -> int:
         """Deletes points of the tenant, for everybody; how many. Ids that are not there count as deleted before.
@@ -117,7 +98,7 @@ class WriteOperations(Core):
             namespace = self._contents.namespace(party.number)
             old = list(map(namespace.state.payload, rows))
             texts = [payloads.pack(change(payloads.unpack(text))) for text in old]
-            self._check_room(party, namespace, 0, sum(map(len, texts)) - sum(map(len, old)))
+            self._check_room(party, 0, sum(map(len, texts)) - sum(map(len, old)))
             sizes, joined = pack_payloads(texts)
             return Change(set_payload=pb.SetPayload(owner=party.number, rows=pack_rows(rows), payload_sizes=sizes, payloads=joined))
 

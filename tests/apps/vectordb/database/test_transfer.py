@@ -1,6 +1,7 @@
 """A tenant exported, and imported elsewhere or under another name; files that are not whole import nothing."""
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,68 @@ def test_names_and_shapes_must_fit(papers: Collection, memory: Database, exporte
         memory.create_collection("wide", dim=3).import_tenant(exported)
     with pytest.raises(Invalid, match="metric"):
         memory.create_collection("round", dim=2, metric="cosine").import_tenant(exported)
+
+
+@pytest.fixture
+def changed(papers: Collection, exported: Path) -> Collection:
+    """acme after its export: 0 and 1 written anew, 2 and 3 deleted, 9000 new; 0 and 4 shown to cove, and nothing to bolt."""
+    papers.upsert("acme", [Point(i, [7, 7], {"n": "new"}) for i in (0, 1, 9000)])
+    papers.delete("acme", [2, 3])
+    papers.grant("acme", [0, 4], to="cove")
+    papers.revoke("acme", [1, 2000], from_="bolt")
+    return papers
+
+
+@pytest.mark.parametrize(("conflicts", "written", "kept", "bolt"), [("replace", 2499, {9000}, [1, 2000]), ("skip", 2, {0, 1, 9000}, [])])
+def test_into_a_tenant_that_is_there(changed: Collection, exported: Path, conflicts: str, written: int, kept: set[int], bolt: list[int]) -> None:
+    changed.grant("acme", [5], to="cove")
+    changed.revoke("acme", [5], from_="readers")
+    assert changed.import_tenant(exported, conflicts=conflicts) == written
+    found = {record.id: record for record in changed.scroll("acme", limit=10_000, with_vector=True).records}
+    assert found.keys() == {*range(2500), 9000, UUID_A} - {7, 8}
+    assert {id for id, record in found.items() if record.payload == b'{"n":"new"}'} == kept
+    assert all(found[i].vector.tolist() == [i, 1] and found[i].payload == b'{"n":%d}' % i for i in (2, 3, 4, 2000))
+    assert sorted(record.id for record in changed.scroll("cove").records) == [0, 4, 5]
+    assert [record.id for record in changed.scroll("bolt").records] == bolt
+    assert changed.count("acme", {"must": [{"key": "n", "match": {"value": 0}}]}) == (0 not in kept)
+
+
+@pytest.mark.parametrize("conflicts", ["refuse", "merge", None])
+def test_a_tenant_that_is_there_is_left_alone_unless_it_is_said(changed: Collection, exported: Path, conflicts: str) -> None:
+    before = contents(changed, "acme")
+    with pytest.raises(AlreadyExists if conflicts == "refuse" else Invalid):
+        changed.import_tenant(exported, conflicts=conflicts)
+    with pytest.raises(AlreadyExists):
+        changed.import_tenant(exported, "readers", conflicts="replace")
+    assert contents(changed, "acme") == before
+
+
+def test_an_import_into_a_tenant_counts_its_own_quota(changed: Collection, exported: Path) -> None:
+    before, used = contents(changed, "acme"), changed.usage("acme")
+    changed.set_quota("acme", Quota(vectors=2499))
+    for conflicts in ("replace", "skip"):
+        with pytest.raises(QuotaExceeded, match="2500"):
+            changed.import_tenant(exported, conflicts=conflicts)
+    assert contents(changed, "acme") == before
+    changed.set_quota("acme", Quota(vectors=2500, bytes=used.vector_bytes + used.payload_bytes + 2 * 8 + 1))
+    with pytest.raises(QuotaExceeded, match="bytes"):
+        changed.import_tenant(exported, conflicts="skip")
+    changed.set_quota("acme", Quota(vectors=2500))
+    changed.import_tenant(exported, conflicts="skip")
+    assert changed.tenant("acme").quota == Quota(vectors=2500) and changed.usage("acme").points == 2500
+
+
+def test_an_import_into_a_tenant_is_there_again_after_a_crash(papers: Collection, exported: Path, quick_folder: Path) -> None:
+    with Database.open(quick_folder / "db", index_type=PlainIndex, background=False) as db:
+        there = db.create_collection("there", dim=2)
+        there.create_tenant("acme")
+        there.upsert("acme", [Point(i, [9, 9], {"mine": i}) for i in (*range(2000, 3000), 8)])
+        there.import_tenant(exported, conflicts="replace")
+        expected = contents(there, "acme")
+        assert [id for id, payload, _ in expected if payload.startswith(b'{"mine"')] == [*range(2500, 3000), 8]
+        shutil.copytree(quick_folder / "db", quick_folder / "crashed")
+    with Database.open(quick_folder / "crashed", index_type=PlainIndex, background=False) as db:
+        assert db.recovery.replayed > 0 and contents(db.collection("there"), "acme") == expected
 
 
 def test_a_restored_backup_brings_back_a_dropped_tenant(papers: Collection, exported: Path) -> None:

@@ -38,6 +38,14 @@ def test_an_export_comes_back_as_it_was(running: Running, small_pieces: None) ->
     assert globex.scroll("papers")[0][0].id == 7 and admin.usage("papers", "acme").quota.vectors == 1000
     assert admin.import_tenant("papers", pieces, tenant="copy") == 200
     with pytest.raises(Exception) as caught:
+        admin.import_tenant("papers", pieces, tenant="copy")
+    assert reason(caught.value).name == "ALREADY_EXISTS"
+    running.client("copy").delete("papers", [3, 4])
+    assert admin.import_tenant("papers", pieces, tenant="copy", conflicts="skip") == 2
+    assert admin.import_tenant("papers", pieces, tenant="copy", conflicts="replace") == 200
+    with pytest.raises(ValueError):
+        admin.import_tenant("papers", pieces, tenant="copy", conflicts="merge")
+    with pytest.raises(Exception) as caught:
         admin.import_tenant("papers", [pieces[0], b"\0" * 100], tenant="broken")
     assert reason(caught.value).name == "INVALID" and "/tmp" not in caught.value.details()
     assert "broken" not in admin.tenants("papers")
