@@ -24,7 +24,8 @@ class ReadOperations(Core):
         """The k nearest points that the tenant sees, always min(k, as many as there are). [dim]: one query; [n, dim]: n, and a list of Hits.
 
         filter: only among points that it takes. exact, budget, patience, recall: as the index's search. NotFound for the tenant;
-        Invalid for the vector, the filter, k < 1 or > K_MAX, more than QUERIES_MAX queries, or n * k > RESULTS_MAX; QuotaExceeded.
+        Invalid for the vector, the filter, k < 1 or > K_MAX, a setting out of its range, more than QUERIES_MAX queries, or
+        n * k > RESULTS_MAX; QuotaExceeded.
         """
         given = vectors.array(vector)
         found = list(self.search_columns(tenant, given, k, filter, with_payload=with_payload, exact=exact, budget=budget, patience=patience,
@@ -38,11 +39,9 @@ class ReadOperations(Core):
         of a batch, to let others have the processor."""
         queries = vectors.queries(self.config, vectors.array(vector))
         _check_size(len(queries), k)
-        wanted = filters.parse(filter)
+        wanted, how = filters.parse(filter), _settings(exact, budget, patience, recall)
         party = self._admit(tenant, len(queries))
         began = time.perf_counter()
-        asked = ("exact", exact), ("budget", budget), ("patience", patience), ("recall", recall)
-        how = {name: value for name, value in asked if value is not None and value is not False}
         results = self._search(party, queries, k, wanted, how, with_payload, give_way)
         self._contents.tallies.searched(party.number, len(queries), len(results.owner), time.perf_counter() - began)
         if not exact:
@@ -113,3 +112,18 @@ def _check_size(queries: int, k: Any) -> None:
         raise Invalid(f"k is from 1 to {K_MAX}, not {k!r}")
     if queries > QUERIES_MAX or queries * k > RESULTS_MAX:
         raise Invalid(f"a batch has at most {QUERIES_MAX} queries and {RESULTS_MAX} results, not {queries} with {k} each")
+
+
+def _settings(exact: bool, budget: Any, patience: Any, recall: Any) -> dict[str, Any]:
+    """Of a search, as the index takes them: those that are given. Invalid for one out of its range."""
+    found: dict[str, Any] = {"exact": True} if exact else {}
+    for name, value in (("budget", budget), ("patience", patience)):
+        if value is not None:
+            if isinstance(value, bool) or not isinstance(value, _INTEGER) or not 1 <= value < 2**32:
+                raise Invalid(f"{name} is from 1 to 2**32 - 1, not {value!r}")
+            found[name] = value
+    if recall is not None:
+        if not isinstance(recall, (float, *_INTEGER, np.floating)) or not 0 < np.float32(recall) <= 1:
+            raise Invalid(f"recall is above 0 and at most 1, not {recall!r}")
+        found["recall"] = recall
+    return found

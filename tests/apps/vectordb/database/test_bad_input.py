@@ -65,6 +65,13 @@ def test_k_out_of_range(papers: Collection, k: Any) -> None:
         papers.search("acme", GOOD, k)
 
 
+@pytest.mark.parametrize("setting", [{"recall": value} for value in (0, -1, 1.01, 1e-60, float("nan"), "all")]
+                         + [{name: value} for name in ("budget", "patience") for value in (0, -1, 2**32, 1.5, True, "all")], ids=str)
+def test_settings_of_a_search_out_of_range(papers: Collection, setting: dict[str, Any]) -> None:
+    with pytest.raises(Invalid, match="from 1 to|above 0"):
+        papers.search("acme", GOOD, 1, **setting)
+
+
 def test_k_beyond_what_there_is(papers: Collection) -> None:
     papers.upsert("acme", [Point(i, GOOD) for i in range(3)])
     assert len(papers.search("acme", GOOD, 10_000)) == 3
