@@ -23,12 +23,12 @@ _LIMITS = ("vectors", "bytes", "queries_per_s", "burst")
 
 def vectors(request: Any, rows: int) -> np.ndarray:
     """[rows, dim] of a message's vectors or values, read where the message lies. Invalid when they make no such array."""
-    data = request.vectors
+    data, dtype = request.vectors, _FLOAT16 if request.dtype == 2 else _FLOAT32
     try:
-        flat = np.frombuffer(data, _FLOAT16 if request.dtype == 2 else _FLOAT32) if data else np.asarray(request.values, np.float32)
+        flat = np.frombuffer(data, dtype) if data else np.asarray(request.values, np.float32)
         return flat.reshape(rows, -1 if rows else flat.size)
     except ValueError:
-        raise Invalid(f"{len(data) or 4 * len(request.values)} bytes of vectors are not {rows} rows of {DTYPES[request.dtype or 1]}") from None
+        raise Invalid(f"{len(data) or 4 * len(request.values)} bytes of vectors are not {rows} rows of {dtype}") from None
 
 
 def ids(message: Any) -> Sequence[Any]:

@@ -76,8 +76,15 @@ def test_bytes_that_are_no_rows(acme: Client) -> None:
     for request in (PB.SearchRequest(collection="papers", k=1, vectors=b"xyz"),
                     PB.SearchRequest(collection="papers", k=1, queries=3, values=[1, 0, 0, 0]),
                     PB.SearchRequest(collection="papers", k=1, queries=2**32 - 1, values=[1, 0, 0, 0]),
-                    PB.SearchRequest(collection="papers", k=1, vectors=bytes(16), dtype=2)):
+                    PB.SearchRequest(collection="papers", k=1, vectors=bytes(16), dtype=2),
+                    PB.SearchRequest(collection="papers", k=1, vectors=b"xyz", dtype=9)):
         assert refused(sent, acme, acme._points.Search, acme._pb.SearchRequest.FromString(request.SerializeToString())) == INVALID
+
+
+@pytest.mark.parametrize("recall", [0, -1, 1.5, np.nan, np.inf])
+def test_a_recall_out_of_range(acme: Client, recall: float) -> None:
+    request = acme._pb.SearchRequest(collection="papers", k=1, values=[1, 0, 0, 0], recall=recall)
+    assert refused(sent, acme, acme._points.Search, request) == INVALID
 
 
 def test_ids_given_twice_or_not_at_all(acme: Client) -> None:
