@@ -270,8 +270,10 @@ def _measure(raw: Any) -> None:
         nodes += len(level)
         if nodes > NODES_MAX:
             raise ValueError(f"more than {NODES_MAX} conditions and values")
-        if any(isinstance(node, str) and len(node) > TEXT_MAX for node in level):
-            raise ValueError(f"a text is longer than {TEXT_MAX} characters")
+        for text in (node for node in level if isinstance(node, str)):
+            if len(text) > TEXT_MAX:
+                raise ValueError(f"a text is longer than {TEXT_MAX} characters")
+            text.encode()  # ValueError for half a character, which JSON may have and nothing else can write
         level = [child for node in level for child in _children(node)]
         if not level:
             return

@@ -212,6 +212,7 @@ def nested(depth: int) -> dict[str, Any]:
     {"must": [{"key": f"k{n}", "is_null": True} for n in range(65)]},
     {"must": [{"nested": {"key": "a", "filter": {"must": [{"key": f"k{n}", "is_null": True} for n in range(65)]}}}]},
     {"min_should": {"conditions": [], "min_count": 0}}, {"must": [{"has_vector": ""}]}, {"must": [{"key": "a", "is_empty": 1}]},
+    r'{"must": [{"key": "a", "match": {"value": "\ud800"}}]}', r'{"must": [{"has_id": [["\ud800", 1]]}]}',
 ], ids=lambda hostile: str(hostile)[:40])
 def test_hostile_filters_are_refused(papers: Collection, hostile: Any) -> None:
     papers.upsert("acme", [Point(1, [0, 0])])
