@@ -128,10 +128,11 @@ class ReadsMixin(Base):
     async def _vectors_of(self, collection: str, ids: list[Any]) -> list[np.ndarray]:
         records = await self._retrieve(collection, ids, False, True, "") if ids else []
         found = {str(record.id): record.vector for record in records}
-        missing = next((each for each in ids if str(each).lower() not in found), None)
+        spelt = [str(UUID(each)) if isinstance(each, str) else str(each) for each in ids]
+        missing = next((each for each, name in zip(ids, spelt, strict=True) if name not in found), None)
         if missing is not None:
             raise refused("NOT_FOUND", f"there is no point {missing!r}", Reason("NOT_FOUND", {}))
-        return [found[str(each).lower()] for each in ids]
+        return [found[name] for name in spelt]
 
     async def _search(self, collection: str, query: Any, query_filter: Any, params: Any, k: int, with_payload: Any, with_vectors: Any,
                       threshold: float | None) -> list[list[ScoredPoint]]:

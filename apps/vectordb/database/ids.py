@@ -7,6 +7,7 @@ A *row* is the u32 number of a point among those of its owner, never used twice;
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from collections.abc import Iterable
 from typing import Any
@@ -19,6 +20,8 @@ from .model import PointId
 
 U64 = 2**64
 ROWS_MAX = 2**32 - 1
+_UUID = re.compile(r"(?:urn:uuid:|\{)?(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{32})\}?", re.ASCII | re.IGNORECASE)
+"""As Qdrant reads them. Python's UUID takes any 32 characters that int() does, a sign and a space among them."""
 
 
 def key_of(point_id: Any) -> int:
@@ -31,10 +34,9 @@ def key_of(point_id: Any) -> int:
 
 
 def _uuid_key(text: str) -> int:
-    try:
-        key = UUID(text).int
-    except ValueError:
-        raise Invalid(f"a point's id as text must be a UUID, not {text[:60]!r}") from None
+    if not _UUID.fullmatch(text):
+        raise Invalid(f"a point's id as text must be a UUID, not {text[:60]!r}")
+    key = UUID(text).int
     if key < U64:
         raise Invalid(f"{text[:60]!r} has no version, hence is no UUID for a point")
     return key

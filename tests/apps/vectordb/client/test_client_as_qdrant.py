@@ -82,6 +82,7 @@ def recommend(m: Any, **examples: Any) -> Any:
 SEARCHES: dict[str, Callable[[Any, Any], Any]] = {
     "by id": lambda client, m: hits(client, 1),
     "by uuid": lambda client, m: hits(client, UUID, limit=2),
+    "by uuid without hyphens": lambda client, m: hits(client, UUID.replace("-", ""), limit=2),
     "by id with a filter": lambda client, m: hits(client, 1, query_filter=m.Filter(must_not=m.HasIdCondition(has_id=[2]))),
     "nearest": lambda client, m: hits(client, m.NearestQuery(nearest=2), limit=1, offset=1),
     "recommend": lambda client, m: hits(client, recommend(m, positive=[1, [0.0, 0.0, 1.0]], negative=[UUID])),

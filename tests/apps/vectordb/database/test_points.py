@@ -59,6 +59,16 @@ def test_upsert_replaces_vector_and_payload_and_keeps_grants(papers: Collection)
     assert papers.get("acme", [7, 8])[1].payload == b"{}"
 
 
+def test_spellings_of_a_uuid(papers: Collection) -> None:
+    papers.upsert("acme", [Point(UUID_A, [1, 1])])
+    for spelling in (UUID_A.upper(), UUID_A.replace("-", ""), f"urn:uuid:{UUID_A}", f"{{{UUID_A}}}"):
+        assert [record.id for record in papers.get("acme", [spelling])] == [UUID_A]
+    bare = UUID_A.replace("-", "")
+    for none in ("0x" + bare[2:], "+" + bare[1:], " " + bare[1:], "\u0661" * 32, UUID_A[:-1] + "-a", UUID_A + "\n"):
+        with pytest.raises(Invalid, match="must be a UUID"):
+            papers.get("acme", [none])
+
+
 def test_columns_and_uuids(papers: Collection) -> None:
     assert papers.upsert("acme", Points(np.arange(3, dtype=np.uint64), np.eye(3, 2), [{"a": 1}, None, b'{"b": 2}'])) == 3
     papers.upsert("acme", [Point(UUID_A.upper(), [5, 5]), Point(2**64 - 1, [6, 6])])
