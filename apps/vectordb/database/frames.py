@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import Damaged
+from .errors import Damaged, Invalid
 
 HEADER = struct.Struct("<8sIIQQ")
 FRAME = struct.Struct("<IIQQ")
@@ -49,7 +49,9 @@ def read_header(data: memoryview, magic: bytes, name: object) -> tuple[int, int]
 
 
 def encode(body: bytes, sequence: int, durable: int, more: bool) -> list[bytes]:
-    """A frame, as parts to write one after the other."""
+    """A frame, as parts to write one after the other. Invalid for a body over BODY_MAX, which no reader takes for one."""
+    if len(body) > BODY_MAX:
+        raise Invalid(f"a change of {len(body)} bytes is over the {BODY_MAX} that the log takes at once: make it in parts")
     length = len(body) | (MORE if more else 0)
     crc = zlib.crc32(body, zlib.crc32(_CHECKED.pack(length, sequence, durable)))
     return [FRAME.pack(length, crc, sequence, durable), body, bytes(-len(body) % 8)]

@@ -21,6 +21,7 @@ Payload = dict[str, Any]                  # a JSON object
 
 POINTS_MAX = 10_000                # in one batch
 BATCH_BYTES_MAX = 64 << 20         # vectors and payloads of one batch
+REWRITE_BYTES_MAX = 256 << 20      # payloads of all points that one call changes payloads of
 PAYLOAD_BYTES_MAX = 64 << 10       # one payload, as JSON text
 PAYLOAD_DEPTH_MAX = 32
 K_MAX = 10_000                     # results of one query

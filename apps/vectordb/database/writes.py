@@ -11,7 +11,7 @@ from .contents import index_ids
 from .core import Core, describe_ref
 from .errors import Denied, Invalid, NotFound
 from .ids import keys_of
-from .model import BATCH_BYTES_MAX, POINTS_MAX, Payload, Point, PointId, Points, Ref
+from .model import BATCH_BYTES_MAX, POINTS_MAX, REWRITE_BYTES_MAX, Payload, Point, PointId, Points, Ref
 from .parties import Party
 from .queries import split
 from .records import Change, pack_payloads, pack_rows, pb
@@ -95,10 +95,13 @@ class WriteOperations(Core):
 
     def _rewrite(self, tenant: str, which: Which, change: Any) -> int:
         def make(party: Party, rows: Sequence[int]) -> Change:
-            namespace = self._contents.namespace(party.number)
-            old = list(map(namespace.state.payload, rows))
-            texts = [payloads.pack(change(payloads.unpack(text))) for text in old]
-            self._check_room(party, 0, sum(map(len, texts)) - sum(map(len, old)))
+            texts, size, growth = [], 0, 0
+            for old in map(self._contents.namespace(party.number).state.payload, rows):
+                texts.append(payloads.pack(change(payloads.unpack(old))))
+                size, growth = size + len(texts[-1]), growth + len(texts[-1]) - len(old)
+                if size > REWRITE_BYTES_MAX:
+                    raise Invalid(f"a call changes payloads of at most {REWRITE_BYTES_MAX} bytes: choose fewer points at a time")
+            self._check_room(party, 0, growth)
             sizes, joined = pack_payloads(texts)
             return Change(set_payload=pb.SetPayload(owner=party.number, rows=pack_rows(rows), payload_sizes=sizes, payloads=joined))
 

@@ -121,6 +121,16 @@ def test_a_quota_refuses_the_whole_batch(papers: Collection) -> None:
     papers.upsert("acme", [Point(4, GOOD)])
 
 
+def test_payloads_that_are_too_much_for_one_call(papers: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.vectordb.database.writes.REWRITE_BYTES_MAX", 100)
+    papers.upsert("acme", [Point(n, GOOD, {"a": n}) for n in range(8)])
+    for replace in (False, True):
+        with pytest.raises(Invalid, match="fewer points"):
+            papers.set_payload("acme", {}, {"b": "x" * 20}, replace=replace)
+    assert papers.count("acme", {"must": [{"key": "b", "match": {"prefix": ""}}]}) == 0
+    assert papers.set_payload("acme", [1, 2], {"b": "x" * 20}) == 2
+
+
 def test_a_quota_of_bytes_counts_vectors_and_payloads(papers: Collection) -> None:
     papers.set_quota("acme", Quota(bytes=8 + 9 + 1))
     papers.upsert("acme", [Point(1, GOOD, {"a": "x"})])  # 8 and 9

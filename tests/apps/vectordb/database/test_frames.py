@@ -1,10 +1,11 @@
 """The reader of logs on bytes that nobody wrote: it gives whole transactions in order, and never more than was written."""
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.vectordb.database import Damaged, frames
+from apps.vectordb.database import Damaged, Invalid, frames
 
 MAGIC = b"MRPCTEST"
 BODIES = st.lists(st.lists(st.binary(max_size=40), min_size=1, max_size=3), min_size=1, max_size=6)
@@ -34,6 +35,13 @@ def test_what_was_written_is_read(transactions: list[list[bytes]], room: int) ->
     found, reader = read(data)
     assert found == transactions
     assert (reader.end, reader.torn(), reader.damage()) == (len(data) - room, 0, None)
+
+
+def test_a_body_that_a_reader_would_not_take_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "BODY_MAX", 100)
+    assert read(written([[bytes(100)]]))[0] == [[bytes(100)]]
+    with pytest.raises(Invalid, match="in parts"):
+        written([[bytes(101)]])
 
 
 @given(BODIES, st.data())
