@@ -23,6 +23,7 @@ POINTS_MAX = 10_000                # in one batch
 BATCH_BYTES_MAX = 64 << 20         # vectors and payloads of one batch
 REWRITE_BYTES_MAX = 256 << 20      # payloads of all points that one call changes payloads of
 PAYLOAD_BYTES_MAX = 64 << 10       # one payload, as JSON text
+ANSWER_BYTES_MAX = 64 << 20        # payloads and vectors of one answer
 PAYLOAD_DEPTH_MAX = 32
 K_MAX = 10_000                     # results of one query
 QUERIES_MAX = 1_000                # queries in one batch

@@ -16,7 +16,7 @@ from . import filters
 from .contents import Contents, index_ids
 from .errors import Invalid, NotFound
 from .ids import id_of, key_of
-from .model import PointId, Record, Ref, Results
+from .model import ANSWER_BYTES_MAX, PAYLOAD_BYTES_MAX, PointId, Record, Ref, Results
 from .namespace import State
 from .parties import Party
 
@@ -168,9 +168,19 @@ class Queries:
         places: dict[int, int] = {}  # of owners that occur
         owner = [places.setdefault(point >> 32, len(places)) for point in points]
         owners = list(map(self._contents.parties.name_of, places))
-        payloads = [self._state(point).payload(point & ROW) for point in points] if with_payload else None
+        payloads = self._payloads(points) if with_payload else None
         ids = [self._name(point) for point in points] if len(points) <= FEW else self._names(found.ids)
         return Results(owners, owner, ids, found.distances, payloads, found.counts)
+
+    def _payloads(self, points: list[int]) -> list[bytes]:
+        """Invalid when they have more than ANSWER_BYTES_MAX together, which is looked at before so many of the largest are there."""
+        step, found, size = ANSWER_BYTES_MAX // PAYLOAD_BYTES_MAX, list[bytes](), 0
+        for start in range(0, len(points), step):
+            found += [self._state(point).payload(point & ROW) for point in points[start:start + step]]
+            if len(points) > step:
+                size += sum(map(len, found[start:]))
+                _check_answer(size)
+        return found
 
     def _names(self, ids: np.ndarray) -> np.ndarray | list[PointId]:
         """What owners call points of the index: u64[n], or a list when one of them is a UUID."""
@@ -189,14 +199,22 @@ class Queries:
         return self._contents.namespace(point >> 32).state
 
     def records(self, ids: Sequence[int], with_payload: bool, with_vector: bool) -> list[Record]:
-        """Points by index id, in that order, without those that were deleted meanwhile."""
-        records = []
+        """Points by index id, in that order, without those that were deleted meanwhile. Invalid when they have more than ANSWER_BYTES_MAX."""
+        records, size = [], 0
         for point in ids:
             state, row = self._state(point), point & ROW
             try:
                 vector = self._contents.index.vectors([point])[0] if with_vector else None
                 owner, key = self._contents.parties.name_of(point >> 32), state.key(row)
-                records.append(Record(owner, id_of(key), state.payload(row) if with_payload else None, vector))
+                payload = state.payload(row) if with_payload else None
             except LookupError:
                 continue
+            size += (0 if vector is None else vector.nbytes) + len(payload or b"")
+            _check_answer(size)
+            records.append(Record(owner, id_of(key), payload, vector))
         return records
+
+
+def _check_answer(size: int) -> None:
+    if size > ANSWER_BYTES_MAX:
+        raise Invalid(f"an answer has at most {ANSWER_BYTES_MAX} bytes of payloads and vectors: ask for fewer points, or without them")

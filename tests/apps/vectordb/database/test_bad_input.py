@@ -131,6 +131,18 @@ def test_payloads_that_are_too_much_for_one_call(papers: Collection, monkeypatch
     assert papers.set_payload("acme", [1, 2], {"b": "x" * 20}) == 2
 
 
+def test_answers_that_are_too_much(papers: Collection) -> None:
+    papers.upsert("acme", [Point(n, GOOD, {"a": "x" * 65_000}) for n in range(40)])
+    assert len(papers.search("acme", [GOOD] * 25, 40)) == 25
+    assert len(papers.search("acme", [GOOD] * 26, 40, with_payload=False)) == 26
+    with pytest.raises(Invalid, match="fewer points"):
+        papers.search("acme", [GOOD] * 26, 40)
+    assert len(papers.get("acme", [1] * 1032)) == 1032
+    with pytest.raises(Invalid, match="fewer points"):
+        papers.get("acme", [1] * 1033)
+    assert len(papers.get("acme", [1] * 1033, with_payload=False, with_vector=True)) == 1033
+
+
 def test_a_quota_of_bytes_counts_vectors_and_payloads(papers: Collection) -> None:
     papers.set_quota("acme", Quota(bytes=8 + 9 + 1))
     papers.upsert("acme", [Point(1, GOOD, {"a": "x"})])  # 8 and 9
