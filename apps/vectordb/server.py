@@ -5,12 +5,13 @@ import os
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client import CollectorRegistry, start_http_server
 
-from .database import Database, Quota
+from .database import Database, NotFound, Quota
 from .door import Door
 from .metrics import Collector, Meters
 from .scheduler import Scheduler
@@ -89,9 +90,9 @@ class Service:
     def _holdings(self) -> Iterator[tuple[str, str, Any, float | None]]:
         callers = self.meters.tenants()
         for name in self._database.collections():
-            collection = self._database.collection(name)
             for tenant in callers:
-                if collection.has_tenant(tenant):
+                with suppress(NotFound):  # it is no tenant there, or either was dropped meanwhile
+                    collection = self._database.collection(name)
                     yield name, tenant, collection.usage(tenant), collection.recall(tenant).recall
 
 

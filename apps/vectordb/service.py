@@ -148,8 +148,7 @@ class Collections(Servicer):
         return self._config(self._open(tenant, request.collection))
 
     def _seen(self, tenant: str) -> Iterator[Any]:
-        for name in self._database.collections():
-            collection = self._database.collection(name)
+        for collection in filter(None, map(self._find, self._database.collections())):  # one may be dropped meanwhile
             if tenant in self._admins or collection.has_tenant(tenant):
                 yield collection
 

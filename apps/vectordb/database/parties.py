@@ -94,8 +94,9 @@ class Parties:
         return pb.Party(number=self.next_number, name=name, is_role=is_role, quota=quota.model_dump_json(exclude_none=True))
 
     def info(self, party: Party) -> TenantInfo:
-        names = [self.name_of(number) for number in party.scope[1:]], [self.name_of(number) for number in party.members]
-        return TenantInfo(party.name, party.is_role, party.quota, tuple(sorted(names[0])), tuple(sorted(names[1])))
+        """Without roles and members that were dropped while it was looked at."""
+        roles, members = (tuple(sorted(filter(None, map(self.find_name, numbers)))) for numbers in (party.scope[1:], party.members))
+        return TenantInfo(party.name, party.is_role, party.quota, roles, members)
 
     def freeze(self) -> list[Frozen]:
         """All of them as of now."""

@@ -10,8 +10,19 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from apps.vectordb import metrics
 from apps.vectordb.client import models
+from apps.vectordb.database import Database
 from apps.vectordb.metrics import OTHERS, Meters
 from tests.apps.vectordb.service.conftest import serving
+
+
+def test_a_collection_that_is_dropped_while_all_are_gone_through(mesh: testing.Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving() as running:
+        admin = running.client("admin")
+        admin.create_collection("papers", models.VectorParams(4, models.Distance.COSINE))
+        monkeypatch.setattr(Database, "collections", lambda self: ["gone", "papers"])
+        assert [each.name for each in admin.get_collections().collections] == ["papers"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{running.service.serve_metrics(0)}/metrics", timeout=10) as answer:
+            assert 'vectordb_points{collection="papers",tenant="admin"}' in answer.read().decode()
 
 
 def test_what_tenants_did_and_hold(mesh: testing.Mesh) -> None:
