@@ -173,7 +173,7 @@ class Database:
         except DatabaseError as error:
             log.warning("closed without a snapshot, the log holds everything: %s", error)
         finally:
-            self._journal.close()
+            self._journal.end()
             with self._snapshotting:
                 self._let_go()
 

@@ -93,6 +93,11 @@ class Journal:
         """No write begins from here on. The first reason stays."""
         self._closed = self._closed or why
 
+    def end(self) -> None:
+        """Closes it when the write under way, if there is one, is done with the log."""
+        with self._lock:
+            self.close()
+
     @property
     def closed(self) -> bool:
         return self._closed is not None

@@ -12,6 +12,7 @@ import pytest
 
 from apps.vectordb.database import Collection, Database, Point, Points, Quota, QuotaExceeded
 from apps.vectordb.database.disk import Disk
+from apps.vectordb.database.records import Change, pb
 from tests.apps.vectordb.database.plain_index import PlainIndex
 
 
@@ -42,6 +43,31 @@ def test_reads_wait_for_no_writer(papers: Collection) -> None:
         assert len(papers.scroll("acme", limit=2).records) == 2
         assert papers.get("acme", [3])[0].id == 3
         papers.usage("acme"), papers.tenants(), papers.recall()
+
+
+def test_closing_waits_for_the_write_under_way(quick_folder: Path) -> None:
+    with Database.open(quick_folder, index_type=PlainIndex, background=False) as db:
+        db.create_collection("papers", dim=2).create_tenant("acme")
+    db = Database.open(quick_folder, index_type=PlainIndex, background=False)  # nothing written since the snapshot
+    closing = threading.Thread(target=db.close)
+    with db._journal.writing() as write:
+        closing.start()
+        closing.join(0.2)
+        assert closing.is_alive()
+        db.collection("papers")._commit(write, Change(party=pb.Party(number=7, name="bolt")))
+    closing.join()
+    with Database.open(quick_folder, index_type=PlainIndex, background=False) as db:
+        assert db.collection("papers").has_tenant("bolt")
+
+
+def test_a_role_that_is_dropped_while_a_member_is_described(papers: Collection) -> None:
+    papers.create_role("team")
+    papers.add_member("team", "acme")
+    acme = papers._contents.parties.tenant("acme")
+    before = acme.scope
+    papers.drop_tenant("team")
+    acme.scope = before  # as whoever read it a moment ago still has it
+    assert papers.tenant("acme").roles == ()
 
 
 class Held(Disk):
