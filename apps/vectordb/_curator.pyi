@@ -71,8 +71,8 @@ class Index:
         """Trains the tree on the vectors, then places them and the grants (pairs). Only on an empty index (ValueError)."""
 
     def insert(self, ids: ArrayLike, vectors: ArrayLike, owners: ArrayLike, *, learn: bool = True) -> None:
-        """Adds vectors, each visible to its owner. Under cosine they are stored normalised. learn: when tenants see twice as much as before,
-        learn how far searches must go, which may take some tenths of a second; else that is left to maintain(). DuplicateId."""
+        """Adds vectors, each visible to its owner. Under cosine they are stored normalised. learn: as learn(), which may take some tenths of
+        a second; else that is left to learn() or maintain(). DuplicateId."""
 
     def update(self, ids: ArrayLike, vectors: ArrayLike) -> None:
         """Replaces vectors; owners and grants stay. UnknownId."""
@@ -91,8 +91,15 @@ class Index:
 
     def maintain(self, budget: int = 10000) -> bool:
         """Re-clusters and merges what drift made bad, moving about `budget` vectors, large regions over many calls; True while there is
-        more to do.
-        Writes do a bounded part of it by themselves."""
+        more to do. Writes do a bounded part of it by themselves. Then as learn()."""
+
+    def learn(self, vectors: int | None = None) -> bool:
+        """When tenants see twice or half as much as when it was last learnt: learns how far searches must go, or a piece of it, for which
+        about so many vectors are looked at (20 to 40 ns each); True while there is more to learn. A piece waits for no writer."""
+
+    @property
+    def taught(self) -> bool:
+        """Whether there is nothing for learn() to do. Until it has learnt once, searches look at all that a tenant sees."""
 
     # Searches. Distances: l2 is squared, cosine is 1 - cos, ip is the negative product; nearest first.
     def search(

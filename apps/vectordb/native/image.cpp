@@ -1,7 +1,7 @@
 // The whole index on disk.
 //
 // A file is a header and six sections, little-endian, each section preceded by {length, checksum}: the tree, parents before children, with the
-// number of vectors in each leaf; then, in the order of those leaves, ids, rows, and access sets (how many, then who; the owner first); then
+// number of vectors in each leaf, and how far maintain() has come; then, in the order of those leaves, ids, rows, and access sets (how many, then who; the owner first); then
 // the tenants that are unloaded; then what searches have learnt (stop.h). Tenants' trees, codes and the id map follow from these and are
 // made anew, codes with the rows by a thread of its own. It is written from a Cut: what changes in place is copied under the writer's lock,
 // some 4 bytes a grant; rows and ids stay in their slots as long as the cut holds its guard, and are read while others write. Nothing read is trusted: lengths are compared with what is there before memory is
@@ -38,8 +38,10 @@ struct Header {
 static_assert(sizeof(Header) == 64);
 
 struct NodeRecord {
-  uint32_t child, fanout, vectors, grown, split_at;  // child index under its parent; vectors of a leaf
+  uint32_t child, fanout, vectors, grown, split_at;  // child index under its parent, with marks; vectors of a leaf
 };
+// Marks of what maintain() is at: a node whose vectors leave; the one that is mended; it has its new children.
+constexpr uint32_t kDraining = 1u << 31, kMending = 1u << 30, kTrained = 1u << 29, kMarks = kDraining | kMending | kTrained;
 
 // Writes a section at a time; its length and checksum are filled in when it ends.
 class Writer {
@@ -190,14 +192,21 @@ class Image {
       return in.bad("a centroid holds NaN or infinity");
     }
     if (record.fanout > kFanoutMax || (record.fanout > 0 && record.vectors > 0)) return in.bad("a node is neither leaf nor inner node");
+    const uint32_t child = record.child & ~kMarks;
     NodeId id = kRoot;
     if (parent != kNone) {
       const Node& above = index_.tree_.node(parent);
-      const bool in_order = record.child < kFanoutMax && record.child >= above.children.size();
+      const bool in_order = child < kFanoutMax && child >= above.children.size();
       if (!in_order || above.depth == kDepthMax) return in.bad("a node has a place that cannot be");
-      id = index_.tree_.add(parent, record.child, centroid.data());
+      id = index_.tree_.add(parent, child, centroid.data());
+    }
+    if (record.child & kMending) {
+      if (index_.mending_ != kNone || record.fanout == 0) return in.bad("a leaf is mended, or a second node");
+      index_.mending_ = id, index_.trained_ = record.child & kTrained;
     }
     Node& node = index_.tree_.node(id);
+    node.draining = record.child & kDraining;
+    if (node.draining && parent != index_.mending_) return in.bad("vectors leave a node for no other");
     node.grown = record.grown;
     node.split_at = record.split_at;
     leaf_vectors_ += record.vectors;
@@ -306,6 +315,8 @@ Cut::Cut(const Index& index) : index_(index), guard_(index.read()) {
 
 void Cut::add_node(NodeId id, uint32_t child) {
   const Node& node = index_.tree_.node(id);
+  child |= node.draining ? kDraining : 0;
+  if (id == index_.mending_) child |= kMending | (index_.trained_ ? kTrained : 0);
   const NodeRecord record{child, node.leaf ? 0 : index_.tree_.fanout(id), node.leaf ? node.count : 0, node.grown, node.split_at};
   tree_.append(reinterpret_cast<const char*>(&record), sizeof record);
   tree_.append(reinterpret_cast<const char*>(index_.tree_.centroid(id)), index_.options_.dim * sizeof(float));

@@ -106,11 +106,14 @@ class Index {
   const Parts& parts() const { return parts_; }
   Stops& stops() const { return stops_; }
   template <typename F>
-  void each_tenant(F&& visit) const {  // visit(const Tenant&); takes the writer's lock
-    const std::lock_guard lock(writer_);
+  bool each_tenant(bool wait, F&& visit) const {  // visit(const Tenant&); false: a writer is at work, and it was not to wait
+    std::unique_lock lock(writer_, std::defer_lock);
+    if (wait) lock.lock();
+    else if (!lock.try_lock()) return false;
     for (uint32_t record = 0; record < tenants_used_; ++record) {
       if (tenant_records_[record].count > 0) visit(tenant_records_[record]);
     }
+    return true;
   }
   Slot find(VectorId id) const { return ids_.find(id); }               // kNone: unknown
   const Tenant* tenant(TenantId id) const;                             // nullptr: never heard of, or holds nothing
@@ -190,6 +193,7 @@ class Index {
   void recluster(NodeId node);
   void clear_below(NodeId node);
   bool stale(NodeId node) const;
+  bool worth_training(NodeId node) const;
   uint64_t mend(uint64_t budget);
   bool train_beside(NodeId node, uint32_t children);
   uint64_t drain(NodeId from, NodeId into, uint64_t budget);

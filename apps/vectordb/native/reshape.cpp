@@ -2,8 +2,8 @@
 //
 // A leaf that outgrows leaf_max is split in two, beside it under its parent, or below it when the parent is full. A leaf that shrinks
 // below leaf_max / 8 is dissolved into its siblings, or the parent becomes a leaf when all below fits half of one. Both are bounded: at most
-// a leaf's vectors move. maintain() trains sub-trees anew whose content has doubled or halved since they were trained, large ones
-// over many calls.
+// a leaf's vectors move. maintain() looks at sub-trees whose content has doubled or halved since they were last looked at, and trains those anew
+// whose vectors have moved away from their centroids, large ones over many calls.
 #include <algorithm>
 #include <random>
 
@@ -13,6 +13,8 @@ namespace curator {
 namespace {
 
 constexpr uint32_t kIterations = 12, kSampleRows = 256;  // of k-means: rounds, rows a centroid
+constexpr uint32_t kTrialRows = 64, kTrialIterations = 4;  // the same when it is only to be seen what it would bring
+constexpr float kWorthwhile = 0.93f;  // of the squared distances to centroids must be left at most
 
 std::vector<uint32_t> sample(const std::vector<uint32_t>& rows, size_t count, uint64_t seed) {
   if (rows.size() <= count) return rows;
@@ -174,6 +176,29 @@ bool Index::stale(NodeId id) const {
   return node.count > 2 * node.grown || 2 * node.count < node.grown;
 }
 
+// Whether a node's vectors lie so far from its children's centroids, by a sample, that children trained anew would serve them better. One that
+// has grown in its place would be trained for nothing: moving its vectors is what costs.
+bool Index::worth_training(NodeId id) const {
+  const Node& node = tree_.node(id);
+  if (node.count < node.grown || node.count <= options_.leaf_max) return true;
+  std::vector<Slot> slots = tree_.slots(id);
+  const size_t each = slots.size() / (size_t{kTrialRows} * options_.branching) + 1;
+  for (size_t i = 0; i * each < slots.size(); ++i) slots[i] = slots[i * each];
+  slots.resize((slots.size() + each - 1) / each);
+  const std::vector<float> rows = rows_of(slots);
+  const Matrix matrix{rows.data(), options_.dim};
+  std::vector<uint32_t> all(slots.size());
+  for (uint32_t i = 0; i < all.size(); ++i) all[i] = i;
+  const auto trained = kmeans(matrix, all, options_.branching, kTrialIterations, options_.seed + slots.size());
+  const auto centres = pointers(trained, matrix.dim);
+  double now = 0, then = 0;
+  for (const uint32_t i : all) {
+    now += squared_distance(matrix.row(i), tree_.centroid(tree_.ancestor(store_.leaf(slots[i]), node.depth + 1)), matrix.dim);
+    then += nearest(centres, matrix.row(i), matrix.dim).distance;
+  }
+  return then < kWorthwhile * now;
+}
+
 // New children of the node, with all that a sample says is to be below them, and empty. False: there is nothing to tell apart.
 bool Index::train_beside(NodeId id, uint32_t children) {
   const std::vector<NodeId> old = tree_.node(id).children;
@@ -273,7 +298,14 @@ bool Index::maintain(uint64_t budget) {
       commit();
       return false;
     }
-    if (best != kNone && moved + tree_.node(best).count <= budget) {
+    if (best != kNone && !worth_training(best)) {
+      tree_.node(best).grown = tree_.node(best).count;
+      moved += kTrialRows * options_.branching / 4;  // so long did it take
+      if (moved >= budget) {
+        commit();
+        return true;
+      }
+    } else if (best != kNone && moved + tree_.node(best).count <= budget) {
       moved += tree_.node(best).count;
       recluster(best);
       ++reclusters_;

@@ -22,25 +22,96 @@ constexpr uint64_t kVectors = 3'000'000;      // of a class: passed by the walks
 
 }  // namespace
 
-// What is learnt for tenants of one size.
+// All that is learnt at one time, in pieces: between two of them nothing is held of the index, which may change.
 class Lesson {
  public:
-  Lesson(const Index& index, std::mt19937_64& random) : index_(index), random_(random), query_(index.options().dim) {}
-  Stop::SizeClass learn(std::span<const TenantId> tenants, std::span<const TenantId> everyone);
+  // Nothing: a writer is at work, and is not to be waited for.
+  static std::unique_ptr<Lesson> begin(const Index& index, bool wait);
+  uint64_t pairs() const { return pairs_; }  // of a tenant and a vector, when it began
+  bool go_on(uint64_t vectors);              // passes about so many; false: it has ended
+  Stop result() { return std::move(stop_); }
 
  private:
+  explicit Lesson(const Index& index) : index_(index), pairs_(index.pairs()), random_(index.options().seed), query_(index.options().dim) {}
+  void begin_class();
+  void end_case();
   const Part* root(TenantId id) const;
   Slot draw(TenantId id);
-  void ask(TenantId tenant, Slot query);
+  uint64_t ask(TenantId tenant, Slot query);
 
   const Index& index_;
-  std::mt19937_64& random_;
+  const uint64_t pairs_;
+  std::mt19937_64 random_;
+  std::vector<TenantId> everyone_;
+  std::array<std::vector<TenantId>, kClasses> by_size_;
+  Stop stop_;
+  size_t class_ = 0;                           // of by_size_: the one at work
+  bool related_ = true;                        // the case of it
+  uint64_t queries_ = 0, asked_ = 0;           // of this case
+  Stop::SizeClass learnt_{};                   // of this class
   Walk walk_;
   std::vector<float> query_, distances_;
   std::vector<const std::byte*> rows_;
   std::vector<std::pair<float, float>> seen_;  // distance, vectors passed before
   std::array<std::vector<float>, Stop::kNearest.size()> passed_;
 };
+
+std::unique_ptr<Lesson> Lesson::begin(const Index& index, bool wait) {
+  std::unique_ptr<Lesson> lesson(new Lesson(index));
+  const bool looked = index.each_tenant(wait, [&](const Tenant& tenant) {
+    const uint64_t visible = tenant.count;
+    if (tenant.unloaded || visible == 0) return;
+    lesson->everyone_.push_back(tenant.id);
+    if (visible < kSmallest) return;
+    lesson->by_size_[std::min<size_t>(kClasses - 1, static_cast<size_t>(std::bit_width(visible / kSmallest) - 1))].push_back(tenant.id);
+  });
+  return looked ? std::move(lesson) : nullptr;
+}
+
+bool Lesson::go_on(uint64_t vectors) {
+  for (uint64_t passed = 0; class_ < kClasses;) {
+    if (by_size_[class_].empty()) {
+      ++class_;
+      continue;
+    }
+    if (passed >= vectors) return true;
+    const Epochs::Guard guard = index_.read();
+    if (related_ && asked_ == 0) begin_class();
+    const auto& tenants = by_size_[class_];
+    const TenantId tenant = tenants[random_() % tenants.size()];
+    passed += ask(tenant, draw(related_ ? tenant : everyone_[random_() % everyone_.size()]));
+    if (++asked_ == queries_) end_case();
+  }
+  return false;
+}
+
+void Lesson::begin_class() {
+  auto& tenants = by_size_[class_];
+  std::shuffle(tenants.begin(), tenants.end(), random_);
+  tenants.resize(std::min(tenants.size(), kTenants));
+  learnt_ = {};
+  for (const TenantId tenant : tenants) {
+    const Part* root = this->root(tenant);
+    if (root != nullptr) learnt_.visible += static_cast<float>(root->count) / static_cast<float>(tenants.size());
+  }
+  queries_ = std::clamp<uint64_t>(kVectors / 2 / static_cast<uint64_t>(learnt_.visible + 1), 24, kQueries);
+}
+
+void Lesson::end_case() {
+  for (size_t i = 0; i < passed_.size(); ++i) {
+    std::sort(passed_[i].begin(), passed_[i].end());
+    for (size_t r = 0; r < Stop::kRecalls.size() && !passed_[i].empty(); ++r) {
+      const float at = Stop::kRecalls[r] * static_cast<float>(passed_[i].size() - 1);
+      learnt_.budgets[i][r] = std::max(learnt_.budgets[i][r], passed_[i][static_cast<size_t>(std::ceil(at))]);
+    }
+    passed_[i].clear();
+  }
+  asked_ = 0;
+  related_ = !related_;
+  if (!related_) return;
+  stop_.classes_.push_back(learnt_);
+  ++class_;
+}
 
 const Part* Lesson::root(TenantId id) const {
   const Tenant* tenant = index_.tenant(id);
@@ -62,10 +133,10 @@ Slot Lesson::draw(TenantId id) {
   return part->list()[at];
 }
 
-// Walks all of the tenant, and notes where the vectors nearest to the query came.
-void Lesson::ask(TenantId tenant, Slot query) {
+// Walks all of the tenant, and notes where the vectors nearest to the query came; how many it passed.
+uint64_t Lesson::ask(TenantId tenant, Slot query) {
   const Part* root = this->root(tenant);
-  if (root == nullptr || query == kNone) return;
+  if (root == nullptr || query == kNone) return 0;
   const Options& options = index_.options();
   index_.store().load(query, query_.data());
   const bool half = options.element == Element::kFloat16, product = options.metric == Metric::kInnerProduct;
@@ -88,52 +159,7 @@ void Lesson::ask(TenantId tenant, Slot query) {
     std::nth_element(seen_.begin(), seen_.begin() + static_cast<std::ptrdiff_t>(nearest), seen_.end());
     for (size_t j = 0; j < nearest; ++j) passed_[i].push_back(seen_[j].second);
   }
-}
-
-Stop::SizeClass Lesson::learn(std::span<const TenantId> tenants, std::span<const TenantId> everyone) {
-  Stop::SizeClass result{};
-  for (const TenantId tenant : tenants) {
-    const Part* root = this->root(tenant);
-    if (root != nullptr) result.visible += static_cast<float>(root->count) / static_cast<float>(tenants.size());
-  }
-  const auto queries = std::clamp<uint64_t>(kVectors / 2 / static_cast<uint64_t>(result.visible + 1), 24, kQueries);
-  for (const bool related : {true, false}) {
-    for (auto& passed : passed_) passed.clear();
-    for (uint64_t i = 0; i < queries; ++i) {
-      const TenantId tenant = tenants[random_() % tenants.size()];
-      ask(tenant, draw(related ? tenant : everyone[random_() % everyone.size()]));
-    }
-    for (size_t i = 0; i < passed_.size(); ++i) {
-      std::sort(passed_[i].begin(), passed_[i].end());
-      for (size_t r = 0; r < Stop::kRecalls.size() && !passed_[i].empty(); ++r) {
-        const float at = Stop::kRecalls[r] * static_cast<float>(passed_[i].size() - 1);
-        result.budgets[i][r] = std::max(result.budgets[i][r], passed_[i][static_cast<size_t>(std::ceil(at))]);
-      }
-    }
-  }
-  return result;
-}
-
-Stop Stop::learn(const Index& index) {
-  const Epochs::Guard guard = index.read();
-  std::mt19937_64 random(index.options().seed);
-  std::array<std::vector<TenantId>, kClasses> by_size;
-  std::vector<TenantId> everyone;
-  index.each_tenant([&](const Tenant& tenant) {
-    const uint64_t visible = tenant.count;
-    if (tenant.unloaded || visible == 0) return;
-    everyone.push_back(tenant.id);
-    if (visible >= kSmallest) by_size[std::min<size_t>(kClasses - 1, static_cast<size_t>(std::bit_width(visible / kSmallest) - 1))].push_back(tenant.id);
-  });
-  Stop stop;
-  Lesson lesson(index, random);
-  for (auto& tenants : by_size) {
-    if (tenants.empty()) continue;
-    std::shuffle(tenants.begin(), tenants.end(), random);
-    tenants.resize(std::min(tenants.size(), kTenants));
-    stop.classes_.push_back(lesson.learn(tenants, everyone));
-  }
-  return stop;
+  return seen_.size();
 }
 
 uint64_t Stop::budget(uint64_t visible, uint64_t k, float recall) const {
@@ -176,6 +202,10 @@ std::optional<Stop> Stop::from_image(std::string_view image) {
   return ascending ? std::optional(std::move(stop)) : std::nullopt;
 }
 
+Stops::Stops() { put({}); }
+
+Stops::~Stops() = default;
+
 void Stops::restore(Stop stop, const Index& index) {
   learnt_from_ = stop.empty() ? 0 : index.pairs();
   put(std::move(stop));
@@ -191,12 +221,28 @@ void Stops::put(Stop stop) {
   now_.store(all_.back().get(), std::memory_order_release);
 }
 
-void Stops::learn(const Index& index, bool now) {
+bool Stops::learn(const Index& index, uint64_t vectors) {
   const std::unique_lock lock(learning_, std::try_to_lock);
-  if (!lock || !(now || due(index))) return;
-  const uint64_t pairs = index.pairs();
-  put(Stop::learn(index));
-  learnt_from_ = pairs;
+  if (!lock) return true;
+  if (lesson_ == nullptr) {
+    if (!due(index)) return false;
+    lesson_ = Lesson::begin(index, vectors == kAll);
+  }
+  if (lesson_ != nullptr) go_on(vectors);
+  return lesson_ != nullptr || due(index);
+}
+
+void Stops::learn_now(const Index& index) {
+  const std::lock_guard lock(learning_);
+  lesson_ = Lesson::begin(index, true);
+  go_on(kAll);
+}
+
+void Stops::go_on(uint64_t vectors) {
+  if (lesson_->go_on(vectors)) return;
+  put(lesson_->result());
+  learnt_from_ = lesson_->pairs();
+  lesson_.reset();
 }
 
 }  // namespace curator

@@ -24,7 +24,6 @@ class Index;
 
 class Stop {
  public:
-  static Stop learn(const Index& index);
   // How many of a tenant's visible vectors to look at.
   uint64_t budget(uint64_t visible, uint64_t k, float recall) const;
   bool empty() const { return classes_.empty(); }
@@ -43,22 +42,32 @@ class Stop {
   std::vector<SizeClass> classes_;  // ascending
 };
 
+class Lesson;
+
 // The present rule, replaced while readers use it. Earlier ones are kept, a few hundred bytes each: readers may hold them.
 class Stops {
  public:
-  Stops() { put({}); }
+  static constexpr uint64_t kAll = UINT64_MAX;
+
+  Stops();
+  ~Stops();
   uint64_t budget(uint64_t visible, uint64_t k, float recall) const { return now_.load(std::memory_order_acquire)->budget(visible, k, recall); }
-  // When tenants see at least twice or at most half of what it was learnt from, or when told to.
-  void learn(const Index& index, bool now);
+  // Whether tenants see at least twice or at most half of what it was learnt from.
+  bool due(const Index& index) const;
+  // When it is due: a piece of learning, for which walks pass about so many vectors; whether there is more to learn. A piece less than kAll
+  // waits for nobody, and may do nothing.
+  bool learn(const Index& index, uint64_t vectors);
+  void learn_now(const Index& index);  // due or not
   // Empty when it is to be learnt anew: then whoever loads the index does.
   std::string image(const Index& index) const { return due(index) ? std::string() : now_.load(std::memory_order_acquire)->image(); }
   void restore(Stop stop, const Index& index);
 
  private:
   void put(Stop stop);
-  bool due(const Index& index) const;
+  void go_on(uint64_t vectors);
 
   std::mutex learning_;
+  std::unique_ptr<Lesson> lesson_;  // under way
   std::vector<std::unique_ptr<const Stop>> all_;
   std::atomic<const Stop*> now_{nullptr};
   std::atomic<uint64_t> learnt_from_{0};  // pairs of a tenant and a vector

@@ -1,4 +1,5 @@
 // Changes as Python sees them. Arguments are looked at with the GIL, the work is done without.
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
 #include "bind/arrays.h"
@@ -41,7 +42,7 @@ void build(Index& self, nb::handle ids, nb::handle vectors, nb::handle owners, n
   const Pairs grants(grant_ids.is_none() ? none : grant_ids, grant_ids.is_none() ? none : grant_tenants, "grant_ids", "grant_tenants");
   without_gil([&] {
     auto built = self.build(span_of(given.ids), given.rows.data(), span_of(owned.tenants), span_of(grants.ids), span_of(grants.tenants));
-    self.stops().learn(self, true);
+    self.stops().learn_now(self);
     return built;
   });
 }
@@ -51,7 +52,7 @@ void insert(Index& self, nb::handle ids, nb::handle vectors, nb::handle owners, 
   const Pairs owned(ids, owners, "ids", "owners");
   without_gil([&] {
     auto inserted = self.insert(span_of(given.ids), given.rows.data(), span_of(owned.tenants));
-    if (learn) self.stops().learn(self, false);
+    if (learn) self.stops().learn(self, Stops::kAll);
     return inserted;
   });
 }
@@ -78,9 +79,11 @@ uint64_t revoke(Index& self, nb::handle ids, nb::handle tenants) {
 
 bool maintain(Index& self, uint64_t budget) {
   const bool more = self.maintain(budget);
-  self.stops().learn(self, false);  // also while there is more: mending may take minutes, in which searches would look at everything
+  self.stops().learn(self, Stops::kAll);  // also while there is more: mending may take minutes, in which searches would look at everything
   return more;
 }
+
+bool learn(Index& self, std::optional<uint64_t> vectors) { return self.stops().learn(self, vectors.value_or(Stops::kAll)); }
 
 uint64_t drop_tenant(Index& self, uint32_t tenant) {
   return without_gil([&] { return self.drop_tenant(tenant); });
@@ -97,6 +100,7 @@ void bind_changes(nb::class_<Index>& index) {
   index.def("grant", grant, nb::arg("ids"), nb::arg("tenants"));
   index.def("revoke", revoke, nb::arg("ids"), nb::arg("tenants"));
   index.def("drop_tenant", drop_tenant, nb::arg("tenant"));
+  index.def("learn", learn, nb::arg("vectors") = nb::none(), nb::call_guard<nb::gil_scoped_release>());
   index.def("maintain", maintain, nb::arg("budget") = 10000, nb::call_guard<nb::gil_scoped_release>());
 }
 

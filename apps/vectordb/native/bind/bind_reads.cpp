@@ -165,6 +165,7 @@ void bind_reads(nb::module_& module, nb::class_<Index>& index) {
   index.def("tenant_tree", tenant_tree, nb::arg("tenant"));
   index.def("centroid", centroid, nb::arg("node"));
   index.def("stats", stats);
+  index.def_prop_ro("taught", [](const Index& self) { return !self.stops().due(self); });
   index.def("check", check);
   index.def("unload", unload, nb::arg("tenant"));
   index.def("reload", reload, nb::arg("tenant"), nb::arg("blob"));

@@ -44,6 +44,11 @@ class PlainIndex(Oracle):
     def insert(self, ids, vectors, owners, *, learn=True) -> None:
         super().insert(ids, vectors, owners)
 
+    taught = True
+
+    def learn(self, vectors: int | None = None) -> bool:
+        return False
+
     def maintain(self, budget: int = 0) -> bool:
         return False
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <filesystem>
 
 #include "fixture.h"
 
@@ -117,6 +118,62 @@ TEST_CASE("drift in a region larger than the budget is mended in steps of the bu
     CHECK(!node.draining);
   }
   CHECK(index.size() == 20000 + (rounds + 6) / 7);
+}
+
+TEST_CASE("what has grown in its place is not trained anew") {
+  std::mt19937 random(5);
+  Options options = small_options(32);
+  options.branching = 16;
+  Index index(options);
+  must(index.build(range(0, 2000), random_rows(2000, 32, random).data(), std::vector<TenantId>(2000, 1), {}, {}));
+  must(index.insert(range(2000, 3900), random_rows(1900, 32, random).data(), std::vector<TenantId>(1900, 1)));
+  must(index.insert(range(3900, 5000), random_rows(1100, 32, random).data(), std::vector<TenantId>(1100, 1)));
+  REQUIRE(index.tree().node(kRoot).count > 2 * index.tree().node(kRoot).grown);
+  const auto before = index.tree().node(kRoot).children;
+  while (index.maintain(1000)) {}
+  CHECK(index.tree().node(kRoot).count == index.tree().node(kRoot).grown);
+  CHECK(index.tree().node(kRoot).children == before);
+  must(index.check());
+}
+
+TEST_CASE("mending goes on where it was when the index is loaded") {
+  const auto drifted = [] {
+    std::mt19937 random(12);
+    auto index = std::make_unique<Index>(small_options());
+    must(index->build(range(0, 500), random_rows(500, 4, random).data(), std::vector<TenantId>(500, 1), {}, {}));
+    for (VectorId from = 500; from < 9000; from += 500) {
+      must(index->insert(range(from, from + 500), random_rows(500, 4, random, static_cast<float>(from) / 100).data(), std::vector<TenantId>(500, 1)));
+    }
+    return index;
+  };
+  size_t alone = 1;
+  for (const auto index = drifted(); index->maintain(200);) REQUIRE(++alone < 2000);
+  auto index = drifted();
+  const auto path = std::filesystem::temp_directory_path() / ("curator-mending-" + std::to_string(::getpid()));
+  const auto draining = [](const Index& of) {
+    size_t vectors = 0;
+    for (NodeId id = 0; id < of.tree().capacity(); ++id) vectors += of.tree().alive(id) && of.tree().node(id).draining ? of.tree().node(id).count : 0;
+    return vectors;
+  };
+  size_t resumed = 0, rounds = 0;
+  for (bool more = true; more; ++rounds) {
+    REQUIRE(rounds < 2000);
+    more = index->maintain(200);
+    auto cut = index->cut();
+    REQUIRE(cut.ok());
+    must((*cut)->save(path));
+    cut = mrpc::unavailable("let go");
+    auto loaded = Index::load(path);
+    REQUIRE(loaded.ok());
+    CHECK(draining(**loaded) == draining(*index));
+    resumed += draining(*index) > 0;
+    index = std::move(*loaded);
+    must(index->check());
+  }
+  CHECK(resumed > 10);
+  CHECK(rounds < 2 * alone);
+  CHECK(index->size() == 9000);
+  std::filesystem::remove(path);
 }
 
 TEST_CASE("a full root that drift made is mended, though its leaves go on splitting") {
