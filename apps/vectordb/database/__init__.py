@@ -13,10 +13,10 @@ from .collection import Collection
 from .database import Database
 from .errors import AlreadyExists, Closed, Damaged, DatabaseError, Denied, DiskFull, Invalid, Locked, NotFound, QuotaExceeded
 from .filters import Filter
-from .model import CollectionConfig, Hit, Hits, Page, Point, Points, Quota, Recall, Record, Results, TenantInfo, Usage
+from .model import CollectionConfig, Hit, Hits, Page, Point, Points, Quota, Recall, Record, Results, Search, Sparse, SparseParams, TenantInfo, Usage
 
 __all__ = [
     "AlreadyExists", "Closed", "Collection", "CollectionConfig", "Damaged", "Database", "DatabaseError", "Denied", "DiskFull", "Filter", "Hit",
-    "Hits", "Invalid", "Locked", "NotFound", "Page", "Point", "Points", "Quota", "QuotaExceeded", "Recall", "Record", "Results",
-    "TenantInfo", "Usage",
+    "Hits", "Invalid", "Locked", "NotFound", "Page", "Point", "Points", "Quota", "QuotaExceeded", "Recall", "Record", "Results", "Search", "Sparse",
+    "SparseParams", "TenantInfo", "Usage",
 ]

@@ -9,7 +9,7 @@ Any thread may call anything at any time; reads wait for nobody.
 """
 from __future__ import annotations
 
-from .reads import ReadOperations
+from .hybrid import HybridOperations
 from .tenants import TenantOperations
 from .transfer import Transfer
 from .writes import WriteOperations
@@ -17,7 +17,7 @@ from .writes import WriteOperations
 __all__ = ["Collection"]
 
 
-class Collection(TenantOperations, WriteOperations, ReadOperations, Transfer):
+class Collection(TenantOperations, WriteOperations, HybridOperations, Transfer):
     """One of a Database, which makes it: create_collection() and collection()."""
 
     def check(self) -> None:

@@ -6,20 +6,22 @@ leaves the index before it leaves here. `version` counts changes; what was worke
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .ids import Cursors
-from .model import CollectionConfig
+from .model import CollectionConfig, SparseColumns
 from .namespace import Frozen, Namespace
 from .parties import Parties
 from .quota import Tallies
 from .records import Change, keys_of, payloads_of, pb, rows_of, u64s_of
 from .resting import Resting
 from .segments import PointsFile
+from .sparse.columns import of_message, size_of
+from .sparse.index import SparseIndex
 
 
 def index_ids(owner: int, rows: np.ndarray) -> np.ndarray:
@@ -50,6 +52,7 @@ class Contents:
         self.version = 0
         self.saved: Saved | None = None
         self.resting = Resting(self.index)
+        self.sparse = {name: SparseIndex(params) for name, params in self.config.sparse.items()}
         self.used: dict[int, int] = {}  # when each tenant was last heard of, in calls
         self._calls = itertools.count(1)
 
@@ -86,14 +89,26 @@ class Contents:
                 self.resting.rest(party.number, folder)
                 left -= trees * count
                 cooled += 1
+            left -= sum(index.views.cool(party.number) for index in self.sparse.values())
             if namespace := self.namespaces.get(party.number):
                 left -= namespace.warm_bytes
                 namespace.cool()
         return cooled
 
     def warm_bytes(self) -> int:
-        """What is in memory and could be made again: trees in the index, rows by key, columns of payloads."""
-        return self.index.stats()["bytes_tenants"] + sum(namespace.warm_bytes for namespace in list(self.namespaces.values()))
+        """What is in memory and could be made again: trees in the index, rows by key, columns of payloads, views of sparse vectors."""
+        views = sum(index.views.size_bytes for index in self.sparse.values())
+        return self.index.stats()["bytes_tenants"] + views + sum(namespace.warm_bytes for namespace in list(self.namespaces.values()))
+
+    def sparse_bytes(self, owner: int, rows: Sequence[int] | None = None) -> int:
+        """Of all sparse vectors of what the party owns, or of those of some rows."""
+        if rows is None:
+            return sum(index.store.owned_bytes(owner) for index in self.sparse.values())
+        return sum(map(size_of, self.sparse_at(index_ids(owner, np.asarray(rows, np.uint32))).values()))
+
+    def sparse_at(self, ids: np.ndarray) -> dict[str, SparseColumns]:
+        """Of index ids u64[n], in any order: sparse vectors by name."""
+        return {name: index.store.at(ids) for name, index in self.sparse.items()}
 
     def apply(self, change: Change) -> int:
         """Does it; how many points or pairs it concerned."""
@@ -112,6 +127,8 @@ class Contents:
         owned = self.namespace(change.number).size
         self.resting.wake([change.number])
         self.index.drop_tenant(change.number)
+        for index in self.sparse.values():
+            index.drop(change.number)
         self.parties.drop(change.number)
         self.namespaces[change.number] = Namespace(change.number)
         self.tallies.drop(change.number)
@@ -123,6 +140,7 @@ class Contents:
         rows, keys, fresh = rows_of(change.rows), keys_of(change.keys_low, change.keys_high), change.fresh
         vectors = np.frombuffer(change.vectors, self.config.dtype).reshape(len(rows), self.config.dim)
         texts, ids = payloads_of(change.payload_sizes, change.payloads), index_ids(change.owner, rows)
+        self._write_sparse(change, rows)
         if fresh:
             self.resting.wake([change.owner])
             namespace.add(keys[:fresh], texts[:fresh])
@@ -132,6 +150,11 @@ class Contents:
             self.index.update(ids[fresh:], vectors[fresh:])
         return len(rows)
 
+    def _write_sparse(self, change: pb.Upsert, rows: np.ndarray) -> None:
+        given = {each.name: of_message(each) for each in change.sparse}
+        for name, index in self.sparse.items():
+            index.write(change.owner, rows, given.get(name))
+
     def _set_payload(self, change: pb.SetPayload) -> int:
         rows = rows_of(change.rows).tolist()
         self.namespace(change.owner).replace(rows, payloads_of(change.payload_sizes, change.payloads))
@@ -140,6 +163,8 @@ class Contents:
     def _delete(self, change: pb.Delete) -> int:
         rows = rows_of(change.rows)
         self.index.delete(index_ids(change.owner, rows))
+        for index in self.sparse.values():
+            index.write(change.owner, rows, None)
         self.namespace(change.owner).remove(rows.tolist())
         return len(rows)
 

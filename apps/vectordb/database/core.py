@@ -64,12 +64,14 @@ class Core:
         write.log(changes)
         return sum(map(self._contents.apply, changes))
 
-    def _check_room(self, party: Party, fresh: int, payload_growth: int) -> None:
-        """QuotaExceeded when the tenant may not own so many points and bytes of payloads more. What makes it no larger it may always do."""
+    def _check_room(self, party: Party, fresh: int, growth: int) -> None:
+        """QuotaExceeded when the tenant may not own so many points, and bytes of payloads and sparse vectors, more. What makes it no larger it
+        may always do."""
         namespace = self._contents.namespace(party.number)
         size = namespace.size + fresh
-        if fresh > 0 or payload_growth > 0:
-            check_room(party.name, party.quota, size, size * self.config.vector_bytes + namespace.payload_bytes + payload_growth)
+        if fresh > 0 or growth > 0:
+            held = size * self.config.vector_bytes + namespace.payload_bytes + self._contents.sparse_bytes(party.number)
+            check_room(party.name, party.quota, size, held + growth)
 
     def _check_there(self) -> None:
         if self._dropped:

@@ -15,6 +15,7 @@ from .disk import Disk
 from .namespace import Frozen
 from .records import pb
 from .segments import PointsFile
+from .sparse import files
 
 Writing = Callable[[], AbstractContextManager[object]]
 SETTLED_AT_ONCE = 500  # owners: some milliseconds
@@ -31,6 +32,7 @@ class Cut:
         self._points = contents.points
         self._known = list(contents.namespaces.values())
         self._frozen = {namespace.owner: namespace.freeze() for namespace in self._known if namespace.changed}
+        self._sparse = [index.store.freeze() for index in contents.sparse.values()]
         with contents.resting.held():
             self._resting, self._index = contents.resting.freeze(), contents.index.cut()
 
@@ -60,6 +62,11 @@ class Cut:
 
     def save_resting(self, disk: Disk, path: Path, entry: pb.Collection) -> None:
         self._contents.resting.save(disk, path, entry, self._resting)
+
+    def save_sparse(self, disk: Disk, path: Path, entry: pb.Collection) -> None:
+        """Nothing for a collection without names for them. OSError."""
+        if self._sparse:
+            files.write(disk, path, self._sparse, entry)
 
     def settle(self, folder: Path, entry: pb.Collection, points: PointsFile, resting: Path, writing: Writing) -> None:
         """A snapshot holds all of it. writing: the writer's lock."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -17,20 +17,14 @@ from pydantic import ValidationError
 from . import frames, payloads, vectors
 from .errors import Damaged, Invalid
 from .ids import ROWS_MAX
-from .model import CollectionConfig, Quota
+from .model import CollectionConfig, Quota, SparseColumns
 from .records import Change, keys_of, payloads_of, pb, rows_of
+from .sparse.columns import checked_all, of_message
+from .upserts import Batch
 
 MAGIC = b"MRPCVTEN"
 CHUNK = 1000
 """Points in a batch of a file, at most."""
-
-
-class Batch(NamedTuple):
-    """Points as columns. given: [n, dim] as stored; texts: payloads."""
-
-    keys: list[int]
-    given: np.ndarray
-    texts: list[bytes]
 
 
 @dataclass
@@ -53,6 +47,7 @@ def read(path: Path, config: CollectionConfig) -> Imported:
     for name in ("dim", "metric", "dtype"):
         if getattr(found.config, name) != getattr(config, name):
             raise Invalid(f"{path} is of a collection with {name} {getattr(found.config, name)}, this one has {getattr(config, name)}")
+    found.config = config  # whose sparse vectors they are to be
     return reader.rest()
 
 
@@ -129,8 +124,16 @@ class _Reader:
         if len(self._keys) != first + count:
             raise self._invalid("an id given twice")
         given = vectors.checked(config, np.frombuffer(upsert.vectors, config.dtype).reshape(count, config.dim))
-        self._found.batches.append(Batch(keys, given, list(map(payloads.pack, payloads_of(upsert.payload_sizes, upsert.payloads)))))
+        texts = list(map(payloads.pack, payloads_of(upsert.payload_sizes, upsert.payloads)))
+        self._found.batches.append(Batch(keys, given, texts, self._sparse(upsert, count)))
         self._found.points += count
+
+    def _sparse(self, upsert: pb.Upsert, count: int) -> dict[str, SparseColumns]:
+        try:
+            given = {each.name: of_message(each) for each in upsert.sparse}
+        except ValueError:
+            raise self._invalid("sparse vectors cut short") from None
+        return checked_all(self._found.config, given, count)
 
     def _grant(self, grant: pb.ExportGrant) -> None:
         if len(grant.rows) % 4 or (rows_of(grant.rows) >= self._found.points).any():

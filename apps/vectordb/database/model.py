@@ -6,7 +6,7 @@ are pydantic models; what is made per query is a plain class with slots.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -30,6 +30,9 @@ QUERIES_MAX = 1_000                # queries in one batch
 RESULTS_MAX = 1_000_000            # of one batch together
 PAGE_MAX = 10_000                  # records on one page of a scroll
 DIM_MAX = 8192
+NONZEROS_MAX = 8192                # numbers in one sparse vector
+SEARCHES_MAX = 16                  # fused
+SPARSE_NAMES_MAX = 8               # sparse vectors of one point
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/ -]{0,127}$")]
 
@@ -56,8 +59,22 @@ def first_complaint(error: ValidationError | TypeError) -> str:
     return f"{'.'.join(str(step) for step in first['loc']) or 'value'}: {first['msg']}"
 
 
+class SparseParams(Settings):
+    """What searches make of the values of sparse vectors of one name.
+
+    none: the score is the inner product. idf: the same with each value of the query times ln(1 + (n - df + 0.5) / (df + 0.5)).
+    bm25: likewise, and a point's values are counts of terms, each weighed by count * (k1 + 1) / (count + k1 * (1 - b + b * length /
+    mean length)). n, df, and the mean length are of the points that the searching tenant sees and that have the vector.
+    """
+
+    modifier: Literal["none", "idf", "bm25"] = "none"
+    k1: float = Field(default=1.2, ge=0, le=1000)
+    b: float = Field(default=0.75, ge=0, le=1)
+
+
 class CollectionConfig(Settings):
-    """dim: components of a vector. recall: what the index aims at by default. seed: of its random choices."""
+    """dim: components of a vector. recall: what the index aims at by default. seed: of its random choices. sparse: by name, the sparse
+    vectors that points may have."""
 
     name: Name
     dim: int = Field(ge=1, le=DIM_MAX)
@@ -65,10 +82,19 @@ class CollectionConfig(Settings):
     dtype: Literal["float32", "float16"] = "float32"
     recall: float = Field(default=0.97, gt=0, le=1)
     seed: int = Field(default=0, ge=0, lt=2**63)
+    sparse: dict[Name, SparseParams] = Field(default={}, max_length=SPARSE_NAMES_MAX)
+
+    def sparse_params(self, name: str) -> SparseParams:
+        """Invalid when points have no sparse vectors of that name."""
+        try:
+            return self.sparse[name]
+        except (KeyError, TypeError):
+            there = ", ".join(map(repr, self.sparse)) or "none"
+            raise Invalid(f"collection {self.name!r} has no sparse vectors {str(name)[:60]!r}: there are {there}") from None
 
     @property
     def vector_bytes(self) -> int:
-        """Bytes of one stored vector."""
+        """Bytes of one stored dense vector."""
         return self.dim * np.dtype(self.dtype).itemsize
 
 
@@ -85,25 +111,56 @@ class Quota(Settings):
     burst: float | None = Field(default=None, ge=1, allow_inf_nan=False)
 
 
+class Sparse(NamedTuple):
+    """A sparse vector. indices: 0 to 2**32 - 1, none twice, in any order; values: as many. Read back, u32[n] ascending and f32[n]."""
+
+    indices: Any
+    values: Any
+
+
+class SparseColumns(NamedTuple):
+    """Sparse vectors of n points, one after the other. sizes: u32[n], numbers in each, 0 for a point without; indices, values: all of them."""
+
+    sizes: np.ndarray
+    indices: np.ndarray
+    values: np.ndarray
+
+
+class Search(NamedTuple):
+    """One of the searches that are fused. query: a vector [dim], or a Sparse of the name `using`; filter: as search()'s; score_min: only results
+    with this score or a better one: for l2 a distance, where smaller is better; exact, recall: as search()'s."""
+
+    query: Any
+    k: int
+    using: str = ""
+    filter: Any = None
+    score_min: float | None = None
+    exact: bool = False
+    recall: float | None = None
+
+
 class Point(NamedTuple):
-    """One point to write. vector: [dim]; payload: a JSON object, or its text as bytes."""
+    """One point to write. vector: [dim]; payload: a JSON object, or its text as bytes; sparse: its sparse vectors by name."""
 
     id: PointId
     vector: Any
     payload: Payload | bytes | None = None
+    sparse: Mapping[str, Sparse] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """A batch to write, as columns. ids: n, unique; vectors: [n, dim], float; payloads: n objects, texts or None, or none at all."""
+    """A batch to write, as columns. ids: n, unique; vectors: [n, dim], float; payloads: n objects, texts or None, or none at all; sparse: by
+    name n sparse vectors or None, or columns of them."""
 
     ids: Sequence[PointId] | np.ndarray
     vectors: np.ndarray
     payloads: Sequence[Payload | bytes | None] | None = None
+    sparse: Mapping[str, Sequence[Sparse | None] | SparseColumns] = field(default_factory=dict)
 
 
 class Hit(NamedTuple):
-    """One result. distance: smaller is nearer (l2: squared; ip: the negative product; cosine: 1 - cosine)."""
+    """One result. distance: smaller is nearer (l2: squared; ip, sparse and fused: the negative score; cosine: 1 - cosine)."""
 
     owner: str
     id: PointId
@@ -158,12 +215,14 @@ class Results:
 
 
 class Record(NamedTuple):
-    """A point as read by get and scroll. vector: [dim] of the collection's dtype, None when not asked for."""
+    """A point as read by get and scroll. vector: [dim] of the collection's dtype; sparse: those that it has, by name. Both are None when not
+    asked for."""
 
     owner: str
     id: PointId
     payload: bytes | None
     vector: np.ndarray | None
+    sparse: dict[str, Sparse] | None = None
 
 
 class Page(NamedTuple):
@@ -188,7 +247,7 @@ class Usage(NamedTuple):
 
     points: int               # owned
     visible: int              # owned, granted to it or to its roles
-    vector_bytes: int         # of owned points
+    vector_bytes: int         # of owned points, sparse vectors too
     payload_bytes: int        # of owned points
     queries: int
     points_read: int          # records returned by get and scroll, results of searches

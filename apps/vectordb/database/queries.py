@@ -16,9 +16,10 @@ from . import filters
 from .contents import Contents, index_ids
 from .errors import Invalid, NotFound
 from .ids import id_of, key_of
-from .model import ANSWER_BYTES_MAX, PAYLOAD_BYTES_MAX, PointId, Record, Ref, Results
+from .model import ANSWER_BYTES_MAX, PAYLOAD_BYTES_MAX, PointId, Record, Ref, Results, Sparse
 from .namespace import State
 from .parties import Party
+from .sparse.columns import PAIR_BYTES
 
 CACHED_MAX = 64
 PIECE = 4  # queries of a batch between two moments to give way
@@ -33,6 +34,12 @@ class Nearest(NamedTuple):
     ids: np.ndarray        # u64 [n], of the index
     distances: np.ndarray  # f32 [n]
     counts: list[int]      # of each query
+
+    @staticmethod
+    def joined(found: Sequence[tuple[np.ndarray, np.ndarray]]) -> Nearest:
+        """Of (ids, distances) of each query."""
+        ids, distances = zip(*found, strict=True) if found else ([_EMPTY], [np.empty(0, np.float32)])
+        return Nearest(np.concatenate(ids), np.concatenate(distances).astype(np.float32), [len(each) for each, _ in found])
 
 
 NOTHING = Nearest(_EMPTY, np.empty(0, np.float32), [])
@@ -198,6 +205,11 @@ class Queries:
     def _state(self, point: int) -> State:
         return self._contents.namespace(point >> 32).state
 
+    def _sparse(self, point: int) -> dict[str, Sparse]:
+        """By name, those that the point has."""
+        ids = np.array([point], np.uint64)
+        return {name: each for name, index in self._contents.sparse.items() if (each := index.store.vectors(ids)[0])}
+
     def records(self, ids: Sequence[int], with_payload: bool, with_vector: bool) -> list[Record]:
         """Points by index id, in that order, without those that were deleted meanwhile. Invalid when they have more than ANSWER_BYTES_MAX."""
         records, size = [], 0
@@ -209,9 +221,11 @@ class Queries:
                 payload = state.payload(row) if with_payload else None
             except LookupError:
                 continue
+            sparse = self._sparse(point) if with_vector else None
             size += (0 if vector is None else vector.nbytes) + len(payload or b"")
+            size += PAIR_BYTES * sum(len(each.indices) for each in sparse.values()) if sparse else 0
             _check_answer(size)
-            records.append(Record(owner, id_of(key), payload, vector))
+            records.append(Record(owner, id_of(key), payload, vector, sparse))
         return records
 
 

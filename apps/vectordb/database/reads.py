@@ -12,6 +12,7 @@ from .core import Core
 from .errors import Damaged, Invalid, NotFound
 from .model import K_MAX, PAGE_MAX, QUERIES_MAX, RESULTS_MAX, Hits, Page, Recall, Record, Ref, Results
 from .parties import Party
+from .queries import Nearest
 
 RETRIES_MAX = 8  # of a search whose results were deleted and forgotten before they could be named
 Wanted = filters.Filter | Mapping[str, Any] | None
@@ -38,21 +39,21 @@ class ReadOperations(Core):
         """As search(), which spends as long on making lists of a batch's results as on finding them. give_way: called every few queries
         of a batch, to let others have the processor."""
         queries = vectors.queries(self.config, vectors.array(vector))
-        _check_size(len(queries), k)
+        check_size(len(queries), k)
         wanted, how = filters.parse(filter), _settings(exact, budget, patience, recall)
         party = self._admit(tenant, len(queries))
         began = time.perf_counter()
-        results = self._search(party, queries, k, wanted, how, with_payload, give_way)
+        results = self._named(lambda again: self._queries.nearest(party, queries, k, wanted, how, give_way), with_payload)
         self._contents.tallies.searched(party.number, len(queries), len(results.owner), time.perf_counter() - began)
         if not exact:
             self._sampler.offer(self._contents, self._queries, party, queries, k, wanted, how)
         return results
 
-    def _search(self, party: Party, queries: np.ndarray, k: int, wanted: filters.Filter | None, how: dict, with_payload: bool,
-                give_way: Callable[[], object] | None) -> Results:
-        for _ in range(RETRIES_MAX):
+    def _named(self, find: Callable[[bool], Nearest], with_payload: bool) -> Results:
+        """What `find` finds, by its names. find: told whether it is asked again."""
+        for tries in range(RETRIES_MAX):
             try:
-                return self._queries.resolve(self._queries.nearest(party, queries, k, wanted, how, give_way), with_payload)
+                return self._queries.resolve(find(tries > 0), with_payload)
             except LookupError:
                 continue  # one of the results was deleted and forgotten meanwhile: the next search does not find it
         raise Damaged(f"the index of {self.name!r} names a point that is not there; restore the directory from a backup")
@@ -107,7 +108,8 @@ class ReadOperations(Core):
         return judged.by_class() if tenant is None else judged.of(self._contents.parties.tenant(tenant).number)
 
 
-def _check_size(queries: int, k: Any) -> None:
+def check_size(queries: int, k: Any) -> None:
+    """Invalid for more queries or results than one batch has."""
     if isinstance(k, bool) or not isinstance(k, _INTEGER) or not 1 <= k <= K_MAX:
         raise Invalid(f"k is from 1 to {K_MAX}, not {k!r}")
     if queries > QUERIES_MAX or queries * k > RESULTS_MAX:

@@ -20,6 +20,7 @@ from .disk import Disk, translated
 from .errors import Damaged, DatabaseError
 from .records import pb
 from .segments import PointsFile, write_points
+from .sparse import files
 from .wal import segment_path, segments
 
 MAGIC = b"MRPCVSNP"
@@ -74,7 +75,7 @@ def _file(folder: Path, number: int, kind: str) -> Path:
 
 def _write_collection(disk: Disk, folder: Path, cut: Cut) -> pb.Collection:
     if cut.unchanged:
-        for kind in FILES:
+        for kind in (*FILES, "sparse") if cut.saved.entry.sparse_size else FILES:
             disk.link(_file(cut.saved.folder, cut.number, kind), _file(folder, cut.number, kind))
         return cut.saved.entry
     entry = cut.describe()
@@ -83,6 +84,7 @@ def _write_collection(disk: Disk, folder: Path, cut: Cut) -> pb.Collection:
     cut.save_index(index)  # first: until then the index keeps what it replaces
     write_points(disk, _file(folder, cut.number, "points"), cut.namespaces(), entry)
     cut.save_resting(disk, _file(folder, cut.number, "resting"), entry)
+    cut.save_sparse(disk, _file(folder, cut.number, "sparse"), entry)
     fd = os.open(index, os.O_RDONLY | os.O_CLOEXEC)
     try:
         disk.sync(fd)
@@ -124,6 +126,7 @@ def _load_collection(folder: Path, entry: pb.Collection, index_type: Any, clock:
     except (ValueError, OSError) as error:
         raise Damaged(f"{path}: {error}") from error
     contents = Contents(entry.number, entry.created, index_type, clock, index)
+    contents.sparse = files.load(_file(folder, entry.number, "sparse"), contents.config.sparse, entry)
     contents.restore_parties(entry)
     contents.settle(contents.version, folder, entry, points)
     contents.resting.adopt(_file(folder, entry.number, "resting"), entry)

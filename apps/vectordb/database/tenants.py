@@ -81,7 +81,8 @@ class TenantOperations(Core):
         contents = self._contents
         party = contents.parties.tenant(tenant)
         namespace, tally = contents.namespace(party.number), contents.tallies.of(party.number)
-        return Usage(points=namespace.size, visible=self._queries.count(party), vector_bytes=namespace.size * contents.config.vector_bytes,
+        return Usage(points=namespace.size, visible=self._queries.count(party),
+                     vector_bytes=namespace.size * contents.config.vector_bytes + contents.sparse_bytes(party.number),
                      payload_bytes=namespace.payload_bytes, queries=tally.queries, points_read=tally.points_read,
                      points_written=tally.points_written, points_deleted=tally.points_deleted, grants=tally.grants,
                      refused=tally.refused, search_s=tally.search_s)

@@ -23,7 +23,7 @@ from .model import Quota
 from .parties import Party
 from .records import Change, keys_of, pack_rows, pb, rows_of
 from .tenants import checked_name
-from .upserts import Placing, packed
+from .upserts import Batch, Placing, packed
 
 Conflicts = Literal["refuse", "replace", "skip"]
 
@@ -47,7 +47,7 @@ class Transfer(Core):
         found = imported.read(Path(path), self.config)
         with self._journal.writing() as write:
             party, made = self._importing(checked_name(name or found.tenant), found.quota, conflicts)
-            arrival = _Arrival(Placing(self._contents.namespace(party.number)), skip=conflicts == "skip")
+            arrival = _Arrival(Placing(self._contents, party.number), skip=conflicts == "skip")
             upserts = [Change(upsert=upsert) for batch in found.batches if (upsert := arrival.place(batch))]
             self._check_room(party, arrival.placing.fresh, arrival.placing.growth)
             others = ((self._contents.parties.find(to), numbers) for to, numbers in found.shown)
@@ -74,10 +74,10 @@ class _Arrival:
         self._rows: list[int] = []  # by their numbers in the file; -1: nowhere
         self.count = 0
 
-    def place(self, batch: imported.Batch) -> pb.Upsert | None:
+    def place(self, batch: Batch) -> pb.Upsert | None:
         """What writes them, if any are to be written."""
         taken = [at for at, key in enumerate(batch.keys) if not (self._skip and self.placing.knows(key))]
-        upsert = self.placing.place([batch.keys[at] for at in taken], batch.given[taken], [batch.texts[at] for at in taken])
+        upsert = self.placing.place(batch.taken(taken))
         placed = dict(zip(keys_of(upsert.keys_low, upsert.keys_high), rows_of(upsert.rows).tolist(), strict=True))
         self._rows += [placed.get(key, -1) for key in batch.keys]
         self.count += len(taken)
@@ -119,7 +119,7 @@ def _exported(contents: Contents, party: Party) -> Iterator[Change]:
 def _chunk(contents: Contents, party: Party, rows: np.ndarray, first: int) -> tuple[pb.Upsert, dict[str, list[int]]]:
     """Points of the rows, and who sees them, without those that were deleted meanwhile."""
     index, state = contents.index, contents.namespace(party.number).state
-    keys, texts, stored, grants = [], [], [], defaultdict(list)
+    keys, texts, stored, points, grants = [], [], [], [], defaultdict(list)
     for row, point in zip(rows.tolist(), index_ids(party.number, rows).tolist(), strict=True):
         try:
             vector, seen_by, key, text = index.vectors([point])[0], index.tenants(point), state.key(row), state.payload(row)
@@ -128,7 +128,8 @@ def _chunk(contents: Contents, party: Party, rows: np.ndarray, first: int) -> tu
         for number in seen_by.tolist():
             if number != party.number and (name := contents.parties.find_name(number)):
                 grants[name].append(first + len(keys))
-        keys.append(key), texts.append(text), stored.append(vector)
+        keys.append(key), texts.append(text), stored.append(vector), points.append(point)
     numbers = range(first, first + len(keys))
     columns = np.array(stored, contents.config.dtype).reshape(len(keys), contents.config.dim)
-    return packed(0, len(keys), numbers, keys, columns, texts), grants
+    sparse = contents.sparse_at(np.array(points, np.uint64))
+    return packed(0, len(keys), numbers, Batch(keys, columns, texts, sparse)), grants

@@ -15,7 +15,8 @@ from .model import BATCH_BYTES_MAX, POINTS_MAX, REWRITE_BYTES_MAX, Payload, Poin
 from .parties import Party
 from .queries import split
 from .records import Change, pack_payloads, pack_rows, pb
-from .upserts import Placing
+from .sparse.columns import checked_all
+from .upserts import Batch, Placing
 
 Which = Sequence[Ref] | np.ndarray | filters.Filter | Mapping[str, Any]
 
@@ -24,28 +25,28 @@ class WriteOperations(Core):
     def upsert(self, tenant: str, points: Points | Sequence[Point], *, keep_payloads: bool = False) -> int:
         """Writes points of the tenant: new ones, or new vectors and payloads for ids that it has (their grants stay). How many.
 
-        keep_payloads: only vectors, for points that it has; NotFound for the first that it has not.
-        Invalid for an id given twice, a vector or payload that is none, more than POINTS_MAX points or BATCH_BYTES_MAX bytes;
+        keep_payloads: only vectors, for points that it has; NotFound for the first that it has not. Sparse vectors of names that the batch
+        does not have stay too. Invalid for an id given twice, a vector or payload that is none, a sparse vector that is none or whose
+        name the collection has not, more than POINTS_MAX points or BATCH_BYTES_MAX bytes;
         QuotaExceeded, for the whole batch, when it would exceed a limit.
         """
         batch = points if isinstance(points, Points) else _columns(points)
         party = self._admit(tenant, max(1, len(batch.ids)))
-        keys, rows_of_vectors, texts = self._checked(batch)
-        if not keys:
+        checked = self._checked(batch)
+        if not checked.keys:
             return 0
         with self._journal.writing() as write:
             party = self._contents.parties.tenant(tenant)  # it may have been dropped since
-            namespace = self._contents.namespace(party.number)
             if keep_payloads:
-                texts = list(map(namespace.state.payload, self._own_rows(party, batch.ids, missing_ok=False)))
-            placing = Placing(namespace)
-            change = Change(upsert=placing.place(keys, rows_of_vectors, texts))
+                checked = self._with_kept(party, self._own_rows(party, batch.ids, missing_ok=False), checked)
+            placing = Placing(self._contents, party.number)
+            change = Change(upsert=placing.place(checked))
             self._check_room(party, placing.fresh, placing.growth)
             done = self._commit(write, change)
         self._contents.tallies.add(party.number, points_written=done)
         return done
 
-    def _checked(self, batch: Points) -> tuple[list[int], np.ndarray, list[bytes]]:
+    def _checked(self, batch: Points) -> Batch:
         keys = keys_of(batch.ids)
         if len(keys) > POINTS_MAX:
             raise Invalid(f"a batch has at most {POINTS_MAX} points, not {len(keys)}")
@@ -55,9 +56,16 @@ class WriteOperations(Core):
         texts = [payloads.EMPTY] * len(keys) if batch.payloads is None else list(map(payloads.pack, batch.payloads))
         if not len(keys) == len(given) == len(texts):
             raise Invalid(f"a batch has as many ids, vectors and payloads: not {len(keys)}, {len(given)} and {len(texts)}")
-        if given.nbytes + sum(map(len, texts)) > BATCH_BYTES_MAX:
+        checked = Batch(keys, given, texts, checked_all(self.config, batch.sparse, len(keys)))
+        if given.nbytes + checked.loose_bytes > BATCH_BYTES_MAX:
             raise Invalid(f"a batch has at most {BATCH_BYTES_MAX} bytes of vectors and payloads")
-        return keys, given, texts
+        return checked
+
+    def _with_kept(self, party: Party, rows: list[int], batch: Batch) -> Batch:
+        """With the payloads that rows have, and their sparse vectors of other names."""
+        kept = self._contents.sparse_at(index_ids(party.number, np.array(rows, np.uint32)))
+        texts = list(map(self._contents.namespace(party.number).state.payload, rows))
+        return batch._replace(texts=texts, sparse=kept | batch.sparse)
 
     def delete(self, tenant: str, which: Which) -> int:
         """Deletes points of the tenant, for everybody; how many. Ids that are not there count as deleted before.
@@ -142,7 +150,8 @@ class WriteOperations(Core):
 
 def _columns(points: Sequence[Point]) -> Points:
     try:
-        ids, given, texts = zip(*points, strict=True) if points else ((), (), ())
-    except (TypeError, ValueError):
-        raise Invalid("a batch is Points, or a sequence of Point(id, vector, payload)") from None
-    return Points(ids, given, texts)
+        ids, given, texts, named = zip(*(Point(*each) for each in points), strict=True) if points else ((), (), (), ())
+        names = dict.fromkeys(name for each in named if each for name in each)
+        return Points(ids, given, texts, {name: [each.get(name) if each else None for each in named] for name in names})
+    except (TypeError, ValueError, AttributeError):
+        raise Invalid("a batch is Points, or a sequence of Point(id, vector, payload, sparse)") from None

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from apps.vectordb.database import Database, Point, Quota
+from apps.vectordb.database import Database, Point, Quota, Sparse
 from tests.apps.vectordb.database.plain_index import PlainIndex
 
 Operation = Callable[[Database], object]
@@ -17,14 +17,14 @@ def papers(db: Database) -> Any:
 
 
 STORY: list[Operation] = [
-    lambda db: db.create_collection("papers", dim=2),
+    lambda db: db.create_collection("papers", dim=2, sparse={"text": {}}),
     lambda db: papers(db).create_tenant("acme"),
     lambda db: papers(db).create_tenant("bolt", Quota(vectors=5)),
-    lambda db: papers(db).upsert("acme", [Point(i, [i, 1], {"n": i}) for i in range(6)]),
+    lambda db: papers(db).upsert("acme", [Point(i, [i, 1], {"n": i}, {"text": Sparse([i, 9], [1, i])}) for i in range(6)]),
     lambda db: papers(db).grant("acme", [1, 2, 3], to="bolt"),
     lambda db: papers(db).upsert("bolt", [Point(UUID_A, [0.5, 0.5]), Point(9, [9, 9])]),
     lambda db: db.snapshot(),
-    lambda db: papers(db).upsert("acme", [Point(5, [50, 1], {"moved": True}), Point(6, [6, 1])]),
+    lambda db: papers(db).upsert("acme", [Point(5, [50, 1], {"moved": True}, {"text": Sparse([7], [7])}), Point(6, [6, 1])]),
     lambda db: papers(db).delete("acme", [0, 2]),
     lambda db: papers(db).revoke("acme", [1], from_="bolt"),
     lambda db: papers(db).set_payload("acme", [1, 3], {"tag": "x"}),
@@ -50,7 +50,11 @@ def dump(db: Database) -> dict[str, Any]:
 def _points(collection: Any, tenant: str) -> list[Any]:
     page = collection.scroll(tenant, limit=1000, with_vector=True)
     usage = collection.usage(tenant)
-    return [usage[:4], *((record.owner, record.id, json.loads(record.payload), record.vector.tolist()) for record in page.records)]
+    return [usage[:4], *((record.owner, record.id, json.loads(record.payload), record.vector.tolist(), *_sparse(record)) for record in page.records)]
+
+
+def _sparse(record: Any) -> list[Any]:
+    return [(name, each.indices.tolist(), each.values.tolist()) for name, each in record.sparse.items()]
 
 
 def expected() -> list[dict[str, Any]]:

@@ -92,7 +92,7 @@ def test_a_lost_write_before_one_that_is_there_was_not_acknowledged(quick_folder
 
 
 @pytest.mark.parametrize("victim", ["manifest", "collection-1.points", "collection-1.index"])
-@pytest.mark.parametrize("harm", [lambda path: flip(path, path.stat().st_size // 2), lambda path: path.write_bytes(path.read_bytes()[:-3]),
+@pytest.mark.parametrize("harm", [lambda path: flip(path, path.stat().st_size // 2), lambda path: path.write_bytes(path.read_bytes()[:-8]),
                                   lambda path: path.write_bytes(b""), lambda path: path.unlink()], ids=["flip", "cut", "empty", "gone"])
 def test_a_damaged_snapshot_is_passed_over(quick_folder: Path, victim: str, harm: Callable[[Path], None]) -> None:
     folder = crashed(quick_folder / "db")

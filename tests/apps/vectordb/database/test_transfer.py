@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.vectordb.database import AlreadyExists, Collection, Damaged, Database, DatabaseError, Invalid, NotFound, Point, Quota, QuotaExceeded, frames
+from apps.vectordb.database.model import Sparse
 from apps.vectordb.database.records import Change, pb
 from apps.vectordb.database.transfer import MAGIC
 from tests.apps.vectordb.database.plain_index import PlainIndex
@@ -184,3 +185,28 @@ def test_a_file_over_the_quota_that_it_brings(papers: Collection, tmp_path: Path
     write_file(tmp_path / "evil", [HEADER, upsert, Change(export_end=pb.ExportEnd(points=2))])
     with pytest.raises(QuotaExceeded):
         papers.import_tenant(tmp_path / "evil")
+
+
+SPARSE = {"text": {"modifier": "bm25"}}
+
+
+def test_sparse_vectors_come_along(memory: Database, tmp_path: Path) -> None:
+    here, there = (memory.create_collection(name, dim=2, sparse=SPARSE) for name in ("here", "there"))
+    here.create_tenant("acme")
+    here.upsert("acme", [
+        Point(i, [i, 1], None, {"text": Sparse([i % 3, 9], [i + 1, 1])} if i % 2 else None) for i in range(2500)])
+    here.export_tenant("acme", tmp_path / "acme")
+    assert there.import_tenant(tmp_path / "acme") == 2500
+    query = Sparse([0, 1, 9], [1, 2, 1])
+    assert list(there.search_sparse("acme", "text", query, 50)) == list(here.search_sparse("acme", "text", query, 50))
+    assert there.usage("acme").vector_bytes == here.usage("acme").vector_bytes == 2500 * 8 + 1250 * 16
+
+
+def test_sparse_vectors_of_a_file_are_checked(memory: Database, tmp_path: Path) -> None:
+    counts = memory.create_collection("counts", dim=2, sparse={"text": {}})
+    counts.create_tenant("acme")
+    counts.upsert("acme", [Point(1, [1, 1], None, {"text": Sparse([1], [-1.0])})])
+    counts.export_tenant("acme", tmp_path / "acme")
+    for name, named, complaint in (("no", {}, "no sparse vectors 'text'"), ("bm25", SPARSE, "counts of terms")):
+        with pytest.raises(Invalid, match=complaint):
+            memory.create_collection(name, dim=2, sparse=named).import_tenant(tmp_path / "acme")
