@@ -71,7 +71,9 @@ def load_command(context: click.Context, target: str | None, self_test: bool, ou
                 sys.exit(0 if run_self_test(target, files, output) else 1)
             result = run_load(target, options, files)
     except native.LoadError as error:
-        raise click.ClickException(str(error)) from error
+        refusal = click.ClickException(str(error))
+        refusal.exit_code = error.exit_code
+        raise refusal from error
     show(result, output)
     sys.exit(0 if result.succeeded else 1)
 
@@ -114,11 +116,11 @@ def _payloads(target: str | None, options: dict[str, Any], schema: bytes | None)
     if options["data_file"]:
         return [Path(options["data_file"]).read_bytes()]
     if options["data_hex"]:
-        return [bytes.fromhex(options["data_hex"])]
+        return [requests.from_hex(options["data_hex"])]
     if not options["data"]:
         return []
     if schema is None or target is None:
-        raise native.LoadError("--data needs TARGET and its schema: --proto FILE or --protoset FILE")
+        raise native.WrongUsage("--data needs TARGET and its schema: --proto FILE or --protoset FILE")
     method_path = target.partition("://")[2].partition("/")[2]
     return requests.encode_json(requests.read_text(options["data"]), requests.request_class(schema, method_path))
 

@@ -16,6 +16,14 @@ from typing import Any
 class LoadError(Exception):
     """The generator could not run; the text is one line that says what to do."""
 
+    exit_code = 1
+
+
+class WrongUsage(LoadError):
+    """Its arguments, or a file that they name, are not what it takes."""
+
+    exit_code = 2
+
 
 def find_binary() -> str:
     """$MRPC_LOAD_BINARY, else the one installed with this package, else on PATH. Raises LoadError."""
@@ -39,7 +47,7 @@ def run(arguments: Sequence[str], progress: Callable[[dict[str, int]], None] | N
         The program's JSON (native/load/report.h).
 
     Raises:
-        LoadError: wrong arguments, or a target that cannot be set up (no daemon, unknown host).
+        LoadError: a target that cannot be set up (no daemon, unknown host). WrongUsage.
     """
     command = [find_binary(), *arguments, *(["--progress"] if progress else [])]
     environment = {**os.environ, **(env or {})}
@@ -55,7 +63,8 @@ def run(arguments: Sequence[str], progress: Callable[[dict[str, int]], None] | N
         finally:
             reader.join()
     if process.returncode != 0:
-        raise LoadError("; ".join(errors) or f"mrpc-load ended with code {process.returncode}")
+        kind = WrongUsage if process.returncode == WrongUsage.exit_code else LoadError
+        raise kind("; ".join(errors) or f"mrpc-load ended with code {process.returncode}")
     return json.loads(output)
 
 

@@ -22,7 +22,7 @@ constexpr auto kProgressEvery = std::chrono::milliseconds(100);
 
 int fail(const Error& error) {
   std::fprintf(stderr, "mrpc-load: %s\n", error.text.c_str());
-  return 2;
+  return error.code == StatusCode::kInvalidArgument ? 2 : 1;  // wrong usage, or what cannot be done now
 }
 
 Status serve_null(const Options& options) {

@@ -91,12 +91,20 @@ def test_hex_and_file_requests(grpc_server, tmp_path):
         (["grpc://127.0.0.1:1", "--rate", "1"], "/pkg.Service/Method"),
         (["grpc://127.0.0.1:1/a.B/C", "--rate", "1", "--data", "{}"], "--proto"),
         (["http://127.0.0.1:1/", "--rate", "1", "--requests", "/nonexistent"], "cannot read"),
+        (["grpc://127.0.0.1:1/a.B/C", "--rate", "1", "--data-hex", "0g"], "not hexadecimal"),
+        (["grpc://127.0.0.1:1/a.B/C", "--rate", "1", "--protoset", __file__, "--data", "{}"], "no FileDescriptorSet"),
+        (["grpc://127.0.0.1:1/test.Test/Call", "--rate", "1", "--proto", "PROTO", "--data", "@/nonexistent"], "cannot read"),
     ],
 )
-def test_wrong_usage_is_one_clear_line(arguments, text):
-    result = invoke(*arguments)
-    assert result.exit_code == 1
+def test_wrong_usage_is_one_clear_line(arguments, text, proto):
+    result = invoke(*[proto if argument == "PROTO" else argument for argument in arguments])
+    assert result.exit_code == 2
     assert text in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_target_that_cannot_be_reached_is_no_wrong_usage():
+    result = invoke("http://host.invalid/", *QUICK)
+    assert result.exit_code == 1 and "host.invalid" in result.stderr
 
 
 def test_data_that_does_not_fit_the_schema(proto):
