@@ -1,7 +1,6 @@
-"""The payloads of one owner by field: which rows hold which value, as bitmaps and sorted columns.
+"""Payloads of one owner by field: which rows hold which value, as bitmaps and sorted columns.
 
-A column is built when a filter first asks for its field, from the rows that are there, and never changed: rows written
-later are on the owner's list of changes, from `built_at` on, and are tested one by one until there are too many of them.
+A column is built from some rows when a filter first asks for its field, and never changed; layers.py keeps it up with writes.
 Rows deleted since are still in it: callers intersect with rows that they know to be visible.
 
 There is a column for each thing that is asked of a field: its values, places, numbers of elements, or, for nested
@@ -19,13 +18,9 @@ import numpy as np
 from pyroaring import BitMap
 
 from .. import paths
-from . import filters, geo, predicates
+from . import cells, filters, geo, predicates
+from .ids import bitmap, numbers
 from .model import Payload
-
-
-def bitmap(rows: np.ndarray) -> BitMap:
-    """u32[n] as a bitmap, at the speed of a copy."""
-    return BitMap(array("I", rows.tobytes()))
 
 
 class ColumnKey(NamedTuple):
@@ -51,14 +46,14 @@ def keys_of(wanted: filters.Filter) -> Iterator[ColumnKey]:
     return (key_of(leaf) for leaf in wanted.leaves() if not isinstance(leaf, filters.HasId))
 
 
-def make(keys: Iterable[ColumnKey], rows: Iterable[tuple[int, Payload]], built_at: int = 0) -> dict[ColumnKey, Column]:
+def make(keys: Iterable[ColumnKey], rows: Iterable[tuple[int, Payload]]) -> dict[ColumnKey, Column]:
     """The columns of the keys, in one reading of the rows."""
     columns = {key: _KINDS[key.kind](key) for key in keys}
     for row, payload in rows:
         for column in columns.values():
             column.add(row, payload)
     for column in columns.values():
-        column.settle(built_at)
+        column.settle()
     return columns
 
 
@@ -83,20 +78,18 @@ class Ordered:
 
 
 class Column:
-    """built_at: how many changes there were. size_bytes is an estimate of what it holds in memory."""
+    """size_bytes is an estimate of what it holds in memory."""
 
     def __init__(self, key: ColumnKey) -> None:
         self._steps = paths.parse(key.path)
-        self.built_at = 0
         self.size_bytes = 0
 
     def add(self, row: int, payload: Payload) -> None:
         """Rows come in order."""
         raise NotImplementedError
 
-    def settle(self, built_at: int) -> None:
+    def settle(self) -> None:
         """All rows were added."""
-        self.built_at = built_at
 
     def take(self, condition: Any, among: BitMap) -> BitMap:
         """The rows that the condition takes, at least those of `among`."""
@@ -123,8 +116,7 @@ class Values(Column):
         if predicates.is_null(found):
             self._null.add(row)
 
-    def settle(self, built_at: int) -> None:
-        super().settle(built_at)
+    def settle(self) -> None:
         self._numbers = Ordered(self._pairs, np.float64)
         # A value of one row, as an identifier is, costs an integer and no bitmap.
         self._rows: dict[Any, int | BitMap] = {value: at[0] if len(at) == 1 else BitMap(at) for value, at in self._found.items()}
@@ -197,13 +189,18 @@ class Places(Column):
                 self._rows.append(row)
                 self._degrees.extend(place)
 
-    def settle(self, built_at: int) -> None:
-        super().settle(built_at)
-        self.size_bytes = 20 * len(self._rows)
+    def settle(self) -> None:
+        lon, lat = np.frombuffer(self._degrees, np.float64).reshape(-1, 2).T
+        codes = cells.codes(lon, lat)
+        order = np.argsort(codes, kind="stable")
+        self._codes, self._lon, self._lat = codes[order], lon[order], lat[order]
+        self._at = np.frombuffer(self._rows, np.uint32)[order]
+        self.size_bytes = 24 * len(order)
+        del self._rows, self._degrees
 
     def take(self, condition: filters.Field_, among: BitMap) -> BitMap:
-        lon, lat = np.frombuffer(self._degrees, np.float64).reshape(-1, 2).T
-        return bitmap(np.frombuffer(self._rows, np.uint32)[geo.inside(condition)(lon, lat)])
+        near = cells.near(self._codes, geo.boxes(condition))
+        return bitmap(self._at[near[geo.inside(condition)(self._lon[near], self._lat[near])]])
 
 
 class Counts(Column):
@@ -216,8 +213,7 @@ class Counts(Column):
     def add(self, row: int, payload: Payload) -> None:
         self._pairs.extend((count, row) for count in predicates.counts(paths.at(payload, self._steps)))
 
-    def settle(self, built_at: int) -> None:
-        super().settle(built_at)
+    def settle(self) -> None:
         self._counts = Ordered(self._pairs, np.int64)
         self.size_bytes = self._counts.size_bytes
         del self._pairs
@@ -240,16 +236,15 @@ class Objects(Column):
                 column.add(len(self._rows), each)
             self._rows.append(row)
 
-    def settle(self, built_at: int) -> None:
-        super().settle(built_at)
+    def settle(self) -> None:
         for column in self._columns.values():
-            column.settle(built_at)
+            column.settle()
         self.size_bytes = 4 * len(self._rows) + sum(column.size_bytes for column in self._columns.values())
 
     def take(self, condition: filters.NestedCondition, among: BitMap) -> BitMap:
         every = BitMap(range(len(self._rows)))
         taken = evaluate(condition.nested.filter, every, self._columns.__getitem__, lambda condition: set())
-        return bitmap(np.frombuffer(self._rows, np.uint32)[np.frombuffer(taken.to_array(), np.uint32)])
+        return bitmap(np.frombuffer(self._rows, np.uint32)[numbers(taken)])
 
 
 _KINDS: dict[str, type[Column]] = {"values": Values, "places": Places, "counts": Counts, "objects": Objects}
@@ -281,8 +276,8 @@ def _rows(condition: filters.Condition, among: BitMap, column: Columns, has_id: 
 
 def _taken_by(least: int, among: BitMap, sets: list[BitMap]) -> BitMap:
     """The rows of `among` that are in at least so many of the sets."""
-    rows = np.frombuffer(among.to_array(), np.uint32)
+    rows = numbers(among)
     times = np.zeros(len(rows), np.uint16)
     for each in sets:
-        times[np.searchsorted(rows, np.frombuffer((each & among).to_array(), np.uint32))] += 1
+        times[np.searchsorted(rows, numbers(each & among))] += 1
     return bitmap(rows[times >= least])

@@ -6,6 +6,7 @@ leaves the index before it leaves here. `version` counts changes; what was worke
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +51,7 @@ class Contents:
         self.points: PointsFile | None = None
         self.namespaces: dict[int, Namespace] = {}
         self.version = 0
+        self.granted: Counter[int] = Counter()  # changes of what others granted to each tenant or role
         self.saved: Saved | None = None
         self.resting = Resting(self.index)
         self.sparse = {name: SparseIndex(params) for name, params in self.config.sparse.items()}
@@ -172,7 +174,9 @@ class Contents:
         ids, parties = u64s_of(change.ids), np.array(change.parties, np.uint32)
         self.resting.wake(change.parties)
         pairs = np.repeat(ids, len(parties)), np.tile(parties, len(ids))
-        return self.index.revoke(*pairs) if change.revoked else self.index.grant(*pairs)
+        done = self.index.revoke(*pairs) if change.revoked else self.index.grant(*pairs)
+        self.granted.update(change.parties)
+        return done
 
     def settle(self, version: int, folder: Path, entry: pb.Collection, points: PointsFile) -> None:
         """A snapshot holds all of it as of that version: points not in memory are read from there from now on. A writer's, as apply()."""

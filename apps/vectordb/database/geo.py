@@ -5,14 +5,17 @@ must not cross the 180th meridian. A polygon's own edge is outside of it; so are
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from . import filters
+from .cells import Box
 
 EARTH_RADIUS_M = 6371008.8
+_SLACK = 1e-9  # radians or degrees, for what rounding takes from a circle's box
 _BLOCK = 1 << 18  # pairs of a place and an edge that are looked at together
 
 Inside = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -37,6 +40,35 @@ def inside(condition: filters.Field_) -> Inside:
         return _box(condition.geo_bounding_box)
     assert condition.geo_polygon is not None
     return _polygon(condition.geo_polygon)
+
+
+def boxes(condition: filters.Field_) -> list[Box]:
+    """What it takes lies in these, which do not overlap."""
+    if condition.geo_radius is not None:
+        return _around(condition.geo_radius)
+    if (box := condition.geo_bounding_box) is not None:
+        return _between(box.top_left.lon, box.bottom_right.lat, box.bottom_right.lon, box.top_left.lat)
+    assert condition.geo_polygon is not None
+    ring = condition.geo_polygon.exterior.points
+    lon, lat = [point.lon for point in ring], [point.lat for point in ring]
+    return [Box(min(lon), min(lat), max(lon), max(lat))]
+
+
+def _around(circle: filters.GeoRadius) -> list[Box]:
+    lon, lat, angle = circle.center.lon, circle.center.lat, circle.radius / EARTH_RADIUS_M + _SLACK
+    south, north = lat - math.degrees(angle), lat + math.degrees(angle)
+    if south <= -90 or north >= 90:  # a pole is inside
+        return [Box(-180, max(south, -90), 180, min(north, 90))]
+    width = math.degrees(math.asin(min(1, math.sin(angle) / math.cos(math.radians(lat))))) + _SLACK
+    west, east = lon - width, lon + width
+    return _between(west + 360 if west < -180 else west, south, east - 360 if east > 180 else east, north)
+
+
+def _between(west: float, south: float, east: float, north: float) -> list[Box]:
+    """Two when it crosses the 180th meridian."""
+    if west <= east:
+        return [Box(west, south, east, north)]
+    return [Box(west, south, 180, north), Box(-180, south, east, north)]
 
 
 def _circle(circle: filters.GeoRadius) -> Inside:

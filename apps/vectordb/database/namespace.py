@@ -13,23 +13,23 @@ be dropped at any time. A writer makes it before it writes, so whoever builds it
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from itertools import chain
 from typing import NamedTuple
 
-import numpy as np
 from pyroaring import BitMap
 
 from . import filters, payloads, predicates
-from .columns import Column, ColumnKey, bitmap, evaluate, keys_of, make
+from .columns import ColumnKey, evaluate, keys_of
 from .errors import Invalid
 from .ids import ROWS_MAX
+from .layers import Layers, renewed
+from .model import Payload
 from .segments import NOTHING, Segment
 
 SCAN_MAX = 256          # up to so many rows are tested one by one
-CHANGES_MAX = 4096      # and as many as there are rows: then the columns go
+CHANGES_MAX = 4096      # and as many as there are rows: then the older half is forgotten, with the columns that lack it
 COLUMNS_MAX = 256       # of an owner: then the oldest goes
-DIRTY_FRACTION = 4      # a column is built anew when more than a quarter of the rows changed since
 
 
 class State:
@@ -55,7 +55,7 @@ class State:
 
     def rows(self) -> BitMap:
         """Those that are alive."""
-        rows = bitmap(self.segment.rows)
+        rows = self.segment.every.copy()
         rows.add_range(self.first, self.first + len(self.payloads))
         return rows - self.dead
 
@@ -81,7 +81,7 @@ class Warm:
 
     def __init__(self, lookup: dict[int, int]) -> None:
         self.lookup = lookup
-        self.columns: dict[ColumnKey, Column] = {}
+        self.columns: dict[ColumnKey, Layers] = {}
         self.changes: list[int] = []
         self.tracking = False
 
@@ -95,6 +95,13 @@ class Warm:
     def size_bytes(self) -> int:
         return 120 * len(self.lookup) + sum(column.size_bytes for column in list(self.columns.values()))
 
+    def younger(self) -> Warm:
+        """The same without the older half of the changes, and without the columns that lack some of it."""
+        fresh, cut = Warm(self.lookup), len(self.changes) // 2
+        fresh.changes, fresh.tracking = self.changes[cut:], True
+        fresh.columns = {key: column.since(cut) for key, column in self.columns.items() if column.built_at >= cut}
+        return fresh
+
 
 class Namespace:
     def __init__(self, owner: int, segment: Segment = NOTHING, next_row: int = 0, payload_bytes: int = 0) -> None:
@@ -105,6 +112,7 @@ class Namespace:
         self._replaced: set[int] = set()  # rows with a new payload since it was frozen
         self._warm: Warm | None = None
         self._warming = threading.Lock()
+        self.declared: frozenset[ColumnKey] = frozenset()  # columns that the owner wants at hand
 
     # For readers.
     def warm(self) -> Warm:
@@ -124,55 +132,47 @@ class Namespace:
         warm = self._warm
         return warm.size_bytes if warm else 0
 
-    def all_rows(self) -> np.ndarray:
-        """u32[n], ascending."""
-        return np.frombuffer(BitMap(list(self.warm().lookup.values())).to_array(), np.uint32)
+    def rows(self) -> BitMap:
+        """Those that are alive: what the owner sees of them."""
+        return self.state.rows()
 
-    def matching(self, wanted: filters.Filter, rows: np.ndarray, named: Callable[[filters.HasId], list[int]]) -> np.ndarray:
-        """Those of the rows that the filter takes, ascending. named: the keys that a has_id means here."""
+    def matching(self, wanted: filters.Filter, among: BitMap, named: Callable[[filters.HasId], list[int]]) -> BitMap:
+        """Those rows of `among` that the filter takes. named: the keys that a has_id means here."""
         def has_id(condition: filters.HasId) -> set[int]:
             lookup = self.warm().lookup
             return {lookup[key] for key in named(condition) if key in lookup}
 
+        if len(among) > SCAN_MAX:
+            return evaluate(wanted, among, self.columns(set(keys_of(wanted))).__getitem__, has_id)
         test = predicates.compile_test(wanted, has_id)
-        if len(rows) <= SCAN_MAX:
-            return np.array(self._scan(test, rows.tolist()), np.uint32)
-        warm, among = self.warm(), bitmap(rows)
-        columns = self._columns(warm, set(keys_of(wanted)))
-        oldest = min((column.built_at for column in columns.values()), default=len(warm.changes))
-        dirty = BitMap(warm.changes[oldest:]) & among
-        clean = evaluate(wanted, among - dirty, columns.__getitem__, has_id)
-        clean.update(self._scan(test, dirty))
-        return np.frombuffer(clean.to_array(), np.uint32)
+        return BitMap([row for row, payload in self.read(among) if test(row, payload)])
 
-    def _scan(self, test: predicates.Test, rows: Iterable[int]) -> list[int]:
-        state, taken = self.state, []
+    def read(self, rows: Iterable[int]) -> Iterator[tuple[int, Payload]]:
+        """Payloads of rows, without those that were deleted and forgotten meanwhile."""
+        state = self.state
         for row in rows:
             try:
                 text = state.payload(row)
             except LookupError:
-                continue  # deleted and forgotten meanwhile
-            if test(row, payloads.unpack(text)):
-                taken.append(row)
-        return taken
+                continue
+            yield row, payloads.unpack(text)
 
-    def _columns(self, warm: Warm, keys: Set[ColumnKey]) -> dict[ColumnKey, Column]:
-        """Those of the keys, of which the ones that are missing or old are built in one reading of the payloads."""
-        columns = {key: column for key in keys if (column := warm.columns.get(key)) is not None and not self._is_old(warm, column)}
-        if len(columns) < len(keys):
+    def columns(self, keys: Set[ColumnKey]) -> dict[ColumnKey, Layers]:
+        """The columns of the keys, as of now: what is missing is read from payloads, once for all keys. When much is, for those that
+        are declared too."""
+        warm = self.warm()
+        found = {key: column for key in keys if (column := warm.columns.get(key)) and column.built_at == len(warm.changes)}
+        if len(found) < len(keys):
             with self._warming:
-                warm.tracking = True  # before it looks: what changes from here on is noted, and tested one by one
-                built_at, state = len(warm.changes), self.state
-                rows = ((row, payloads.unpack(state.payload(row))) for row in state.rows())
-                built = make(keys - columns.keys(), rows, built_at)
+                warm.tracking = True  # before it looks: what changes from here on is noted
+                if any(key not in warm.columns for key in keys):
+                    keys = keys | self.declared
+                built = renewed(keys, warm.columns, warm.changes, self.rows, self.read)
                 warm.columns.update(built)
                 while len(warm.columns) > COLUMNS_MAX:
                     del warm.columns[next(iter(warm.columns))]
-            columns |= built
-        return columns
-
-    def _is_old(self, warm: Warm, column: Column) -> bool:
-        return (len(warm.changes) - column.built_at) * DIRTY_FRACTION > self.size
+            found |= built
+        return found
 
     @property
     def next_row(self) -> int:
@@ -246,4 +246,4 @@ class Namespace:
         warm.changes.extend(rows)
         if len(warm.changes) > CHANGES_MAX + self.size:
             with self._warming:
-                self._warm = Warm(warm.lookup)  # columns that nobody has asked for since are not kept up
+                self._warm = warm.younger()

@@ -5,17 +5,18 @@ of it that the tenant sees and on nothing else, so that neither a count nor the 
 """
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
+from pyroaring import BitMap
 
 from . import filters
 from .contents import Contents, index_ids
 from .errors import Invalid, NotFound
-from .ids import id_of, key_of
+from .ids import bitmap, id_of, key_of, numbers
 from .model import ANSWER_BYTES_MAX, PAYLOAD_BYTES_MAX, PointId, Record, Ref, Results, Sparse
 from .namespace import State
 from .parties import Party
@@ -53,29 +54,51 @@ def split(party: Party, ref: Ref) -> tuple[str, PointId]:
     return ref
 
 
+def by_owner(ids: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Index ids u64[n], ascending, as rows u32 of each owner."""
+    owners = (ids >> np.uint64(32)).astype(np.uint32)
+    starts = np.flatnonzero(np.diff(owners, prepend=np.uint32(0)))  # no owner has the number 0
+    return zip(owners[starts].tolist(), np.split(ids.astype(np.uint32), starts[1:]) if len(ids) else (), strict=True)
+
+
+def _ids_of(rows: Mapping[int, BitMap]) -> np.ndarray:
+    return np.concatenate([_EMPTY, *(index_ids(owner, numbers(taken)) for owner, taken in rows.items())])
+
+
 class Queries:
     def __init__(self, contents: Contents) -> None:
         self._contents = contents
         self._cache: OrderedDict[Any, tuple[int, Any]] = OrderedDict()
 
-    def visible(self, party: Party) -> np.ndarray:
-        """Index ids u64[n], ascending, of all that the tenant sees."""
-        index = self._contents.index
-        seen = self._contents.resting.awake(party.scope, lambda: [
-            index.ids(number, limit=count) for number in party.scope if (count := index.count(number))])
-        if len(seen) < 2:
-            return seen[0] if seen else _EMPTY
-        return np.unique(np.concatenate(seen))
+    def seen(self, party: Party) -> dict[int, BitMap]:
+        """The rows of each owner that the tenant sees, by owners' numbers, ascending."""
+        rows = {owner: rows & self._contents.namespace(owner).rows() for owner, rows in self._granted(party).items()}
+        rows[party.number] = self._contents.namespace(party.number).rows()
+        return {owner: rows[owner] for owner in sorted(rows) if rows[owner]}
+
+    def _granted(self, party: Party) -> dict[int, BitMap]:
+        """Of what others granted it and its roles: maybe also rows that are gone by now."""
+        return self._remembered(("granted", party.scope), [self._contents.granted[number] for number in party.scope],
+                                lambda: self._read_granted(party))
+
+    def _read_granted(self, party: Party) -> dict[int, BitMap]:
+        index, granted = self._contents.index, defaultdict[int, BitMap](BitMap)
+        for ids in self._contents.resting.awake(party.scope, lambda: [
+                index.ids(number, limit=count) for number in party.scope if (count := index.count(number))]):
+            for owner, rows in by_owner(ids):
+                if owner != party.number:
+                    granted[owner] |= bitmap(rows)
+        return dict(granted)
 
     def count(self, party: Party) -> int:
         """How many the tenant sees."""
-        return self._contents.index.count(party.number) if len(party.scope) == 1 else len(self.visible(party))
+        return self._contents.index.count(party.number) if len(party.scope) == 1 else sum(map(len, self.seen(party).values()))
 
     def page(self, party: Party, wanted: filters.Filter | None, after: int | None, limit: int) -> np.ndarray:
         """The first of what the tenant sees and the filter takes, behind the id `after`: index ids, ascending."""
         if wanted is None and len(party.scope) == 1:
             return self._contents.resting.awake(party.scope, lambda: self._contents.index.ids(party.number, after, limit))
-        ids = self.visible(party) if wanted is None else self.matching(party, wanted)
+        ids = self.matching(party, wanted)
         start = 0 if after is None else int(np.searchsorted(ids, np.uint64(after), "right"))
         return ids[start:start + limit]
 
@@ -111,17 +134,20 @@ class Queries:
         return Nearest(np.concatenate([ids for ids, _ in found]), np.concatenate([distances for _, distances in found]),
                        [len(ids) for ids, _ in found])
 
-    def matching(self, party: Party, wanted: filters.Filter) -> np.ndarray:
-        """Those of them that the filter takes."""
-        return self._remembered(("ids", party.scope, wanted.model_dump_json()), lambda: self._match(party, wanted))
+    def matching(self, party: Party, wanted: filters.Filter | None) -> np.ndarray:
+        """Index ids u64[n], ascending, of what the tenant sees and the filter takes."""
+        if wanted is None:
+            return _ids_of(self.seen(party))
+        return self._remembered(("ids", party.scope, wanted.model_dump_json()), self._contents.version,
+                                lambda: _ids_of(self.rows(party, wanted)))
 
     def predicate(self, party: Party, wanted: filters.Filter) -> Any:
         """The same as the index's predicate."""
-        return self._remembered(("predicate", party.scope, wanted.model_dump_json()),
+        return self._remembered(("predicate", party.scope, wanted.model_dump_json()), self._contents.version,
                                 lambda: self._contents.index.predicate(self.matching(party, wanted)))
 
-    def _remembered(self, name: Any, work_out: Any) -> Any:
-        version, cached = self._contents.version, self._cache.get(name)
+    def _remembered(self, name: Any, version: Any, work_out: Callable[[], Any]) -> Any:
+        cached = self._cache.get(name)
         if cached is not None and cached[0] == version:
             return cached[1]
         value = work_out()
@@ -130,20 +156,17 @@ class Queries:
             self._cache.popitem(last=False)
         return value
 
-    def _match(self, party: Party, wanted: filters.Filter) -> np.ndarray:
-        ids = self.visible(party)
-        owners = (ids >> np.uint64(32)).astype(np.uint32)
-        starts = np.flatnonzero(np.diff(owners, prepend=np.uint32(0)))  # no owner has the number 0
-        taken = []
-        for owner, part in zip(owners[starts].tolist(), np.split(ids, starts[1:]), strict=True) if len(ids) else ():
-            rows = self._contents.namespace(owner).matching(wanted, part.astype(np.uint32), self._named(party, owner))
-            taken.append(index_ids(owner, rows))
-        return np.concatenate(taken) if taken else _EMPTY
+    def rows(self, party: Party, wanted: filters.Filter | None) -> dict[int, BitMap]:
+        """The same by owner."""
+        seen = self.seen(party)
+        if wanted is None:
+            return seen
+        return {owner: self._contents.namespace(owner).matching(wanted, rows, self._named(party, owner)) for owner, rows in seen.items()}
 
     def own_matching(self, party: Party, wanted: filters.Filter) -> np.ndarray:
         """Rows u32[n] of the tenant's own points that the filter takes."""
         namespace = self._contents.namespace(party.number)
-        return namespace.matching(wanted, namespace.all_rows(), self._named(party, party.number))
+        return numbers(namespace.matching(wanted, namespace.rows(), self._named(party, party.number)))
 
     def _named(self, party: Party, owner: int) -> Any:
         def keys(condition: filters.HasId) -> list[int]:

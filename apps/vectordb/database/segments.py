@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pyroaring import BitMap
 
 from .disk import Disk
 from .errors import Damaged
+from .ids import bitmap, numbers
 from .records import pack_keys, pb
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def _aligned(size: int) -> int:
 class Segment:
     """One owner's block. rows: u32[n]. Other columns are read number by number, for which a memoryview is quicker than an array."""
 
-    __slots__ = ("block", "rows", "_low", "_high", "_ends", "_texts", "_dense_from")
+    __slots__ = ("block", "rows", "_every", "_low", "_high", "_ends", "_texts", "_dense_from")
 
     def __init__(self, block: memoryview, size: int) -> None:
         self.block = block
@@ -41,6 +43,14 @@ class Segment:
         self._texts = block[at + 24 * size:]
         dense = size and int(self.rows[-1]) - int(self.rows[0]) == size - 1
         self._dense_from = int(self.rows[0]) if dense else None
+        self._every: BitMap | None = None
+
+    @property
+    def every(self) -> BitMap:
+        """The rows as a bitmap, not to be changed; made when it is first asked for."""
+        if self._every is None:
+            self._every = bitmap(self.rows)
+        return self._every
 
     def _position(self, row: int) -> int:
         """Where the row is. LookupError when it is not in it."""
@@ -166,7 +176,7 @@ def block_of(state: State) -> bytes:
     """The points of an owner as a block."""
     if not (state.payloads or state.patched or state.dead):
         return bytes(state.segment.block) + bytes(-len(state.segment.block) % 8)
-    rows = np.frombuffer(state.rows().to_array(), np.uint32)
+    rows = numbers(state.rows())
     old, fresh = rows[:(split := int(np.searchsorted(rows, state.first)))], (rows[split:] - np.uint32(state.first)).tolist()
     texts = [*map(state.payload, old.tolist()), *(state.payloads[at] for at in fresh)]
     ends = np.cumsum(np.fromiter(map(len, texts), "<u8", len(texts)), dtype="<u8")

@@ -18,6 +18,7 @@ from .contents import Contents, index_ids
 from .core import Core
 from .disk import translated
 from .errors import Invalid
+from .ids import numbers
 from .imported import CHUNK, MAGIC
 from .model import Quota
 from .parties import Party
@@ -105,7 +106,7 @@ def export(contents: Contents, tenant: str, path: str | Path) -> int:
 
 def _exported(contents: Contents, party: Party) -> Iterator[Change]:
     namespace, done = contents.namespace(party.number), 0
-    rows = namespace.all_rows()
+    rows = numbers(namespace.rows())
     config, quota = contents.config.model_dump_json(), party.quota.model_dump_json(exclude_none=True)
     yield Change(export_header=pb.ExportHeader(config=config, tenant=party.name, quota=quota))
     for start in range(0, len(rows), CHUNK):

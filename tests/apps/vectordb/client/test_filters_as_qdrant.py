@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyroaring import BitMap
 from qdrant_client import QdrantClient, models
 
 from apps.vectordb import translate, transport
@@ -131,8 +131,8 @@ def takes(payloads: list[dict], wanted: filters.Filter, scan_max: int) -> list[i
     namespace.add(range(len(payloads)), [json.dumps(each).encode() for each in payloads])
     namespaces.SCAN_MAX = scan_max
     try:
-        rows = np.arange(len(payloads), dtype=np.uint32)
-        return namespace.matching(wanted, rows, lambda condition: list(condition.has_id)).tolist()
+        rows = BitMap(range(len(payloads)))
+        return list(namespace.matching(wanted, rows, lambda condition: list(condition.has_id)))
     finally:
         namespaces.SCAN_MAX = before
 

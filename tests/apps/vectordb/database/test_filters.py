@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyroaring import BitMap
 
 from apps.vectordb.database import Collection, Filter, Invalid, Point, Points, filters
 from apps.vectordb.database import namespace as namespaces
@@ -148,12 +149,12 @@ def test_columns_and_scan_agree(objects: list[dict], tree: dict, changes: list[t
     """Also for rows that were written after the columns were built."""
     namespace = Namespace(1)
     namespace.add(range(len(objects)), [json.dumps(each).encode() for each in objects])
-    rows, wanted = np.arange(len(objects), dtype=np.uint32), filters.parse({"must": [tree]})
+    rows, wanted = BitMap(range(len(objects))), filters.parse({"must": [tree]})
 
     def ask(scan_max: int) -> list[int]:
         namespaces.SCAN_MAX = scan_max
         try:
-            return namespace.matching(wanted, rows, lambda condition: list(condition.has_id)).tolist()
+            return list(namespace.matching(wanted, rows, lambda condition: list(condition.has_id)))
         finally:
             namespaces.SCAN_MAX = 256
 
@@ -230,3 +231,30 @@ def test_any_object_is_a_filter_or_invalid(papers: Collection, raw: Any) -> None
         papers.count("acme", raw)
     except Invalid as error:
         assert len(str(error)) < 400
+
+
+def test_a_filter_sees_what_is_granted_and_revoked_at_once(papers: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "SCAN_MAX", 0)
+    red = {"must": [{"key": "colour", "match": {"value": "red"}}]}
+    papers.upsert("acme", Points(range(9), np.zeros((9, 2)), [{"colour": "red"}] * 9))
+    papers.create_role("team")
+    seen = [papers.count("bolt", red)]
+    for change in (lambda: papers.grant("acme", [1, 2, 3], to="bolt"), lambda: papers.grant("acme", [3, 4], to="team"),
+                   lambda: papers.add_member("team", "bolt"), lambda: papers.revoke("acme", [3], "bolt"), lambda: papers.revoke("acme", [4], "team"),
+                   lambda: papers.delete("acme", [1]), lambda: papers.set_payload("acme", [2], {"colour": "blue"}),
+                   lambda: papers.remove_member("team", "bolt"), lambda: papers.drop_tenant("acme")):
+        change()
+        seen.append(papers.count("bolt", red))
+    assert seen == [0, 3, 3, 4, 4, 3, 2, 1, 0, 0]
+
+
+def test_few_layers_hold_many_writes(papers: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "SCAN_MAX", 0)
+    low = {"must": [{"key": "n", "range": {"lt": 50}}]}
+    papers.upsert("acme", Points(range(2000), np.zeros((2000, 2)), [{"n": n} for n in range(2000)]))
+    for written in range(100):
+        assert papers.count("acme", low) == 50 + written
+        papers.set_payload("acme", [100 + written], {"n": 0})
+    columns = papers._contents.namespace(papers._contents.parties.tenant("acme").number).warm().columns
+    layers, = (each.layers for each in columns.values())
+    assert 1 < len(layers) <= 6 and len(layers[0].rows) == 2000
