@@ -92,7 +92,7 @@ class HybridOperations(ReadOperations):
 
         def nearest(party: Party, k: int, again: bool) -> Nearest:
             version = -1 if again else contents.version
-            seen = index.seen(party.number, party.scope, version, lambda: self._queries.visible(party))
+            seen = index.seen(party.number, party.scope, version, lambda: self._queries.matching(party, None))
             among = None if wanted is None else self._queries.matching(party, wanted)
             ends = np.cumsum(columns.sizes, dtype=np.int64).tolist()
             found = [seen.best(params, columns.indices[end - size:end], columns.values[end - size:end], k, among)
