@@ -49,7 +49,8 @@ def main() -> None:
 def serve(options: argparse.Namespace, stop: threading.Event) -> None:
     """Serves until stop is set. DatabaseError when the directory cannot be opened."""
     newcomers = Quota.checked({"vectors": options.newcomer_vectors}) if options.newcomers else None
-    settings = Options(options.admin or (own_name(),), newcomers, threads=options.threads, weights=dict(options.weight))
+    settings = Options(options.admin or (own_name(),), newcomers, threads=options.threads, weights=dict(options.weight),
+                       batch_threads=options.batch_threads)
     with (Database.open(options.dir, fsync=options.fsync) as database,
           Service(database, transport.load(options.transport), options.listen, settings) as service):
         if options.metrics is not None:
@@ -64,6 +65,13 @@ def weight(text: str) -> tuple[str, float]:
     if not tenant or not 0 < float(share) < math.inf:
         raise ValueError(text)
     return tenant, float(share)
+
+
+def count(text: str) -> int:
+    """A number from 1 on. ValueError."""
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
 
 
 def parse_options() -> argparse.Namespace:
@@ -84,6 +92,8 @@ def parse_options() -> argparse.Namespace:
     command.add_argument("--weight", type=weight, action="append", default=[], metavar="TENANT=SHARE",
                          help="what the tenant gets of the processors while others wait, beside their 1; repeatable")
     command.add_argument("--threads", type=int, default=Options.threads, help="calls that run, wait or are held at once (default: %(default)s)")
+    command.add_argument("--batch-threads", type=count, default=Options.batch_threads, metavar="N",
+                         help="on how many a batch of searches runs while no other call does (default: %(default)s, the processors)")
     return parser.parse_args()
 
 

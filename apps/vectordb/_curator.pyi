@@ -131,8 +131,12 @@ class Index:
         patience: int | None = None,
         recall: float | None = None,
         where: Predicate | None = None,
+        threads: int = 1,
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint32]]:
-        """n searches: ids [n, k], distances [n, k], counts [n]; row i is good up to counts[i]. tenants: one for all, or u32[n], one each."""
+        """n searches: ids [n, k], distances [n, k], counts [n]; row i is good up to counts[i]. tenants: one for all, or u32[n], one each.
+
+        threads: on how many at most; others help the caller's own while they have no other batch to help with.
+        """
 
     def predicate(self, what: Expression | ArrayLike) -> Predicate:
         """A set to search in: an expression over tenants, or an array of ids (unknown ones name nothing)."""

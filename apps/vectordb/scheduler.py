@@ -12,8 +12,9 @@ so that a newcomer finds a thread to wait on. A call that finds no room is refus
 once, ten thousand times a second, it is held for a while first; as many as there are threads for.
 
 What no order of calls can bound is done by the calls themselves: a batch of searches of a tenant that has several calls runs in
-parts, and between two of them it sleeps for a moment while others call, too. Whoever wakes is put behind a thread that runs,
-even beside an idle processor, and may be left there until the kernel's next tick, 4 ms; so no thread runs for long.
+pieces, and between two of them it sleeps for a moment while others call, too. Whoever wakes is put behind a thread that runs,
+even beside an idle processor, and may be left there until the kernel's next tick, 4 ms; so no thread runs for long. A batch
+that nobody else's call runs or waits beside may have the other processors as well, a piece at a time.
 """
 from __future__ import annotations
 
@@ -29,6 +30,8 @@ ASIDE_S = 50e-6
 """How long a call stands aside between its parts: long enough that whoever waits for the processor, or for Python, gets it."""
 HOLD_S = 0.05
 """How long a call is held before it is refused. Refusals tell callers to pause for as long."""
+FEW, MANY = 4, 64
+"""Queries of a piece of a batch: of a tenant that stands aside between two, and of another."""
 LINES_MAX = 1024
 """Lines of tenants at rest that are kept, so that not every call makes one."""
 
@@ -55,19 +58,35 @@ class Line:
     waiting: deque[threading.Lock] = field(default_factory=deque)
 
 
+class Pace:
+    """That of one batch of a tenant: asked before each of its pieces, how many queries it has and on how many threads it runs."""
+
+    def __init__(self, scheduler: Scheduler, tenant: str) -> None:
+        self._scheduler, self._tenant, self._begun = scheduler, tenant, False
+
+    def __call__(self) -> tuple[int, int]:
+        begun, self._begun = self._begun, True
+        if not self._scheduler.crowds(self._tenant):
+            return MANY, self._scheduler.free_threads
+        if begun:
+            stand_aside()
+        return FEW, 1
+
+
 class Scheduler:
     """`line = scheduler.enter(tenant)`, then the work, then `scheduler.leave(line, cost_ns)`.
 
     slots: calls that run at once. queue_max, held_max: calls of all tenants that wait, and that are held before they are refused,
     at most; each of them keeps a thread. weight: a tenant's share, relative to others', asked when it has no line yet.
-    clock: seconds. pause: sleeps. Thread-safe.
+    batch_threads: on how many a call may run that is alone. clock: seconds. pause: sleeps. Thread-safe.
     """
 
     def __init__(self, slots: int, queue_max: int, weight: Callable[[str], float] = lambda tenant: 1.0, held_max: int = 0,
-                 clock: Callable[[], float] = monotonic, pause: Callable[[float], None] = sleep) -> None:
+                 batch_threads: int = 1, clock: Callable[[], float] = monotonic, pause: Callable[[float], None] = sleep) -> None:
         if slots < 2 or queue_max < 2:
             raise ValueError("a scheduler has at least 2 slots, one of them for other tenants, and room for 2 that wait")
         self._slots, self._queue_max, self._weight, self._clock = slots, queue_max, weight, clock
+        self._batch_threads = batch_threads
         self._free_holds, self._pause = threading.Semaphore(held_max), pause
         self._latest, self._latest_s, self._before_s = "", -COMPANY_S, -COMPANY_S
         self._guard = threading.Lock()
@@ -114,11 +133,19 @@ class Scheduler:
             if not self._running:
                 self._start_alike()
 
-    def way(self, tenant: str) -> Callable[[], object] | None:
-        """What a running call of the tenant does between its parts to give way; None while the tenant has no other call, or no company."""
+    def pace(self, tenant: str) -> Pace:
+        """That of a batch of the tenant, whose call runs."""
+        return Pace(self, tenant)
+
+    def crowds(self, tenant: str) -> bool:
+        """Whether the tenant has several calls while others call, too."""
         line = self._lines.get(tenant)
-        crowded = line is not None and line.running + len(line.waiting) > 1
-        return stand_aside if crowded and self._in_company(tenant) else None
+        return line is not None and line.running + len(line.waiting) > 1 and self._in_company(tenant)
+
+    @property
+    def free_threads(self) -> int:
+        """On how many threads the call that asks may run: several while no other runs or waits."""
+        return self._batch_threads if self._running + self._waiting < 2 else 1
 
     @property
     def waiting(self) -> int:

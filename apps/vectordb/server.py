@@ -19,6 +19,7 @@ from .service import SERVICERS
 from .transport import OPTIONS, Transport, mesh_modules
 
 GRACE_S = 2.0
+PROCESSORS = len(os.sched_getaffinity(0))
 THREADS = 96
 """A third of them may wait for a turn to search, half of those for one tenant: 16 calls, and those that run."""
 SWITCH_INTERVAL_S = 0.00005
@@ -34,12 +35,14 @@ def own_name() -> str:
 class Options:
     """admins: tenants that may change collections, tenants and roles. newcomers: quota of tenants that are made at their first
     write, None: they are not. slots: searches at once, one more than processors by default. threads: calls that run, wait or are held.
-    weights: shares of tenants in processor time while others wait, 1 for those that are not named."""
+    weights: shares of tenants in processor time while others wait, 1 for those that are not named. batch_threads: on how many a batch
+    of searches runs while no other call does."""
     admins: Collection[str] = field(default_factory=lambda: (own_name(),))
     newcomers: Quota | None = None
-    slots: int = len(os.sched_getaffinity(0)) + 1
+    slots: int = PROCESSORS + 1
     threads: int = THREADS
     weights: Mapping[str, float] = field(default_factory=dict)
+    batch_threads: int = PROCESSORS
 
     def weight(self, tenant: str) -> float:
         return self.weights.get(tenant, 1.0)
@@ -53,7 +56,7 @@ class Service:
         self._database, self._options = database, options or Options()
         self.meters = Meters()
         third, sixth, ninth = (max(2, self._options.threads // part) for part in (3, 6, 9))
-        self._reads = Scheduler(self._options.slots, third, self._options.weight, sixth)
+        self._reads = Scheduler(self._options.slots, third, self._options.weight, sixth, self._options.batch_threads)
         self._writes = Scheduler(ninth, sixth, self._options.weight, sixth)
         self._health = Health() if transport.system == "mrpc" else None
         self._executor = ThreadPoolExecutor(self._options.threads, thread_name_prefix="vectordb")
@@ -82,7 +85,7 @@ class Service:
     def _add_services(self, transport: Transport) -> None:
         door = Door(transport, self._reads, self._writes, self.meters)
         for name, make in SERVICERS.items():
-            servicer = make(self._database, transport, self._options.admins, self._options.newcomers, self._reads.way)
+            servicer = make(self._database, transport, self._options.admins, self._options.newcomers, self._reads.pace)
             getattr(transport.pb_grpc, f"add_{name}Servicer_to_server")(door.handlers(servicer, servicer.METHODS), self._server)
         if self._health:
             mesh_modules()[1].add_HealthServicer_to_server(self._health, self._server)

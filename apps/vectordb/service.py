@@ -13,6 +13,7 @@ from . import translate
 from .database import Database, Quota
 from .database import Points as Batch
 from .database.errors import AlreadyExists, Damaged, Invalid, NotFound
+from .database.queries import Pace
 from .statuses import NotAllowed
 from .transfers import Transfers
 from .translate import Replies
@@ -21,13 +22,13 @@ from .transport import Transport
 
 class Servicer:
     """admins: tenants that may change collections, tenants and roles. newcomers: the quota of tenants that are made at their first
-    write; None: only administrators make tenants. give_way(tenant): what its long call does between its parts, if anything."""
+    write; None: only administrators make tenants. pace(tenant): that of its batches of searches."""
 
     METHODS: tuple[str, ...]
 
     def __init__(self, database: Database, transport: Transport, admins: Collection[str], newcomers: Quota | None = None,
-                 give_way: Callable[[str], Callable[[], object] | None] = lambda tenant: None) -> None:
-        self._database, self._pb, self._admins, self._newcomers, self._give_way = database, transport.pb, admins, newcomers, give_way
+                 pace: Callable[[str], Pace | None] = lambda tenant: None) -> None:
+        self._database, self._pb, self._admins, self._newcomers, self._pace = database, transport.pb, admins, newcomers, pace
         self._replies = Replies(transport.pb)
 
     def _open(self, tenant: str, name: str) -> Any:
@@ -88,7 +89,7 @@ class Points(Servicer):
         found = collection.search_columns(
             tenant, translate.vectors(request, request.queries or 1), request.k, translate.optional_filter(request),
             with_payload=request.with_payload, exact=request.exact, recall=request.recall if request.HasField("recall") else None,
-            give_way=self._give_way(tenant))
+            pace=self._pace(tenant))
         if request.HasField("score_threshold"):
             found = translate.near_enough(found, collection.config.metric, request.score_threshold)
         reply = self._replies.hits(found, tenant, collection.config.metric)

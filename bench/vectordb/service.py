@@ -27,6 +27,7 @@ SET = "synthetic"
 SINGLE, BATCHES, FAIR = "service, single searches", "service, batches of 32", "service, a small tenant beside a flood"
 POLICIES_ON = "service, policies"
 LIBRARY, MESH, GRPC = "library", "mrpc", "grpc"
+PLAIN = "mrpc, --batch-threads 1"  # the library has one thread, too
 IN_FLIGHT = (1, 2, 4)
 LOAD_SECONDS, READY = 300, r"^ready vectordb over \w+(?: at port (\d+))?"
 FLOOD_CALLERS = 16  # as many as may wait
@@ -57,7 +58,8 @@ class Stage:
 
     def client(self, system: str) -> Client:
         """The library, or a client of a new service over that system."""
-        return {LIBRARY: self._library, MESH: self._over_mesh, GRPC: self._over_grpc}[system]()
+        starts = {LIBRARY: self._library, MESH: self._over_mesh, PLAIN: lambda: self._over_mesh("--batch-threads", "1"), GRPC: self._over_grpc}
+        return starts[system]()
 
     def _library(self) -> Client:
         return self._started(LIBRARY, str(self._copy(LIBRARY)), {})
@@ -66,22 +68,22 @@ class Stage:
         server = self._serve(GRPC, {})
         return self._started(GRPC, f"127.0.0.1:{server.answer}", {})
 
-    def _over_mesh(self) -> Client:
+    def _over_mesh(self, *flags: str) -> Client:
         """A client of a service on a daemon of its own, with the policies."""
         daemon = self._mesh.daemon("bench")
         self.runtime, self.daemon = daemon.runtime, daemon.child
         daemon.apply(*POLICIES, programs={f"./{BUDGET.name}": BUDGET.read_text()})
         token = daemon.control.call("RegisterApp", name=APP, uid=os.geteuid(), act_as=["*"]).token
-        self.server = self._serve(MESH, daemon.env)
+        self.server = self._serve(MESH, daemon.env, *flags)
         self._mesh_env = {**daemon.env, "MRPC_TOKEN": token}
         return self.another_over_mesh()
 
     def another_over_mesh(self) -> Client:
-        """One more of the same service."""
+        """One more of the service that was started last."""
         return self._started(MESH, "mrpc:///vectordb.Points", self._mesh_env)
 
-    def _serve(self, system: str, env: dict[str, str]) -> Child:
-        command = [sys.executable, "-m", "apps.vectordb", "serve", "--dir", str(self._copy(system)), "--transport", system]
+    def _serve(self, system: str, env: dict[str, str], *flags: str) -> Child:
+        command = [sys.executable, "-m", "apps.vectordb", "serve", "--dir", str(self._copy(system)), "--transport", system, *flags]
         return self._mesh.stack.enter_context(Child(command, READY, {**ONE_THREAD, **env}))
 
     def _started(self, system: str, target: str, env: dict[str, str]) -> Client:
@@ -104,10 +106,10 @@ def staged(bench: Bench) -> Iterator[Stage]:
 
 def beside_the_library(bench: Bench) -> None:
     with staged(bench) as stage:
-        clients = {system: stage.client(system) for system in (LIBRARY, MESH, GRPC)}
+        clients = {system: stage.client(system) for system in (LIBRARY, PLAIN, MESH, GRPC)}
         for client in clients.values():
             client.do("single", calls=bench.scale.calls)
-        _single(bench, clients)
+        _single(bench, {system: client for system, client in clients.items() if system != PLAIN})
         _batches(bench, clients)
         judged.add(bench.report, MESH, judged.by_daemon(stage.runtime), POLICIES_ON)
 

@@ -23,10 +23,12 @@ from .parties import Party
 from .sparse.columns import PAIR_BYTES
 
 CACHED_MAX = 64
-PIECE = 4  # queries of a batch between two moments to give way
 FEW = 24    # points, of which each by itself is named sooner than all by arrays
 ROW = 2**32 - 1  # of an index id: its lower half
 _EMPTY = np.empty(0, np.uint64)
+
+Pace = Callable[[], tuple[int, int]]
+"""Asked before each piece of a batch: how many queries it has, and on how many threads it may run. May sleep, to let others go first."""
 
 
 class Nearest(NamedTuple):
@@ -103,29 +105,32 @@ class Queries:
         return ids[start:start + limit]
 
     def nearest(self, party: Party, queries: np.ndarray, k: int, wanted: filters.Filter | None, how: dict[str, Any],
-                give_way: Callable[[], object] | None = None) -> Nearest:
-        """For each query [n, dim] the nearest, at most k, nearest first. give_way: called before every PIECE queries but the first."""
+                pace: Pace | None = None) -> Nearest:
+        """For each query [n, dim] the nearest, at most k, nearest first. pace: None: all in one piece, on this thread."""
         if wanted is not None:
             how = {**how, "where": self.predicate(party, wanted)}
-        return self._contents.resting.awake(party.scope, lambda: self._in_pieces(party.scope, queries, k, how, give_way))
+        return self._contents.resting.awake(party.scope, lambda: self._in_pieces(party.scope, queries, k, how, pace))
 
     def _in_pieces(self, scope: tuple[int, ...], queries: np.ndarray, k: int, how: dict[str, Any],
-                   give_way: Callable[[], object] | None) -> Nearest:
-        if give_way is None or len(queries) <= PIECE:
+                   pace: Pace | None) -> Nearest:
+        if pace is None or len(queries) < 2:
             return self._ask(scope, queries, k, how)
-        found = [self._ask(scope, queries[:PIECE], k, how)]
-        for start in range(PIECE, len(queries), PIECE):
-            give_way()
-            found.append(self._ask(scope, queries[start:start + PIECE], k, how))
+        found, start = [], 0
+        while start < len(queries):
+            size, threads = pace()
+            found.append(self._ask(scope, queries[start:start + size], k, how, threads))
+            start += size
+        if len(found) == 1:
+            return found[0]
         ids, distances, counts = zip(*found, strict=True)
         return Nearest(np.concatenate(ids), np.concatenate(distances), list(chain.from_iterable(counts)))
 
-    def _ask(self, scope: tuple[int, ...], queries: np.ndarray, k: int, how: dict[str, Any]) -> Nearest:
+    def _ask(self, scope: tuple[int, ...], queries: np.ndarray, k: int, how: dict[str, Any], threads: int = 1) -> Nearest:
         if not len(queries):
             return NOTHING
         index, single = self._contents.index, len(scope) == 1
         if single and len(queries) > 1:
-            ids, distances, counts = index.search_many(queries, k, scope[0], **how)
+            ids, distances, counts = index.search_many(queries, k, scope[0], threads=threads, **how)
             there = np.arange(k) < counts[:, None]
             return Nearest(ids[there], distances[there], counts.tolist())
         found = [index.search(query, k, scope[0] if single else list(scope), **how) for query in queries]

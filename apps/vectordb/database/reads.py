@@ -12,7 +12,7 @@ from .core import Core
 from .errors import Damaged, Invalid, NotFound
 from .model import K_MAX, PAGE_MAX, QUERIES_MAX, RESULTS_MAX, Hits, Page, Recall, Record, Ref, Results
 from .parties import Party
-from .queries import Nearest
+from .queries import Nearest, Pace
 
 RETRIES_MAX = 8  # of a search whose results were deleted and forgotten before they could be named
 Wanted = filters.Filter | Mapping[str, Any] | None
@@ -35,15 +35,15 @@ class ReadOperations(Core):
 
     def search_columns(self, tenant: str, vector: Any, k: int, filter: Wanted = None, *, with_payload: bool = True, exact: bool = False,
                        budget: int | None = None, patience: int | None = None, recall: float | None = None,
-                       give_way: Callable[[], object] | None = None) -> Results:
-        """As search(), which spends as long on making lists of a batch's results as on finding them. give_way: called every few queries
-        of a batch, to let others have the processor."""
+                       pace: Pace | None = None) -> Results:
+        """As search(), which spends as long on making lists of a batch's results as on finding them. pace: in which pieces a batch is
+        searched for, and on how many threads; None: in one, on this thread."""
         queries = vectors.queries(self.config, vectors.array(vector))
         check_size(len(queries), k)
         wanted, how = filters.parse(filter), _settings(exact, budget, patience, recall)
         party = self._admit(tenant, len(queries))
         began = time.perf_counter()
-        results = self._named(lambda again: self._queries.nearest(party, queries, k, wanted, how, give_way), with_payload)
+        results = self._named(lambda again: self._queries.nearest(party, queries, k, wanted, how, pace), with_payload)
         self._contents.tallies.searched(party.number, len(queries), len(results.owner), time.perf_counter() - began)
         if not exact:
             self._sampler.offer(self._contents, self._queries, party, queries, k, wanted, how)

@@ -21,6 +21,7 @@
 
 #include "base/result.h"
 #include "codes.h"
+#include "crew.h"
 #include "epoch.h"
 #include "hash_index.h"
 #include "kmeans.h"
@@ -105,6 +106,7 @@ class Index {
   const Codec& codec() const { return codec_; }
   const Parts& parts() const { return parts_; }
   Stops& stops() const { return stops_; }
+  Crew& crew() const { return crew_; }                                 // for batches of searches
   template <typename F>
   bool each_tenant(bool wait, F&& visit) const {  // visit(const Tenant&); false: a writer is at work, and it was not to wait
     std::unique_lock lock(writer_, std::defer_lock);
@@ -213,6 +215,7 @@ class Index {
   std::atomic<uint64_t> published_{0};    // odd while roots are stored
   std::atomic<uint64_t> pairs_{0};
   mutable Stops stops_;
+  mutable Crew crew_;
   bool half_done_ = false;                // from the first change of a batch to its commit()
   std::vector<Edit> edits_;               // of this batch
   std::vector<uint32_t> free_tenants_;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <tuple>
 
@@ -263,6 +265,28 @@ Result<std::vector<Hit>> search(const Index& index, const float* vector, const A
   run.roots.clear();
   if ((*within)->root != nullptr) run.roots.push_back((*within)->root);
   return run.go(index, ask, run.roots);
+}
+
+Result<Found> search_many(const Index& index, const float* vectors, size_t count, const Ask& ask, std::span<const TenantId> tenants,
+                          size_t threads) {
+  if (const Status good = check_ask(ask); !good) return good.error();
+  Found found(count, ask.k);
+  std::mutex failing;
+  std::optional<Error> failed;
+  index.crew().each(count, threads, [&](size_t i) {
+    const auto hits = search(index, vectors + i * index.options().dim, ask, tenants.size() == 1 ? tenants : tenants.subspan(i, 1));
+    if (!hits) {
+      const std::lock_guard lock(failing);
+      failed = hits.error();
+      return;
+    }
+    for (const Hit& hit : *hits) {
+      const size_t at = i * ask.k + found.counts[i]++;
+      found.ids[at] = hit.id, found.distances[at] = hit.distance;
+    }
+  });
+  if (failed) return *failed;
+  return found;
 }
 
 }  // namespace curator

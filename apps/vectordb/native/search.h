@@ -35,4 +35,16 @@ Status check_ask(const Ask& ask);
 // The k nearest of what any of the tenants sees, each once, nearest first (equal distances by id): min(k, visible) of them, always.
 Result<std::vector<Hit>> search(const Index& index, const float* vector, const Ask& ask, std::span<const TenantId> tenants);
 
+// What a batch of n searches finds: [n, k], of which row i is good up to counts[i].
+struct Found {
+  Found(size_t n, size_t k) : ids(n * k), distances(n * k), counts(n) {}
+  std::vector<VectorId> ids;
+  std::vector<float> distances;
+  std::vector<uint32_t> counts;
+};
+
+// One search for each of `count` vectors, on this thread and up to `threads` - 1 others. tenants: one for all, or one each.
+Result<Found> search_many(const Index& index, const float* vectors, size_t count, const Ask& ask, std::span<const TenantId> tenants,
+                          size_t threads);
+
 }  // namespace curator

@@ -69,28 +69,21 @@ auto search_one(const Index& index, nb::handle vector, size_t k, nb::handle tena
   return std::pair(to_numpy(std::move(ids), {n}), to_numpy(std::move(distances), {n}));
 }
 
-auto search_many(const Index& index, nb::handle vectors, size_t k, nb::handle tenants, bool exact, std::optional<uint32_t> budget,
-                 std::optional<uint32_t> patience, std::optional<float> recall, const PredicateOf* where) {
+auto search_many_bound(const Index& index, nb::handle vectors, size_t k, nb::handle tenants, bool exact, std::optional<uint32_t> budget,
+                 std::optional<uint32_t> patience, std::optional<float> recall, const PredicateOf* where, uint32_t threads) {
   const Ask ask = ask_from(index, k, {exact, budget, patience, recall, where});
   const Rows rows = rows_from(vectors, index.options().dim);
   const Tenants who(tenants);
   const size_t n = rows.shape(0);
-  const bool one_each = who.all().size() != 1;
-  if (one_each) same_length(n, who.all().size(), "vectors and tenants");
-  std::vector<uint64_t> ids(n * k);
-  std::vector<float> distances(n * k);
-  std::vector<uint32_t> counts(n);
-  auto done = [&]() -> Result<size_t> {
+  if (who.all().size() != 1) same_length(n, who.all().size(), "vectors and tenants");
+  if (threads == 0) throw nb::value_error("threads must be at least 1");
+  auto found = [&] {
     nb::gil_scoped_release release;
-    for (size_t i = 0; i < n; ++i) {
-      const auto hits = search(index, rows.data() + i * rows.shape(1), ask, who.all().subspan(one_each ? i : 0, 1));
-      if (!hits) return hits.error();
-      for (const Hit& hit : *hits) ids[i * k + counts[i]] = hit.id, distances[i * k + counts[i]++] = hit.distance;
-    }
-    return n;
+    return search_many(index, rows.data(), n, ask, who.all(), threads);
   }();
-  good(done);
-  return std::tuple(to_numpy(std::move(ids), {n, k}), to_numpy(std::move(distances), {n, k}), to_numpy(std::move(counts), {n}));
+  Found& columns = good(found);
+  return std::tuple(to_numpy(std::move(columns.ids), {n, k}), to_numpy(std::move(columns.distances), {n, k}),
+                    to_numpy(std::move(columns.counts), {n}));
 }
 
 Expression expression_from(nb::handle what, size_t depth, size_t& size) {
@@ -135,13 +128,13 @@ size_t size(const PredicateOf& self) {
 
 void bind_search(nb::module_& module, nb::class_<Index>& index) {
   nb::class_<PredicateOf>(module, "Predicate").def("__len__", size);
-  const auto def = [&](const char* name, auto function, const char* first) {
+  const auto def = [&](const char* name, auto function, const char* first, auto... more) {
     index.def(name, function, nb::arg(first), nb::arg("k"), nb::arg("tenants"), nb::kw_only(), nb::arg("exact") = false,
               nb::arg("budget") = nb::none(), nb::arg("patience") = nb::none(), nb::arg("recall") = nb::none(),
-              nb::arg("where").none() = nb::none());
+              nb::arg("where").none() = nb::none(), more...);
   };
   def("search", search_one, "vector");
-  def("search_many", search_many, "vectors");
+  def("search_many", search_many_bound, "vectors", nb::arg("threads") = 1);
   index.def("predicate", predicate, nb::arg("what"), nb::keep_alive<0, 1>());
 }
 

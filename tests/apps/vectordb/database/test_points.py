@@ -40,12 +40,12 @@ def test_a_batch_of_queries_answers_each(papers: Collection) -> None:
     assert papers.search("acme", np.empty((0, 2)), 2) == []
 
 
-def test_a_long_batch_gives_way_and_answers_the_same(papers: Collection) -> None:
+def test_a_batch_in_pieces_answers_the_same(papers: Collection) -> None:
     fill(papers, "acme", 5)
-    queries, stops = np.random.default_rng(0).random((10, 2)) * 4, []
-    found = papers.search_columns("acme", queries, 2, give_way=lambda: stops.append(None))
+    queries, pieces = np.random.default_rng(0).random((10, 2)) * 4, iter([(1, 1), (4, 2), (2, 1), (64, 3)])
+    found = papers.search_columns("acme", queries, 2, pace=pieces.__next__)
     assert [hits.ids for hits in found] == [hits.ids for hits in papers.search("acme", queries, 2)]
-    assert len(stops) == 2, "after the fourth and the eighth query"
+    assert next(pieces, None) is None, "each was asked for"
 
 
 def test_upsert_replaces_vector_and_payload_and_keeps_grants(papers: Collection) -> None:

@@ -1,6 +1,7 @@
 """Searches beside the oracle: every mode, metric and predicate; recall by size of tenant; what must not depend on other tenants."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -129,6 +130,19 @@ def test_a_batch_answers_as_single_searches_do(pair):
         np.testing.assert_array_equal(ids[row, : counts[row]], one_ids)
         np.testing.assert_array_equal(distances[row, : counts[row]], one_distances)
     assert (index.search_many(QUERIES, 8, 3)[2] == 8).all()
+
+
+def test_a_batch_on_several_threads_answers_the_same_while_others_ask(pair):
+    index, _ = pair
+    alone = index.search_many(QUERIES, 8, 3)
+    with ThreadPoolExecutor(4) as others:
+        for found in others.map(lambda _: index.search_many(QUERIES, 8, 3, threads=4), range(40)):
+            for mine, yours in zip(alone, found, strict=True):
+                np.testing.assert_array_equal(mine, yours)
+    with pytest.raises(ValueError, match="threads must be at least 1"):
+        index.search_many(QUERIES, 8, 3, threads=0)
+    with pytest.raises(ValueError, match="NaN"):
+        index.search_many(np.full_like(QUERIES, np.nan), 8, 3, threads=2)
 
 
 def test_equal_indexes_answer_equally(pair):

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from apps.vectordb.scheduler import COMPANY_S, HOLD_S, Line, QueueFull, Scheduler, WaitedTooLong, stand_aside
+from apps.vectordb.scheduler import COMPANY_S, FEW, HOLD_S, MANY, Line, QueueFull, Scheduler, WaitedTooLong
 
 
 class Callers:
@@ -98,16 +98,31 @@ def test_a_tenant_with_several_calls_gives_way_in_company() -> None:
     now = [100.0]
     scheduler = Scheduler(4, 10, clock=lambda: now[0])
     first, second = (scheduler.enter("flood") for _ in range(2))
-    assert scheduler.way("flood") is None, "there is nobody to give way to"
+    assert not scheduler.crowds("flood"), "there is nobody to give way to"
     scheduler.leave(scheduler.enter("small"), 1)
-    assert scheduler.way("flood") is stand_aside
-    assert scheduler.way("small") is None
+    assert scheduler.crowds("flood")
+    assert not scheduler.crowds("small")
     now[0] += COMPANY_S
-    assert scheduler.way("flood") is None, "the other has been silent for so long"
+    assert not scheduler.crowds("flood"), "the other has been silent for so long"
     scheduler.leave(scheduler.enter("small"), 1)
     scheduler.leave(first, 1)
-    assert scheduler.way("flood") is None, "one call at a time is no flood"
+    assert not scheduler.crowds("flood"), "one call at a time is no flood"
     scheduler.leave(second, 1)
+
+
+def test_a_batch_goes_in_pieces_and_has_other_threads_while_it_is_alone() -> None:
+    scheduler = Scheduler(4, 10, batch_threads=8, clock=lambda: 100.0)
+    pace = scheduler.pace("flood")
+    first = scheduler.enter("flood")
+    assert pace() == (MANY, 8)
+    small = scheduler.enter("small")
+    assert pace() == (MANY, 1), "another call runs"
+    second = scheduler.enter("flood")
+    assert pace() == (FEW, 1), "it stands aside between pieces"
+    for line in (second, small):
+        scheduler.leave(line, 1)
+    assert pace() == (MANY, 8)
+    scheduler.leave(first, 1)
 
 
 def test_turns_follow_what_calls_cost() -> None:
