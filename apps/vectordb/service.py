@@ -5,57 +5,21 @@ which statuses.py maps. A collection in which the caller is no tenant is NotFoun
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from . import translate
-from .database import Database, Quota
+from . import selection, translate
+from .browse import Browse
 from .database import Points as Batch
+from .database import Quota
 from .database.errors import AlreadyExists, Damaged, Invalid, NotFound
-from .database.queries import Pace
-from .statuses import NotAllowed
+from .servicer import Servicer
 from .transfers import Transfers
-from .translate import Replies
-from .transport import Transport
 
 
-class Servicer:
-    """admins: tenants that may change collections, tenants and roles. newcomers: the quota of tenants that are made at their first
-    write; None: only administrators make tenants. pace(tenant): that of its batches of searches."""
-
-    METHODS: tuple[str, ...]
-
-    def __init__(self, database: Database, transport: Transport, admins: Collection[str], newcomers: Quota | None = None,
-                 pace: Callable[[str], Pace | None] = lambda tenant: None) -> None:
-        self._database, self._pb, self._admins, self._newcomers, self._pace = database, transport.pb, admins, newcomers, pace
-        self._replies = Replies(transport.pb)
-
-    def _open(self, tenant: str, name: str) -> Any:
-        """The collection, for a tenant of it."""
-        collection = self._find(name)
-        if collection is None or not collection.has_tenant(tenant):
-            raise NotFound(f"there is no collection {name!r} with a tenant {tenant!r}")
-        return collection
-
-    def _find(self, name: str) -> Any:
-        try:
-            return self._database.collection(name)
-        except NotFound:
-            return None
-
-    def _managed(self, tenant: str, name: str) -> Any:
-        """The collection, for an administrator."""
-        self._only_admins(tenant)
-        return self._database.collection(name)
-
-    def _only_admins(self, tenant: str) -> None:
-        if tenant not in self._admins:
-            raise NotAllowed(f"{tenant!r} is no administrator of this service: ask its operator for --admin {tenant}")
-
-
-class Points(Servicer):
-    METHODS = ("Upsert", "Delete", "SetPayload", "DeletePayload", "Grant", "Revoke", "Search", "Get", "Scroll", "Count")
+class Points(Browse):
+    METHODS = ("Upsert", "Delete", "SetPayload", "DeletePayload", "Grant", "Revoke", "Search", "Get", "Scroll", "Count", *Browse.METHODS)
 
     def Upsert(self, tenant: str, request: Any) -> Any:
         collection = self._open_for_writing(tenant, request.collection)
@@ -86,33 +50,22 @@ class Points(Servicer):
 
     def Search(self, tenant: str, request: Any) -> Any:
         collection = self._open(tenant, request.collection)
-        found = collection.search_columns(
-            tenant, translate.vectors(request, request.queries or 1), request.k, translate.optional_filter(request),
-            with_payload=request.with_payload, exact=request.exact, recall=request.recall if request.HasField("recall") else None,
-            pace=self._pace(tenant))
-        if request.HasField("score_threshold"):
-            found = translate.near_enough(found, collection.config.metric, request.score_threshold)
-        reply = self._replies.hits(found, tenant, collection.config.metric)
-        if request.with_vectors:
-            refs = [ref for hits in found for ref in zip(hits.owners, hits.ids, strict=True)]
-            try:
-                records = collection.get(tenant, refs, with_payload=False, with_vector=True)
-            except NotFound:  # a hit was deleted or revoked meanwhile: the next search does not find it
-                return self.Search(tenant, request)
-            reply.points.vectors, reply.points.dtype = translate.rows(records)
-        return reply
+        found, metric = self._searched(tenant, collection, request, request.k, translate.optional_filter(request), request.with_payload)
+        return self._found(self.Search, tenant, collection, request, found, metric)
 
     def Get(self, tenant: str, request: Any) -> Any:
         refs = translate.named(request.points)
         found = self._open(tenant, request.collection).get(tenant, refs, with_payload=request.with_payload,
                                                            with_vector=request.with_vectors, skip_missing=True)
-        return self._replies.records(found, tenant)
+        return self._replies.records(found, tenant, selection.chooser(request))
 
     def Scroll(self, tenant: str, request: Any) -> Any:
+        if request.HasField("order_by"):
+            return self._scroll_ordered(tenant, request)
         page = self._open(tenant, request.collection).scroll(
             tenant, translate.optional_filter(request), limit=request.limit, cursor=request.cursor or None,
             with_payload=request.with_payload, with_vector=request.with_vectors)
-        return self._pb.ScrollReply(points=self._replies.records(page.records, tenant), next_cursor=page.cursor or "")
+        return self._pb.ScrollReply(points=self._replies.records(page.records, tenant, selection.chooser(request)), next_cursor=page.cursor or "")
 
     def Count(self, tenant: str, request: Any) -> Any:
         return self._pb.CountReply(count=self._open(tenant, request.collection).count(tenant, translate.optional_filter(request)))

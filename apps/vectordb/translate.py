@@ -10,6 +10,7 @@ import numpy as np
 
 from .database import Results
 from .database.errors import Invalid
+from .selection import Choose
 
 METRICS = {1: "cosine", 2: "ip", 3: "l2"}
 DTYPES = {1: "float32", 2: "float16"}
@@ -145,30 +146,32 @@ class Replies:
     def __init__(self, pb: Any) -> None:
         self._pb = pb
 
-    def hits(self, found: Results, tenant: str, metric: str) -> Any:
-        """A SearchReply."""
+    def hits(self, found: Results, tenant: str, metric: str, choose: Choose | None = None) -> Any:
+        """A SearchReply. choose: of each payload."""
         reply = self._pb.SearchReply(scores=scores(found.distances, metric), counts=found.counts)
-        self._fill(reply.points, found.ids, found.owners, found.owner, tenant, found.payloads)
+        self._fill(reply.points, found.ids, found.owners, found.owner, tenant, found.payloads, choose)
         return reply
 
-    def records(self, found: Sequence[Any], tenant: str) -> Any:
-        """A Records message of database records."""
+    def records(self, found: Sequence[Any], tenant: str, choose: Choose | None = None) -> Any:
+        """A Records message of database records. choose: of each payload."""
         message = self._pb.Records()
         if found:
             places = {name: index for index, name in enumerate(dict.fromkeys(each.owner for each in found))}
             texts = [each.payload for each in found] if found[0].payload is not None else None
-            self._fill(message, [each.id for each in found], list(places), [places[each.owner] for each in found], tenant, texts)
+            self._fill(message, [each.id for each in found], list(places), [places[each.owner] for each in found], tenant, texts, choose)
             if found[0].vector is not None:
                 message.vectors, message.dtype = rows(found)
         return message
 
-    def _fill(self, message: Any, ids: Sequence[Any], owners: list[str], owner: Sequence[int], tenant: str, texts: Sequence[bytes] | None) -> None:
+    def _fill(self, message: Any, ids: Sequence[Any], owners: list[str], owner: Sequence[int], tenant: str, texts: Sequence[bytes] | None,
+              choose: Choose | None) -> None:
         """Fills a Records message. owners: those that occur; owner: whose each point is, by index."""
         if owners != [tenant]:
             message.owners.extend(owners)
             message.owner.extend(owner)
         if texts:
-            message.payloads.extend(map(bytes.decode, texts))
+            decoded = map(bytes.decode, texts)
+            message.payloads.extend(decoded if choose is None else map(choose, decoded))
         try:
             message.ids.extend(ids)
         except TypeError:  # there are UUIDs among them

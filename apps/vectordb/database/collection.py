@@ -9,6 +9,8 @@ Any thread may call anything at any time; reads wait for nobody.
 """
 from __future__ import annotations
 
+from .browsing import BrowseOperations
+from .exploring import ExploreOperations
 from .hybrid import HybridOperations
 from .tenants import TenantOperations
 from .transfer import Transfer
@@ -17,7 +19,7 @@ from .writes import WriteOperations
 __all__ = ["Collection"]
 
 
-class Collection(TenantOperations, WriteOperations, HybridOperations, Transfer):
+class Collection(TenantOperations, WriteOperations, HybridOperations, BrowseOperations, ExploreOperations, Transfer):
     """One of a Database, which makes it: create_collection() and collection()."""
 
     def check(self) -> None:

@@ -31,6 +31,15 @@ class ColumnKey(NamedTuple):
     inner: tuple[ColumnKey, ...] = ()
 
 
+SCHEMAS = {**dict.fromkeys(("keyword", "integer", "float", "bool", "uuid", "text", "datetime"), "values"), "geo": "places"}
+"""What payload indexes are of, and the kind of column that each is."""
+
+
+def column_of(key: str, schema: str) -> ColumnKey:
+    """Of a payload index on the path."""
+    return ColumnKey(SCHEMAS[schema], key)
+
+
 def key_of(condition: filters.Field_ | filters.NestedCondition) -> ColumnKey:
     """Of the column that answers the condition."""
     if isinstance(condition, filters.NestedCondition):
@@ -67,6 +76,24 @@ class Ordered:
         self.size_bytes = values.nbytes + rows.nbytes
 
     def between(self, bounds: Any) -> BitMap:
+        start, end = self._bounded(bounds)
+        return bitmap(self._rows[start:end])  # none when they cross
+
+    def first(self, among: BitMap, bounds: Any, descending: bool, limit: int) -> tuple[np.ndarray, np.ndarray]:
+        """(values, rows u32) of the first that are between the bounds and of those rows, and of others with the value of the last."""
+        start, end = self._bounded(bounds)
+        values, rows = self._values[start:end], self._rows[start:end]
+        there = np.zeros(int(max(rows.max(initial=0), among.max() if among else 0)) + 1, bool)
+        there[numbers(among)] = True
+        kept = there[rows]
+        kept[1:] &= (values[1:] != values[:-1]) | (rows[1:] != rows[:-1])  # a row that has a value twice
+        values, rows = values[kept], rows[kept]
+        if descending and limit < len(values):
+            last = np.searchsorted(values, values[-limit])
+            return values[last:], rows[last:]
+        return (values, rows) if descending else (values[:limit], rows[:limit])
+
+    def _bounded(self, bounds: Any) -> tuple[int, int]:
         start, end = 0, len(self._values)
         for bound, side in ((bounds.gt, "right"), (bounds.gte, "left")):
             if bound is not None:
@@ -74,7 +101,7 @@ class Ordered:
         for bound, side in ((bounds.lt, "left"), (bounds.lte, "right")):
             if bound is not None:
                 end = min(end, int(np.searchsorted(self._values, bound, side)))
-        return bitmap(self._rows[start:end])  # none when they cross
+        return start, max(start, end)
 
 
 class Column:
@@ -93,6 +120,10 @@ class Column:
 
     def take(self, condition: Any, among: BitMap) -> BitMap:
         """The rows that the condition takes, at least those of `among`."""
+        raise NotImplementedError
+
+    def holding(self) -> BitMap:
+        """The rows that have a value there."""
         raise NotImplementedError
 
 
@@ -123,6 +154,9 @@ class Values(Column):
         self.size_bytes = self._numbers.size_bytes + 160 * len(self._rows) + 4 * sum(map(len, self._found.values()))
         del self._found, self._pairs
 
+    def holding(self) -> BitMap:
+        return self._union(self._rows)
+
     def take(self, condition: filters.Field_, among: BitMap) -> BitMap:
         if condition.is_empty is not None:
             return self._empty if condition.is_empty else among - self._empty
@@ -143,6 +177,17 @@ class Values(Column):
         if wanted.text_any is not None:
             return self._union({text for texts in holding for text in texts})
         return self._union(filter(accepts, min(holding, key=len, default=())))
+
+    def tally(self, among: BitMap) -> dict[Any, int]:
+        """By token, how many of the rows have it."""
+        return {token: (at in among) if isinstance(at, int) else at.intersection_cardinality(among) for token, at in self._rows.items()}
+
+    def ordered(self, among: BitMap, start: float | None, descending: bool, limit: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(values f64, rows u32): the first of the numbers and of the times, from `start` on."""
+        bounds = filters.Range.model_construct(**{"lte" if descending else "gte": start})
+        for each in (self._numbers, self._times):
+            values, rows = each.first(among, bounds, descending, limit)
+            yield values.astype(np.float64), rows
 
     def _union(self, tokens: Iterable[Any]) -> BitMap:
         rows = BitMap()
@@ -196,6 +241,9 @@ class Places(Column):
         self._codes, self._lon, self._lat = codes[order], lon[order], lat[order]
         self._at = np.frombuffer(self._rows, np.uint32)[order]
         self.size_bytes = 24 * len(order)
+
+    def holding(self) -> BitMap:
+        return bitmap(self._at)
         del self._rows, self._degrees
 
     def take(self, condition: filters.Field_, among: BitMap) -> BitMap:

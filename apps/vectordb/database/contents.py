@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .columns import ColumnKey, column_of
 from .ids import Cursors
 from .model import CollectionConfig, SparseColumns
 from .namespace import Frozen, Namespace
@@ -67,6 +68,7 @@ class Contents:
         namespace = self.namespaces.get(owner)
         if namespace is None:
             fresh = Namespace(owner, *self.points.describe(owner)) if self.points else Namespace(owner)
+            fresh.declared = self._declared(owner)
             namespace = self.namespaces.setdefault(owner, fresh)  # one of several threads wins
         return namespace
 
@@ -121,6 +123,11 @@ class Contents:
 
     def _party(self, change: pb.Party) -> None:
         self.parties.put(change)
+        if namespace := self.namespaces.get(change.number):
+            namespace.declared = self._declared(change.number)
+
+    def _declared(self, number: int) -> frozenset[ColumnKey]:
+        return frozenset(column_of(key, schema) for key, schema in self.parties.indexes_of(number).items())
 
     def _membership(self, change: pb.Membership) -> None:
         self.parties.join(change.role, change.tenant, change.joined)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from pyroaring import BitMap
 
 from . import filters, payloads, predicates
-from .columns import ColumnKey, evaluate, keys_of
+from .columns import Column, ColumnKey, evaluate, keys_of, make
 from .errors import Invalid
 from .ids import ROWS_MAX
 from .layers import Layers, renewed
@@ -156,6 +156,17 @@ class Namespace:
             except LookupError:
                 continue
             yield row, payloads.unpack(text)
+
+    def parts(self, key: ColumnKey, among: BitMap) -> Iterator[tuple[Column, BitMap]]:
+        """Columns of the key, and for which rows of `among` to ask each."""
+        if len(among) <= SCAN_MAX:
+            yield make([key], self.read(among))[key], among
+        else:
+            yield from self.columns({key})[key].parts(among)
+
+    def holding(self, key: ColumnKey) -> int:
+        """How many rows have a value at the key."""
+        return sum(len(column.holding() & rows) for column, rows in self.parts(key, self.rows()))
 
     def columns(self, keys: Set[ColumnKey]) -> dict[ColumnKey, Layers]:
         """The columns of the keys, as of now: what is missing is read from payloads, once for all keys. When much is, for those that

@@ -14,6 +14,7 @@ from .quota import Bucket
 from .records import pb
 
 NO_LIMITS = Quota()
+INDEXES_MAX = 64  # of one tenant in a collection
 
 
 class Frozen(NamedTuple):
@@ -24,24 +25,29 @@ class Frozen(NamedTuple):
     is_role: bool
     quota: Quota
     scope: tuple[int, ...]
+    indexes: dict[str, str]
 
     def message(self) -> pb.Party:
-        return pb.Party(number=self.number, name=self.name, is_role=self.is_role, quota=self.quota.model_dump_json(exclude_none=True))
+        indexes = [pb.PayloadIndex(key=key, schema=schema) for key, schema in self.indexes.items()]
+        return pb.Party(number=self.number, name=self.name, is_role=self.is_role, quota=self.quota.model_dump_json(exclude_none=True),
+                        indexes=indexes)
 
 
 class Party:
-    """bucket: of a tenant whose calls are limited. scope: the numbers that it sees as, its own first."""
+    """bucket: of a tenant whose calls are limited. scope: the numbers that it sees as, its own first. indexes: schemas of its payload
+    indexes by their keys."""
 
-    __slots__ = ("number", "name", "is_role", "quota", "bucket", "scope", "members")
+    __slots__ = ("number", "name", "is_role", "quota", "bucket", "scope", "members", "indexes")
 
     def __init__(self, number: int, name: str, is_role: bool) -> None:
         self.number, self.name, self.is_role = number, name, is_role
         self.quota, self.bucket = NO_LIMITS, None
         self.scope: tuple[int, ...] = (number,)
         self.members: tuple[int, ...] = ()
+        self.indexes: dict[str, str] = {}
 
     def freeze(self) -> Frozen:
-        return Frozen(self.number, self.name, self.is_role, self.quota, self.scope)
+        return Frozen(self.number, self.name, self.is_role, self.quota, self.scope, self.indexes)
 
 
 class Parties:
@@ -85,6 +91,11 @@ class Parties:
         party = self._by_number.get(number)
         return party.name if party else None
 
+    def indexes_of(self, number: int) -> dict[str, str]:
+        """Its payload indexes: none for one that is not there."""
+        party = self._by_number.get(number)
+        return party.indexes if party else {}
+
     def new(self, name: str, is_role: bool, quota: Quota) -> pb.Party:
         """What to log for a new one. AlreadyExists."""
         if name in self._by_name:
@@ -107,6 +118,7 @@ class Parties:
         party = self._by_number.get(message.number) or Party(message.number, message.name, message.is_role)
         party.quota = Quota.model_validate_json(message.quota) if message.quota not in ("", "{}") else NO_LIMITS
         party.bucket = Bucket.of(party.quota, self._clock)
+        party.indexes = {each.key: each.schema for each in message.indexes}
         self._by_number[party.number] = self._by_name[party.name] = party
         self.next_number = max(self.next_number, party.number + 1)
 

@@ -10,6 +10,7 @@ from .errors import Invalid
 from .model import PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX, Payload
 
 EMPTY = b"{}"
+KEY_MAX = 1024  # characters of a path
 _NESTED = dict, list, tuple
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -56,17 +57,20 @@ def _check_depth(value: Any) -> None:
 def merged(old: Payload, fields: Payload, key: str = "") -> Payload:
     """With the fields set, in the object that the path `key` leads to or, without, at the top. A field that is null is taken away.
     Invalid when it is no path."""
-    return paths.merged(old, _steps(key) if key else (), fields)
+    return paths.merged(old, steps(key) if key else (), fields)
 
 
 def without(old: Payload, keys: Sequence[str]) -> Payload:
     """Without what is at the paths. Invalid for what is none."""
     for key in keys:
-        old = paths.without(old, _steps(key))
+        old = paths.without(old, steps(key))
     return old
 
 
-def _steps(key: str) -> paths.Steps:
+def steps(key: str) -> paths.Steps:
+    """Of a path. Invalid for what is none, or longer than KEY_MAX."""
+    if len(key) > KEY_MAX:
+        raise Invalid(f"a path has at most {KEY_MAX} characters")
     try:
         return paths.parse(key)
     except ValueError as error:
