@@ -80,15 +80,15 @@ class Queries:
 
     def _granted(self, party: Party) -> dict[int, BitMap]:
         """Of what others granted it and its roles: maybe also rows that are gone by now."""
-        return self._remembered(("granted", party.scope), [self._contents.granted[number] for number in party.scope],
-                                lambda: self._read_granted(party))
+        scope = party.scope  # once: its roles may change meanwhile, and what they were granted may not be kept under other names
+        return self._remembered(("granted", scope), [self._contents.granted[number] for number in scope], lambda: self._read_granted(scope))
 
-    def _read_granted(self, party: Party) -> dict[int, BitMap]:
+    def _read_granted(self, scope: tuple[int, ...]) -> dict[int, BitMap]:
         index, granted = self._contents.index, defaultdict[int, BitMap](BitMap)
-        for ids in self._contents.resting.awake(party.scope, lambda: [
-                index.ids(number, limit=count) for number in party.scope if (count := index.count(number))]):
+        for ids in self._contents.resting.awake(scope, lambda: [
+                index.ids(number, limit=count) for number in scope if (count := index.count(number))]):
             for owner, rows in by_owner(ids):
-                if owner != party.number:
+                if owner != scope[0]:
                     granted[owner] |= bitmap(rows)
         return dict(granted)
 
@@ -109,7 +109,8 @@ class Queries:
         """For each query [n, dim] the nearest, at most k, nearest first. pace: None: all in one piece, on this thread."""
         if wanted is not None:
             how = {**how, "where": self.predicate(party, wanted)}
-        return self._contents.resting.awake(party.scope, lambda: self._in_pieces(party.scope, queries, k, how, pace))
+        scope = party.scope  # once: a role that it gets meanwhile may rest
+        return self._contents.resting.awake(scope, lambda: self._in_pieces(scope, queries, k, how, pace))
 
     def _in_pieces(self, scope: tuple[int, ...], queries: np.ndarray, k: int, how: dict[str, Any],
                    pace: Pace | None) -> Nearest:

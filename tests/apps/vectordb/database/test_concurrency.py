@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,50 @@ def test_a_role_that_is_dropped_while_a_member_is_described(papers: Collection) 
     papers.drop_tenant("team")
     acme.scope = before  # as whoever read it a moment ago still has it
     assert papers.tenant("acme").roles == ()
+
+
+def test_a_role_that_comes_and_goes_while_a_member_looks(papers: Collection) -> None:
+    papers.create_role("team")
+    papers.upsert("bolt", [Point(1, [1, 1], {"secret": 1})])
+    papers.grant("bolt", [1], to="team")
+
+    class Joining(Counter[int]):
+        """Whoever reads a figure finds that acme has become a member just after."""
+
+        def __getitem__(self, number: int) -> int:
+            if papers.tenant("acme").roles == ():
+                papers.add_member("team", "acme")
+            return super().__getitem__(number)
+
+    papers._contents.granted = Joining(papers._contents.granted)
+    papers.count("acme", {})
+    papers._contents.granted = Counter(papers._contents.granted)
+    papers.remove_member("team", "acme")
+    assert papers.count("acme", {}) == 0
+    assert papers.scroll("acme", {}).records == []
+
+
+def test_a_search_goes_on_when_a_role_at_rest_comes(quick_folder: Path) -> None:
+    with Database.open(quick_folder, background=False, warm_bytes_max=0) as db:
+        papers = db.create_collection("papers", dim=2)
+        for name in ("acme", "bolt"):
+            papers.create_tenant(name)
+        papers.create_role("team")
+        papers.upsert("acme", [Point(1, [1, 1])])
+        papers.upsert("bolt", [Point(1, [1, 1])])
+        papers.grant("bolt", [1], to="team")
+        db.housekeep()  # all rest
+        resting = papers._contents.resting
+        wake = resting.wake
+
+        def wake_and_join(numbers: Any) -> None:
+            wake(numbers)
+            if papers.tenant("acme").roles == ():
+                papers.add_member("team", "acme")
+
+        resting.wake = wake_and_join
+        assert papers.search("acme", [1, 1], 10).owners == ["acme"]
+        assert papers.search("acme", [1, 1], 10).owners == ["acme", "bolt"]
 
 
 class Held(Disk):
