@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import selection, translate
+from . import selection, sparse, translate
 from .database import Results
 from .database.errors import Invalid, NotFound
 from .database.exploring import grouped
@@ -53,21 +53,23 @@ class Browse(Servicer):
 
     def _searched(self, tenant: str, collection: Any, request: Any, k: int, wanted: Any, with_payload: bool) -> tuple[Results, str]:
         """(hits, what their distances are) of a SearchRequest, those with a score that it wants."""
-        vectors = translate.vectors(request, request.queries or 1)
-        if request.strategy:
+        metric = self._metric(collection, request)
+        if request.HasField("sparse"):
+            found = collection.search_sparse_columns(tenant, request.sparse.name, sparse.queries(request), k, wanted, with_payload=with_payload)
+        elif request.strategy:
+            vectors = translate.vectors(request, request.queries or 1)
             found = collection.explore(tenant, STRATEGIES.get(request.strategy), vectors, k, wanted, positives=request.positives,
                                        with_payload=with_payload)
         else:
             found = collection.search_columns(
-                tenant, vectors, k, wanted, with_payload=with_payload, exact=request.exact,
+                tenant, translate.vectors(request, request.queries or 1), k, wanted, with_payload=with_payload, exact=request.exact,
                 recall=request.recall if request.HasField("recall") else None, pace=self._pace(tenant))
-        metric = self._metric(collection, request)
         if request.HasField("score_threshold"):
             found = translate.near_enough(found, metric, request.score_threshold)
         return found, metric
 
     def _metric(self, collection: Any, request: Any) -> str:
-        return "ip" if request.strategy else collection.config.metric
+        return "ip" if request.strategy or request.HasField("sparse") else collection.config.metric
 
     def _found(self, again: Callable[[str, Any], Any], tenant: str, collection: Any, request: Any, found: Results, metric: str) -> Any:
         """The SearchReply. again: the method, for when hits vanish before their vectors are read."""
@@ -79,6 +81,7 @@ class Browse(Servicer):
             except NotFound:  # a hit was deleted or revoked meanwhile: the next search does not find it
                 return again(tenant, request)
             reply.points.vectors, reply.points.dtype = translate.rows(records)
+            translate.fill_sparse(reply.points, records)
         return reply
 
     def _scroll_ordered(self, tenant: str, request: Any) -> Any:

@@ -13,7 +13,8 @@ from .transport import Transport
 Method = Callable[[str, Any], Any]
 """(tenant, request) -> reply."""
 
-READS = frozenset(("Search", "SearchGroups", "Facet", "ListIndexes", "Get", "Scroll", "Count", "List", "Describe", "Usage", "Recall", "Export"))
+READS = frozenset((
+    "Search", "Fuse", "SearchGroups", "Facet", "ListIndexes", "Get", "Scroll", "Count", "List", "Describe", "Usage", "Recall", "Export"))
 
 
 class Handlers:

@@ -9,22 +9,23 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from . import selection, translate
+from . import selection, sparse, translate
 from .browse import Browse
 from .database import Points as Batch
 from .database import Quota
 from .database.errors import AlreadyExists, Damaged, Invalid, NotFound
+from .database.fusion import RRF_K
 from .servicer import Servicer
 from .transfers import Transfers
 
 
 class Points(Browse):
-    METHODS = ("Upsert", "Delete", "SetPayload", "DeletePayload", "Grant", "Revoke", "Search", "Get", "Scroll", "Count", *Browse.METHODS)
+    METHODS = ("Upsert", "Delete", "SetPayload", "DeletePayload", "Grant", "Revoke", "Search", "Fuse", "Get", "Scroll", "Count", *Browse.METHODS)
 
     def Upsert(self, tenant: str, request: Any) -> Any:
         collection = self._open_for_writing(tenant, request.collection)
         ids = translate.ids(request)
-        batch = Batch(ids, translate.vectors(request, len(ids)), translate.payloads(request))
+        batch = Batch(ids, translate.vectors(request, len(ids)), translate.payloads(request), sparse.batch(request.sparse))
         return self._pb.Changed(count=collection.upsert(tenant, batch, keep_payloads=request.keep_payloads))
 
     def Delete(self, tenant: str, request: Any) -> Any:
@@ -52,6 +53,15 @@ class Points(Browse):
         collection = self._open(tenant, request.collection)
         found, metric = self._searched(tenant, collection, request, request.k, translate.optional_filter(request), request.with_payload)
         return self._found(self.Search, tenant, collection, request, found, metric)
+
+    def Fuse(self, tenant: str, request: Any) -> Any:
+        collection = self._open(tenant, request.collection)
+        found = collection.fuse_columns(
+            tenant, sparse.searches(request), request.limit or request.k, sparse.FUSIONS.get(request.fusion), translate.optional_filter(request),
+            with_payload=request.with_payload, rrf_k=request.rrf_k or RRF_K, weights=list(request.weights) or None)
+        if request.HasField("score_threshold"):
+            found = translate.near_enough(found, "ip", request.score_threshold)
+        return self._found(self.Fuse, tenant, collection, request, found, "ip")
 
     def Get(self, tenant: str, request: Any) -> Any:
         refs = translate.named(request.points)
@@ -85,7 +95,7 @@ class Collections(Servicer):
         self._only_admins(tenant)
         settings = {"recall": request.recall} if request.recall else {}
         made = self._database.create_collection(request.collection, dim=request.dim, metric=translate.METRICS.get(request.metric or 1),
-                                                dtype=translate.DTYPES.get(request.dtype or 1), **settings)
+                                                dtype=translate.DTYPES.get(request.dtype or 1), sparse=sparse.settings(request), **settings)
         made.create_tenant(tenant)
         return self._pb.Empty()
 
@@ -109,7 +119,8 @@ class Collections(Servicer):
     def _config(self, collection: Any) -> Any:
         config = collection.config
         return self._pb.CollectionConfig(collection=config.name, dim=config.dim, metric=translate.number(translate.METRICS, config.metric),
-                                         dtype=translate.number(translate.DTYPES, config.dtype), recall=config.recall)
+                                         dtype=translate.number(translate.DTYPES, config.dtype), recall=config.recall,
+                                         sparse=sparse.params(self._pb, config.sparse))
 
 
 class Tenants(Servicer):

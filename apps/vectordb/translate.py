@@ -161,6 +161,7 @@ class Replies:
             self._fill(message, [each.id for each in found], list(places), [places[each.owner] for each in found], tenant, texts, choose)
             if found[0].vector is not None:
                 message.vectors, message.dtype = rows(found)
+                fill_sparse(message, found)
         return message
 
     def _fill(self, message: Any, ids: Sequence[Any], owners: list[str], owner: Sequence[int], tenant: str, texts: Sequence[bytes] | None,
@@ -185,6 +186,15 @@ def rows(records: Sequence[Any]) -> tuple[bytes, int]:
         return b"", 0
     stacked = np.stack([each.vector for each in records])
     return stacked.tobytes(), number(DTYPES, stacked.dtype.name)
+
+
+def fill_sparse(message: Any, records: Sequence[Any]) -> None:
+    """The sparse vectors of records, in a Records message."""
+    for name in dict.fromkeys(name for each in records for name in each.sparse or ()):
+        vectors = [(each.sparse or {}).get(name) for each in records]
+        there = [each for each in vectors if each is not None]
+        message.sparse.add(name=name, sizes=[0 if each is None else len(each.indices) for each in vectors],
+                           indices=np.concatenate([each.indices for each in there]), values=np.concatenate([each.values for each in there]))
 
 
 def number(names: dict[int, str], name: str) -> int:

@@ -3,13 +3,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-ONE_VECTOR = "a point has one vector, without a name"
+ONE_VECTOR = "a point has one dense vector, whose name is '', and maybe sparse ones"
 SHARDS = "one process serves a database: there are no shards and no replicas"
 SNAPSHOTS = "the database takes snapshots by itself; export_tenant and import_tenant move a tenant's points"
 ALIASES = "collections have one name"
 PAGES = "pages come in the order of writing: sort what scroll gave"
 TUNING = "leave it out: the index tunes itself to the collection's `recall`"
-FUSION = "ask for each, and merge what came"
+LOOKUP = "retrieve the vector, and search by it"
 RETRIES = "leave it out: batches are sent one after the other; catch ResourceExhaustedResponse, wait retry_after_s, go on"
 ORDER = "leave it out: writes are in one order, and every read sees those that were acknowledged"
 MODELS = "compute vectors yourself"
@@ -35,14 +35,13 @@ METHODS = {
 """By method."""
 
 ARGUMENTS = {
-    **dict.fromkeys(("using", "sparse_vectors_config"), ONE_VECTOR),
     **dict.fromkeys(("consistency", "ordering"), ORDER),
     **dict.fromkeys(("shard_key_selector", "shard_key", "shard_number", "sharding_method", "replication_factor", "write_consistency_factor"), SHARDS),
     **dict.fromkeys(("hnsw_config", "optimizers_config", "wal_config", "quantization_config", "on_disk_payload", "strict_mode_config",
                      "id_tracker", "hnsw_ef", "quantization", "indexed_only", "acorn", "idf"), TUNING),
     **dict.fromkeys(("parallel", "method", "max_retries"), RETRIES),
     **dict.fromkeys(("update_filter", "update_mode"), CONDITIONAL),
-    **dict.fromkeys(("prefetch", "lookup_from"), FUSION),
+    "lookup_from": LOOKUP,
     **dict.fromkeys(("metadata", "payload"), "keep it in a point's payload"),
     **dict.fromkeys(("host", "port", "grpc_port", "prefer_grpc", "https", "prefix", "grpc_options", "pool_size", "headers",
                      "check_compatibility"), "leave it out: the mesh finds the service"),

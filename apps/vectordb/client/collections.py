@@ -3,19 +3,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import hybrid
 from .advice import ONE_VECTOR
 from .connection import Base
 from .exceptions import ApiException
-from .models import CollectionDescription, CollectionInfo, CollectionsResponse, Datatype, Distance, UpdateResult, VectorParams
+from .models import CollectionDescription, CollectionInfo, CollectionsResponse, Datatype, Distance, SparseVectorParams, UpdateResult, VectorParams
 from .operations import operation
 
 
 class CollectionsMixin(Base):
     @operation
-    async def create_collection(self, collection_name: str, vectors_config: VectorParams, recall: float = 0.0, *,
+    async def create_collection(self, collection_name: str, vectors_config: VectorParams,
+                                sparse_vectors_config: dict[str, SparseVectorParams] | None = None, recall: float = 0.0, *,
                                 timeout: float | None = None) -> bool:
         """For administrators. recall: what searches aim at, the service's default when 0."""
-        await self._create(collection_name, vectors_config, recall)
+        await self._create(collection_name, vectors_config, sparse_vectors_config, recall)
         return True
 
     @operation
@@ -24,11 +26,12 @@ class CollectionsMixin(Base):
         return await self._drop(collection_name)
 
     @operation
-    async def recreate_collection(self, collection_name: str, vectors_config: VectorParams, recall: float = 0.0, *,
+    async def recreate_collection(self, collection_name: str, vectors_config: VectorParams,
+                                  sparse_vectors_config: dict[str, SparseVectorParams] | None = None, recall: float = 0.0, *,
                                   timeout: float | None = None) -> bool:
         """Deletes it, if it is there, and creates it."""
         await self._drop(collection_name)
-        await self._create(collection_name, vectors_config, recall)
+        await self._create(collection_name, vectors_config, sparse_vectors_config, recall)
         return True
 
     @operation
@@ -44,7 +47,7 @@ class CollectionsMixin(Base):
         found = await self._describe(collection_name)
         visible = (await self._call(self._points.Count, self._pb.CountRequest(collection=collection_name))).count
         params = VectorParams(found.dim, Distance[self._pb.Metric.Name(found.metric)], Datatype[self._pb.DType.Name(found.dtype)])
-        return CollectionInfo(found.collection, params, visible)
+        return CollectionInfo(found.collection, params, visible, sparse_vectors=hybrid.described(found))
 
     @operation
     async def create_payload_index(self, collection_name: str, field_name: str, field_schema: Any = None, wait: bool = True, *,
@@ -60,12 +63,13 @@ class CollectionsMixin(Base):
         await self._describe(collection_name)
         return UpdateResult(0)
 
-    async def _create(self, name: str, vectors: VectorParams, recall: float) -> None:
+    async def _create(self, name: str, vectors: VectorParams, sparse: dict[str, SparseVectorParams] | None, recall: float) -> None:
         if not hasattr(vectors, "size"):
             raise TypeError(f"vectors_config is one VectorParams: {ONE_VECTOR}")
         config = self._pb.CollectionConfig(collection=name, dim=vectors.size, recall=recall,
                                            metric=getattr(self._pb, Distance(vectors.distance).name),
-                                           dtype=getattr(self._pb, Datatype(vectors.datatype or "float32").name))
+                                           dtype=getattr(self._pb, Datatype(vectors.datatype or "float32").name),
+                                           sparse=hybrid.params(self._pb, sparse))
         await self._call(self._collections.Create, config)
 
     async def _drop(self, name: str) -> bool:

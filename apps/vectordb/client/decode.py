@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import paths
+from . import hybrid
 from .models import Record, ScoredPoint
 
 
@@ -56,7 +57,10 @@ def chooser(with_payload: Any) -> Callable[[Any], Any]:
 
 
 def vectors(points: Any) -> Any:
-    """Arrays [dim], read where the reply lies; None for each point when they were not asked for."""
+    """Arrays [dim], read where the reply lies, or with sparse ones dicts by name; None for each point when they were not asked for."""
     if not points.vectors:
         return repeat(None)
-    return np.frombuffer(points.vectors, np.float16 if points.dtype == 2 else np.float32).reshape(len(points.ids), -1)
+    dense = np.frombuffer(points.vectors, np.float16 if points.dtype == 2 else np.float32).reshape(len(points.ids), -1)
+    if not len(points.sparse):
+        return dense
+    return [{hybrid.DENSE: vector, **named} if named else vector for vector, named in zip(dense, hybrid.decoded(points), strict=True)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from . import hybrid
 from .advice import ONE_VECTOR
 from .filters import Filters, split_ids
 
@@ -32,11 +33,12 @@ class Encoder:
 
     def upsert(self, collection: str, ids: Sequence[Any], vectors: Any, payloads: Iterable[Any] | None = None, *,
                keep_payloads: bool = False) -> Any:
-        data, dtype, _ = self.rows(vectors if len(ids) else np.empty((0, 0), np.float32))
+        dense, sparse = hybrid.split(vectors)
+        data, dtype, _ = self.rows(dense if len(ids) else np.empty((0, 0), np.float32))
         texts = None if payloads is None else list(map(_text, payloads))
         numbers, uuids = split_ids(ids)
         return self._pb.UpsertRequest(collection=collection, ids=numbers, uuids=uuids, vectors=data, dtype=dtype, payloads=texts,
-                                      keep_payloads=keep_payloads)
+                                      keep_payloads=keep_payloads, sparse=[hybrid.message(self._pb, *each) for each in sparse.items()])
 
     def selection(self, points: Any, owner: str = "") -> Any:
         """Of ids, a Filter, a PointIdsList or a FilterSelector."""

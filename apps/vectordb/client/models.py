@@ -36,16 +36,42 @@ class VectorParams:
     datatype: Datatype | None = None
 
 
+class Modifier(StrEnum):
+    """What searches make of values, by what the searching tenant sees. BM25: values are counts of terms, and IDF is in it."""
+    NONE = "none"
+    IDF = "idf"
+    BM25 = "bm25"
+
+
+@dataclass(frozen=True)
+class SparseVectorParams:
+    """k1, b: of BM25."""
+    modifier: Modifier | None = None
+    k1: float | None = None
+    b: float | None = None
+
+
+@dataclass(frozen=True)
+class SparseVector:
+    """indices: from 0 to 2**32 - 1, none twice, in any order."""
+    indices: Sequence[int]
+    values: Sequence[float]
+
+
+VectorStruct = Vector | dict[str, Vector | SparseVector]
+"""The dense vector, or that under "" and sparse ones under their names."""
+
+
 @dataclass(frozen=True)
 class PointStruct:
     id: PointId
-    vector: Vector
+    vector: VectorStruct
     payload: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Points as columns: the quickest way to write many. vectors: [n, dim]."""
+    """Points as columns: the quickest way to write many. vectors: [n, dim], or that under "" and n sparse ones or None under each name."""
     ids: Sequence[PointId]
     vectors: Any
     payloads: Sequence[dict[str, Any] | None] | None = None
@@ -250,7 +276,7 @@ WithPayload = bool | Sequence[str] | PayloadSelectorInclude | PayloadSelectorExc
 
 @dataclass(frozen=True)
 class NearestQuery:
-    nearest: Vector | PointId
+    nearest: Vector | SparseVector | PointId
 
 
 class RecommendStrategy(StrEnum):
@@ -270,13 +296,49 @@ class RecommendQuery:
     recommend: RecommendInput
 
 
-Query = Vector | PointId | NearestQuery | RecommendQuery
+class Fusion(StrEnum):
+    RRF = "rrf"
+    DBSF = "dbsf"
+
+
+@dataclass(frozen=True)
+class FusionQuery:
+    """One list of what was prefetched, by ranks (RRF) or by scores (DBSF)."""
+    fusion: Fusion
+
+
+@dataclass(frozen=True)
+class Rrf:
+    """A hit's score: the sum over prefetches of 1 / (rank / weight + k - 1). k: 2 when it is None."""
+    k: int | None = None
+    weights: Sequence[float] | None = None
+
+
+@dataclass(frozen=True)
+class RrfQuery:
+    rrf: Rrf
+
+
+@dataclass(frozen=True)
+class Prefetch:
+    """One of the searches that are fused. limit: 10 when it is None."""
+    query: Vector | SparseVector | PointId | NearestQuery | RecommendQuery
+    using: str | None = None
+    filter: Filter | None = None
+    params: SearchParams | None = None
+    score_threshold: float | None = None
+    limit: int | None = None
+
+
+Query = Vector | SparseVector | PointId | NearestQuery | RecommendQuery | FusionQuery | RrfQuery
 
 
 @dataclass(frozen=True)
 class QueryRequest:
     """One of query_batch_points."""
     query: Query
+    using: str | None = None
+    prefetch: Sequence[Prefetch] | Prefetch | None = None
     filter: Filter | None = None
     params: SearchParams | None = None
     limit: int = 10
@@ -287,7 +349,7 @@ class QueryRequest:
 
 
 class ScoredPoint(NamedTuple):
-    """A hit. score: similarity, or distance under EUCLID. owner: the tenant whose point it is."""
+    """A hit. score: similarity, or distance under EUCLID. vector: a dict by name when it has sparse ones. owner: the tenant whose point it is."""
     id: PointId
     score: float
     payload: dict[str, Any] | None
@@ -337,6 +399,7 @@ class CollectionStatus(StrEnum):
 
 class CollectionParams(NamedTuple):
     vectors: VectorParams
+    sparse_vectors: dict[str, SparseVectorParams] | None = None
 
 
 class CollectionConfig(NamedTuple):
@@ -352,6 +415,7 @@ class CollectionInfo:
     status: CollectionStatus = CollectionStatus.GREEN
     segments_count: int = 1
     payload_schema: dict[str, Any] = field(default_factory=dict)
+    sparse_vectors: dict[str, SparseVectorParams] | None = None
 
     @property
     def indexed_vectors_count(self) -> int:
@@ -359,7 +423,7 @@ class CollectionInfo:
 
     @property
     def config(self) -> CollectionConfig:
-        return CollectionConfig(CollectionParams(self.vectors))
+        return CollectionConfig(CollectionParams(self.vectors, self.sparse_vectors))
 
 
 class PayloadSchemaType(StrEnum):
@@ -377,7 +441,7 @@ class PayloadSchemaType(StrEnum):
 @dataclass(frozen=True)
 class PointVectors:
     id: PointId
-    vector: Vector
+    vector: VectorStruct
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,27 @@ from uuid import UUID
 
 import numpy as np
 
-from . import decode
-from .advice import unknown_argument
+from . import decode, hybrid
+from .advice import ONE_VECTOR, unknown_argument
 from .connection import Base
 from .exceptions import refused
-from .models import CountResult, Filter, HasIdCondition, PointId, QueryRequest, QueryResponse, Record, ScoredPoint, SearchParams, WithPayload
+from .models import (
+    CountResult,
+    Filter,
+    HasIdCondition,
+    PointId,
+    Prefetch,
+    QueryRequest,
+    QueryResponse,
+    Record,
+    ScoredPoint,
+    SearchParams,
+    WithPayload,
+)
 from .operations import operation
 from .reasons import Reason
 
-_ABSENT = ("using", "prefetch", "lookup_from", "shard_key")
+_ABSENT = ("lookup_from", "shard_key")
 _NO_PARAMS = ("hnsw_ef", "quantization", "indexed_only", "acorn", "idf")
 """Of qdrant_client's QueryRequest and SearchParams: what means nothing here."""
 
@@ -25,29 +37,32 @@ class ReadsMixin(Base):
     with_vectors: vectors come as arrays [dim]."""
 
     @operation
-    async def query_points(self, collection_name: str, query: Any, query_filter: Filter | None = None,
+    async def query_points(self, collection_name: str, query: Any, using: str | None = None,
+                           prefetch: Prefetch | Sequence[Prefetch] | None = None, query_filter: Filter | None = None,
                            search_params: SearchParams | None = None, limit: int = 10, offset: int = 0, with_payload: WithPayload = True,
                            with_vectors: bool = False, score_threshold: float | None = None, *, timeout: float | None = None) -> QueryResponse:
         """The nearest points, of all that the tenant sees: to a vector, to one of its own points by id, which is left out itself, or to
-        what a RecommendQuery of vectors and ids says."""
-        vector, named = await self._vector(collection_name, query)
-        found = await self._search(collection_name, vector, _without(query_filter, named), search_params, limit + (offset or 0), with_payload,
-                                   with_vectors, score_threshold)
-        return QueryResponse(found[0][offset or 0:])
+        what a RecommendQuery of vectors and ids says. By a SparseVector of the name `using`: those with the largest product. By a
+        FusionQuery or RrfQuery: the best of what `prefetch` finds, as one list."""
+        request = QueryRequest(query, using, prefetch, query_filter, search_params, limit, offset, with_payload, with_vectors, score_threshold)
+        return QueryResponse(await self._query(collection_name, request))
 
     @operation
     async def query_batch_points(self, collection_name: str, requests: Sequence[QueryRequest], *,
                                  timeout: float | None = None) -> list[QueryResponse]:
         """Many queries; those that differ in nothing but the vector are one call."""
         together: dict[Any, list[tuple[int, Any]]] = {}
+        answers = [QueryResponse([])] * len(requests)
         for at, request in enumerate(requests):
             _refuse(request, _ABSENT)
+            if request.using or request.prefetch or hybrid.is_ranked(request.query):
+                answers[at] = QueryResponse(await self._query(collection_name, request))
+                continue
             vector, named = await self._vector(collection_name, request.query)
             wanted = self._encoder.filter(_without(request.filter, named))
             key = (None if wanted is None else wanted.SerializeToString(), repr(request.params), request.limit or 10, request.offset or 0,
                    repr(request.with_payload), repr(request.with_vector), request.score_threshold)
             together.setdefault(key, []).append((at, (vector, named)))
-        answers = [QueryResponse([])] * len(requests)
         for (_, _, limit, offset, *_), members in together.items():
             (first, (_, named)), vectors = members[0], np.stack([vector for _, (vector, _) in members])
             like = requests[first]
@@ -95,6 +110,51 @@ class ReadsMixin(Base):
         reply = await self._call(self._points.Get, request)
         return decode.records(reply, owner or self._own, with_payload)
 
+    async def _query(self, collection: str, asked: QueryRequest) -> list[ScoredPoint]:
+        """What one query finds."""
+        offset, shown = asked.offset or 0, {"with_payload": _some(asked.with_payload), "with_vectors": _flag(asked.with_vector)}
+        if asked.prefetch or hybrid.is_ranked(asked.query):
+            request, method = await self._fuse_request(collection, asked, offset), self._points.Fuse
+        else:
+            request, method = await self._request(collection, asked, _limit(asked) + offset), self._points.Search
+            request.collection = collection
+        for name, value in shown.items():
+            setattr(request, name, value)
+        return decode.hits(await self._call(method, request), self._own, asked.with_payload)[0][offset:]
+
+    async def _fuse_request(self, collection: str, asked: QueryRequest, offset: int) -> Any:
+        """TypeError for prefetches that are not fused, or not one level deep."""
+        prefetch = asked.prefetch if isinstance(asked.prefetch, list | tuple) else [asked.prefetch] if asked.prefetch else []
+        if not (prefetch and hybrid.is_ranked(asked.query)):
+            raise TypeError("prefetches are fused by a FusionQuery or an RrfQuery, which need some")
+        for each in prefetch:
+            _refuse(each, ("prefetch", "lookup_from"))
+        searches = [await self._request(collection, each, _limit(each)) for each in prefetch]
+        return self._pb.FuseRequest(collection=collection, searches=searches, queries=len(searches), k=max(each.k for each in searches),
+                                    limit=_limit(asked) + offset, filter=self._encoder.filter(asked.filter),
+                                    score_threshold=asked.score_threshold, **hybrid.how(self._pb, asked.query))
+
+    async def _request(self, collection: str, asked: QueryRequest | Prefetch, k: int) -> Any:
+        """A SearchRequest of one query, but for the collection, and what is to be shown of hits."""
+        query = getattr(asked.query, "nearest", asked.query)
+        if hasattr(query, "indices"):
+            what = {"sparse": hybrid.message(self._pb, asked.using or hybrid.DENSE, [query])}
+            return self._search_request(what, asked.filter, asked.params, k, asked.score_threshold)
+        if asked.using:
+            raise TypeError(f"the query for vectors {asked.using!r} is a SparseVector: {ONE_VECTOR}")
+        vector, named = await self._vector(collection, query)
+        return self._search_request(self._dense(vector), _without(asked.filter, named), asked.params, k, asked.score_threshold)
+
+    def _dense(self, vectors: Any) -> dict[str, Any]:
+        data, dtype, queries = self._encoder.rows(vectors)
+        return {"queries": queries, "vectors": data, "dtype": dtype}
+
+    def _search_request(self, what: dict[str, Any], query_filter: Any, params: Any, k: int, threshold: float | None, **more: Any) -> Any:
+        if params is not None:
+            _refuse(params, _NO_PARAMS)
+        return self._pb.SearchRequest(k=k, filter=self._encoder.filter(query_filter), exact=bool(getattr(params, "exact", False)),
+                                      recall=getattr(params, "recall", None), score_threshold=threshold, **what, **more)
+
     async def _vector(self, collection: str, query: Any) -> tuple[Any, list[Any]]:
         """The vector that a query means, and the ids of points that it names."""
         query = getattr(query, "nearest", query)
@@ -141,19 +201,19 @@ class ReadsMixin(Base):
 
     async def _search_reply(self, collection: str, query: Any, query_filter: Any, params: Any, k: int, with_payload: bool,
                             with_vectors: bool, threshold: float | None) -> Any:
-        if params is not None:
-            _refuse(params, _NO_PARAMS)
-        data, dtype, queries = self._encoder.rows(query)
-        request = self._pb.SearchRequest(collection=collection, queries=queries, k=k, vectors=data, dtype=dtype,
-                                         filter=self._encoder.filter(query_filter), with_payload=with_payload,
-                                         with_vectors=with_vectors, exact=bool(getattr(params, "exact", False)),
-                                         recall=getattr(params, "recall", None), score_threshold=threshold)
+        request = self._search_request(self._dense(query), query_filter, params, k, threshold, collection=collection, with_payload=with_payload,
+                                       with_vectors=with_vectors)
         return await self._call(self._points.Search, request)
 
 
 def _without(wanted: Filter | None, named: list[PointId]) -> Filter | None:
     """The filter, for points other than those."""
     return Filter(must=wanted, must_not=HasIdCondition(named)) if named else wanted
+
+
+def _limit(asked: QueryRequest | Prefetch) -> int:
+    """10 where none is given."""
+    return 10 if asked.limit is None else asked.limit
 
 
 def _some(with_payload: Any) -> bool:

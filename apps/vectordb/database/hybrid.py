@@ -73,8 +73,9 @@ class HybridOperations(ReadOperations):
         check_size(1, search.k)
         both = _both(wanted, filters.parse(search.filter))
         if hasattr(search.query, "indices"):
-            sparse, metric = self._sparse_finder(search.using, [search.query], both), "sparse"
-            return lambda party: lambda again: _ranked(sparse(party, search.k)(again), metric, search.score_min)
+            query = search.query if isinstance(search.query, SparseColumns) else [search.query]
+            sparse = self._sparse_finder(search.using, query, both)
+            return lambda party: lambda again: _ranked(sparse(party, search.k)(again), "ip", search.score_min)
         if search.using:
             raise Invalid(f"the query for sparse vectors {search.using!r} is a sparse vector")
         query = vectors.checked(self.config, search.query, 1)[None]

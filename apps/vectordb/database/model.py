@@ -127,8 +127,8 @@ class SparseColumns(NamedTuple):
 
 
 class Search(NamedTuple):
-    """One of the searches that are fused. query: a vector [dim], or a Sparse of the name `using`; filter: as search()'s; score_min: only results
-    with this score or a better one: for l2 a distance, where smaller is better; exact, recall: as search()'s."""
+    """One of the searches that are fused. query: a vector [dim], or a Sparse, or columns of one, of the name `using`; score_min: only results
+    with this score or a better one: for l2 a distance, where smaller is better; filter, exact, recall: as search()'s."""
 
     query: Any
     k: int

@@ -76,7 +76,8 @@ def test_every_condition_is_on_the_page() -> None:
 
 MODELS = [each for each in vars(ours).values() if dataclasses.is_dataclass(each)]
 
-NEW_FIELDS = {"SearchParams": {"recall"}, "UpdateResult": {"count"}, "CollectionInfo": {"name", "vectors"}, "MatchExcept": {"except_"}}
+NEW_FIELDS = {"SearchParams": {"recall"}, "UpdateResult": {"count"}, "CollectionInfo": {"name", "vectors", "sparse_vectors"},
+              "MatchExcept": {"except_"}, "SparseVectorParams": {"k1", "b"}}
 
 
 @pytest.mark.parametrize("ours", MODELS, ids=lambda model: model.__name__)

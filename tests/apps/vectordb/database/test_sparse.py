@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 import random
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -270,9 +271,20 @@ def test_sparse_vectors_count_in_a_quota_of_bytes(texts: Collection) -> None:
         texts.upsert("acme", Points([1], np.ones((1, 2)), sparse={"text": [vector]}), keep_payloads=True)
 
 
-def test_searches_while_others_write(texts: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def real() -> Iterator[Collection]:
+    """With the index itself, which may be read while it is written."""
+    with Database.open(None, background=False) as db:
+        collection = db.create_collection("texts", dim=2, sparse=SETTINGS)
+        for name in TENANTS:
+            collection.create_tenant(name)
+        yield collection
+
+
+def test_searches_while_others_write(real: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each point has the same vector whenever it is there: whoever searches finds nothing else, and what it wrote itself."""
     monkeypatch.setattr(store, "GARBAGE_MIN", 100)
+    texts = real
     stop, errors = threading.Event(), list[BaseException]()
 
     def churn() -> None:

@@ -151,10 +151,10 @@ def test_hostile_filters(acme: Client) -> None:
                 models.Filter(must=[models.FieldCondition("", match=models.MatchValue("x"))]),
                 models.Filter(must=[models.FieldCondition("a", range=models.Range(gt=float("nan")))]),
                 models.Filter(must=[models.FieldCondition("a", match=models.MatchText(""))])):
-        assert refused(acme.query_points, "papers", [1, 0, 0, 0], bad) == INVALID
+        assert refused(acme.query_points, "papers", [1, 0, 0, 0], query_filter=bad) == INVALID
         assert refused(acme.count, "papers", bad) == INVALID
     with pytest.raises(TypeError, match="no condition that this service knows"):
-        acme.query_points("papers", [1, 0, 0, 0], models.Filter(must=["1 == 1"]))
+        acme.query_points("papers", [1, 0, 0, 0], query_filter=models.Filter(must=["1 == 1"]))
     nothing = acme._pb.Filter(must=[acme._pb.Condition(key="a")])
     assert refused(sent, acme, acme._points.Scroll, acme._pb.ScrollRequest(collection="papers", limit=1, filter=nothing)) == INVALID
     both = acme._pb.Selection(ids=[1], filter=acme._pb.Filter())

@@ -68,7 +68,7 @@ def test_filters_select(acme: Client) -> None:
     assert found(must=[models.IsEmptyCondition(models.PayloadField("year"))]) == {UUID}
     assert found(must=[models.HasIdCondition([2, UUID])]) == {2, UUID}
     assert found(must=[models.Filter(must=[models.HasIdCondition([1])])]) == {1}
-    assert names(acme.query_points("papers", [1, 0, 0, 0], models.Filter(must=[year])).points) == [2]
+    assert names(acme.query_points("papers", [1, 0, 0, 0], query_filter=models.Filter(must=[year])).points) == [2]
     assert acme.count("papers", models.Filter(must=[year])).count == 1
 
 
