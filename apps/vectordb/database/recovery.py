@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from . import snapshots
 from .disk import Disk
 from .errors import Damaged
+from .frames import Reader
 from .model import Recovery
 from .records import Change
 from .state import State
@@ -67,11 +68,11 @@ class Recoverer:
             raise Damaged(f"{self._folder}: the segment of the log that follows the snapshot is missing{ADVICE}")
         for at, generation in enumerate(generations):
             last = at == len(generations) - 1
-            end = self._replay_segment(generation, last)
-        wal.resume(generations[-1], end, self._sequence)
+            reader = self._replay_segment(generation, last)
+        wal.resume(generations[-1], reader.end, self._sequence, reader.salt)
 
-    def _replay_segment(self, generation: int, last: bool) -> int:
-        """The offset where its good part ends."""
+    def _replay_segment(self, generation: int, last: bool) -> Reader:
+        """Who has read its good part."""
         path = segment_path(self._folder, generation)
         reader, first = read_segment(path, generation)
         if first != self._sequence + 1:
@@ -86,7 +87,7 @@ class Recoverer:
                           f"acknowledged after it{ADVICE}")
         if last and (torn := reader.torn()):
             self._note(f"{path}: offset {reader.end}: cut off {torn} bytes of a write that was never acknowledged")
-        return reader.end
+        return reader
 
     def _apply(self, path: Path, body: memoryview) -> None:
         try:

@@ -7,6 +7,7 @@ written, and a sync has no file size to write.
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ class Wal:
         self._fd = -1
         self._failed: str | None = None
         self.sequence = self._durable = 0
-        self._path, self._end, self._room = folder, 0, 0
+        self._path, self._end, self._room, self._salt = folder, 0, 0, 0
 
     @property
     def size(self) -> int:
@@ -58,9 +59,9 @@ class Wal:
         with translated(path), self._syncing:
             if self._fd >= 0:
                 self._sync()
-            fd = self._disk.create(aside)
+            fd, salt = self._disk.create(aside), 1 + secrets.randbelow(2**32 - 1)
             try:
-                end = self._disk.write(fd, [frames.header(MAGIC, generation, self.sequence + 1)], 0)
+                end = self._disk.write(fd, [frames.header(MAGIC, generation, self.sequence + 1, salt)], 0)
                 self._disk.sync(fd)
                 self._disk.rename(aside, path)
                 self._disk.sync_folder(self._folder)
@@ -68,9 +69,9 @@ class Wal:
                 os.close(fd)
                 aside.unlink(missing_ok=True)
                 raise
-            self._use(fd, path, end, end)
+            self._use(fd, path, end, salt)
 
-    def resume(self, generation: int, end: int, sequence: int) -> None:
+    def resume(self, generation: int, end: int, sequence: int, salt: int) -> None:
         """Goes on in a segment that was read up to `end`; what lies behind is cut off."""
         path = segment_path(self._folder, generation)
         with translated(path):
@@ -78,12 +79,12 @@ class Wal:
             self._disk.truncate(fd, end)
             self._disk.sync(fd)
         self.sequence = self._durable = sequence
-        self._use(fd, path, end, end)
+        self._use(fd, path, end, salt)
 
-    def _use(self, fd: int, path: Path, end: int, room: int) -> None:
+    def _use(self, fd: int, path: Path, end: int, salt: int) -> None:
         if self._fd >= 0:
             os.close(self._fd)
-        self._fd, self._path, self._end, self._room = fd, path, end, room
+        self._fd, self._path, self._end, self._room, self._salt = fd, path, end, end, salt
 
     def append(self, bodies: Sequence[bytes]) -> int:
         """Writes them as one transaction; the sequence of its last. DiskFull or Damaged: nothing of it stays."""
@@ -91,7 +92,7 @@ class Wal:
             raise Damaged(self._failed)
         parts: list[bytes] = []
         for at, body in enumerate(bodies, 1):
-            parts += frames.encode(body, self.sequence + at, self._durable, more=at < len(bodies))
+            parts += frames.encode(body, self.sequence + at, self._durable, more=at < len(bodies), salt=self._salt)
         try:
             with translated(self._path):
                 self._make_room(sum(map(len, parts)))

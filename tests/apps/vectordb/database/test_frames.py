@@ -11,27 +11,31 @@ MAGIC = b"MRPCTEST"
 BODIES = st.lists(st.lists(st.binary(max_size=40), min_size=1, max_size=3), min_size=1, max_size=6)
 
 
-def written(transactions: list[list[bytes]], durable_lag: int = 1) -> bytes:
+SALTS = st.sampled_from([0, 1, 2**32 - 1])
+
+
+def written(transactions: list[list[bytes]], durable_lag: int = 1, salt: int = 7) -> bytes:
     """A file of the transactions; each knows those before the last `durable_lag` to be durable."""
-    parts, sequence = [frames.header(MAGIC, 3, 1)], 0
+    parts, sequence = [frames.header(MAGIC, 3, 1, salt)], 0
     for bodies in transactions:
         durable = max(0, sequence - durable_lag + 1)
         for at, body in enumerate(bodies, 1):
             sequence += 1
-            parts += frames.encode(body, sequence, durable, more=at < len(bodies))
+            parts += frames.encode(body, sequence, durable, more=at < len(bodies), salt=salt)
     return b"".join(parts)
 
 
 def read(data: bytes) -> tuple[list[list[bytes]], frames.Reader]:
     view = memoryview(data)
-    assert frames.read_header(view, MAGIC, "file") == (3, 1)
-    reader = frames.Reader(view, 1)
+    generation, first, salt = frames.read_header(view, MAGIC, "file")
+    assert (generation, first) == (3, 1)
+    reader = frames.Reader(view, 1, salt=salt)
     return [[bytes(body) for body in bodies] for bodies in reader], reader
 
 
-@given(BODIES, st.integers(0, 100))
-def test_what_was_written_is_read(transactions: list[list[bytes]], room: int) -> None:
-    data = written(transactions) + bytes(room)
+@given(BODIES, st.integers(0, 100), SALTS)
+def test_what_was_written_is_read(transactions: list[list[bytes]], room: int, salt: int) -> None:
+    data = written(transactions, salt=salt) + bytes(room)
     found, reader = read(data)
     assert found == transactions
     assert (reader.end, reader.torn(), reader.damage()) == (len(data) - room, 0, None)
@@ -42,6 +46,14 @@ def test_a_body_that_a_reader_would_not_take_is_not_written(monkeypatch: pytest.
     assert read(written([[bytes(100)]]))[0] == [[bytes(100)]]
     with pytest.raises(Invalid, match="in parts"):
         written([[bytes(101)]])
+
+
+def test_a_body_that_looks_like_a_later_frame_is_no_evidence() -> None:
+    forged = b"".join(frames.encode(b"forged", 4, 3, more=False))
+    whole = written([[b"one"], [forged + bytes(8)]])
+    found, reader = read(whole[:-1])  # cut in the middle of a write, behind what looks like a frame
+    assert found == [[b"one"]]
+    assert reader.damage() is None
 
 
 @given(BODIES, st.data())
