@@ -54,6 +54,15 @@ mkdir -p "$overlay"
 cp -r "$root/stubs" "$root/mrpc_service" "$overlay"
 find "$overlay" -name '*.so' -delete
 ln -sfn "$root/proto" "$overlay/proto"  # from which a test generates anew
+ln -sfn "$root/native" "$overlay/native"  # whose policy/abi.h goes into compiled policies
+ln -sfn "$root/policies" "$overlay/policies"
+# ASan takes more addresses than the limit that a policy's compiler runs under.
+cat > "$overlay/sitecustomize.py" <<'END'
+import resource
+
+limit = resource.setrlimit
+resource.setrlimit = lambda what, limits: None if what == resource.RLIMIT_AS else limit(what, limits)
+END
 modules=(-DMRPC_PYTHON=ON "-DMRPC_MODULE_DIR=$overlay/stubs" "-DPython_EXECUTABLE=$python")
 targets=(_native _dataplane)
 [ "$mode" = --quick ] || targets=(all)
