@@ -16,7 +16,7 @@ from pyroaring import BitMap
 from . import filters
 from .contents import Contents, index_ids
 from .errors import Invalid, NotFound
-from .ids import bitmap, id_of, key_of, numbers
+from .ids import ROWS_MAX, bitmap, id_of, key_of, numbers
 from .model import ANSWER_BYTES_MAX, PAYLOAD_BYTES_MAX, PointId, Record, Ref, Results, Sparse
 from .namespace import State
 from .parties import Party
@@ -185,18 +185,21 @@ class Queries:
         """The index id of a point that the tenant sees. NotFound, whether it is not there or not to be seen."""
         owner_name, point = split(party, ref)
         owner, key = self._contents.parties.find(owner_name), key_of(point)
-        row = self._contents.namespace(owner.number).warm().lookup.get(key) if owner else None
-        if row is None or not self._sees(party, owner.number, owner.number << 32 | row):
+        row = self._find(party, owner.number, key) if owner else None
+        if row is None:
             raise NotFound(f"there is no point {point!r} of {owner_name!r}")
         return owner.number << 32 | row
 
-    def _sees(self, party: Party, owner: int, point: int) -> bool:
+    def _find(self, party: Party, owner: int, key: int) -> int | None:
+        """The row of a point that the tenant sees. Of another's it takes as long to find that it is not there as that it is not to be seen,
+        and points of which it sees none are not looked at, since to make them ready tells how many they are."""
         if owner == party.number:
-            return True
-        try:
-            return not set(party.scope).isdisjoint(self._contents.index.tenants(point).tolist())
-        except KeyError:  # deleted meanwhile
-            return False
+            return self._contents.namespace(owner).warm().lookup.get(key)
+        rows = self._granted(party).get(owner)
+        if rows is None:
+            return None
+        row = self._contents.namespace(owner).warm().lookup.get(key, ROWS_MAX)
+        return row if row in rows else None
 
     def resolve(self, found: Nearest, with_payload: bool) -> Results:
         """What tenants call the points. LookupError for one that was deleted, and forgotten, meanwhile."""

@@ -59,6 +59,19 @@ def test_upsert_replaces_vector_and_payload_and_keeps_grants(papers: Collection)
     assert papers.get("acme", [7, 8])[1].payload == b"{}"
 
 
+def test_points_of_which_a_tenant_sees_none_are_not_looked_at(papers: Collection) -> None:
+    fill(papers, "bolt", 3)
+    theirs = papers._contents.namespace(papers._contents.parties.tenant("bolt").number)
+    theirs.cool()
+    assert papers.get("acme", [("bolt", 1), ("bolt", 77)], skip_missing=True) == []
+    assert theirs.warm_bytes == 0  # else the first such call would tell by its time how many there are
+    papers.grant("bolt", [1], to="acme")
+    theirs.cool()
+    assert [record.id for record in papers.get("acme", [("bolt", 1), ("bolt", 2), ("bolt", 77)], skip_missing=True)] == [1]
+    papers.revoke("bolt", [1], from_="acme")
+    assert papers.get("acme", [("bolt", 1)], skip_missing=True) == []
+
+
 def test_spellings_of_a_uuid(papers: Collection) -> None:
     papers.upsert("acme", [Point(UUID_A, [1, 1])])
     for spelling in (UUID_A.upper(), UUID_A.replace("-", ""), f"urn:uuid:{UUID_A}", f"{{{UUID_A}}}"):
