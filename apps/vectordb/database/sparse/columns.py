@@ -46,7 +46,7 @@ def _check_numbers(name: str, params: SparseParams, indices: np.ndarray, values:
         raise Invalid(f"an index of a sparse vector {name!r} is an integer from 0 to 2**32 - 1")
     if values.dtype.kind not in "fiu" or not float(np.abs(values).max()) <= COMPONENT_MAX:
         raise Invalid(f"a value of a sparse vector {name!r} is NaN, infinite, over {COMPONENT_MAX:g}, or no number")
-    if params.modifier == "bm25" and not (values > 0).all():
+    if params.modifier == "bm25" and not (values.astype(np.float32) > 0).all():
         raise Invalid(f"values of a sparse vector {name!r} are counts of terms: above 0")
 
 

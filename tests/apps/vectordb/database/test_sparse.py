@@ -237,6 +237,7 @@ def test_other_things_that_are_refused(texts: Collection, papers: Collection) ->
         ("no sparse vectors ''", lambda: texts.fuse("acme", [Search(good, 5)], 5)),
         ("the query for sparse vectors 'text' is", lambda: texts.fuse("acme", [Search([1, 1], 5, "text")], 5)),
         ("counts of terms", lambda: texts.upsert("acme", [Point(1, [1, 1], None, {"words": Sparse([1], [0.0])})])),
+        ("counts of terms", lambda: texts.upsert("acme", [Point(1, [1, 1], None, {"words": Sparse([1], [1e-60])})])),
         ("not 1 for 2", lambda: texts.upsert("acme", Points([1, 2], np.ones((2, 2)), sparse={"text": [good]}))),
         ("for 3", lambda: texts.upsert("acme", Points([1], np.ones((1, 2)), sparse={"text": SparseColumns(*map(np.array, ([3], [1, 2], [1, 2])))}))),
         ("k is from 1", lambda: texts.search_sparse("acme", "text", good, 0)),
