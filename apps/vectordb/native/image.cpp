@@ -172,7 +172,7 @@ class Image {
     if (tree.size() > 0 || leaf_vectors_ != vectors_) return tree.bad("the tree and the number of vectors do not agree");
     if (Status good = load_resting(unloaded); !good) return good;
     place();
-    auto beside = std::async(std::launch::async, [&] { return load_rows(rows); });
+    auto beside = std::async(std::launch::async, [this, &content = rows] { return load_rows(content); });  // so that Clang 14 takes it
     const Status others_good = load_others(ids, access), rows_good = beside.get();
     if (!rows_good) return rows_good;
     if (!others_good) return others_good;
