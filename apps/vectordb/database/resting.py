@@ -11,7 +11,7 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -136,5 +136,6 @@ class Resting:
     def close(self) -> None:
         """Lets the temporary file go."""
         if self._spool is not None:
-            self._spool.close()
+            with suppress(OSError):  # of what a full disk did not take, and nobody misses
+                self._spool.close()
             self._spool = None

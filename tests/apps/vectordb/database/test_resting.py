@@ -34,6 +34,16 @@ def resting(c: Collection) -> int:
     return c._contents.index.stats()["unloaded"]
 
 
+def test_a_full_disk_leaves_all_awake_and_lets_the_directory_go(folder: Path) -> None:
+    with Database.open(folder, background=False, warm_bytes_max=0) as db:
+        c = db.collection("c")
+        c._contents.resting._spool = open("/dev/full", "r+b")  # noqa: SIM115 (the database closes it)
+        db.housekeep()
+        assert resting(c) == 0
+    with Database.open(folder, background=False) as db:
+        assert db.collection("c").count("t0") == 150
+
+
 def test_all_rest_and_wake_when_asked(folder: Path) -> None:
     with Database.open(folder, background=False) as db:
         awake = answers(db.collection("c"))
