@@ -43,6 +43,10 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
     def wait_for_line(self, text: str, timeout_s: float) -> None:
         """Waits until the child prints a line with the text. StartError if it ends or stays silent."""
         deadline = time.monotonic() + timeout_s
@@ -59,7 +63,7 @@ class Child:
 
     def check(self) -> None:
         """StartError if the child has ended."""
-        if self._process.poll() is not None:
+        if self.has_ended:
             raise StartError(f"{self.name} ended ({self._process.returncode}); its log:\n{self.log_tail()}")
 
     def log_tail(self, lines: int = 20) -> str:

@@ -6,13 +6,18 @@ import logging
 import math
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import mrpc
 
+from apps.processes import StartError
+
 from . import transport
 from .database import Database, DatabaseError, Quota
 from .server import Options, Service, own_name
+from .sharding.commands import add_commands
+from .sharding.shard import Shard
 
 EXAMPLES = """
 examples:
@@ -39,8 +44,10 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        serve(options, stop)
+        options.run(options, stop)
     except DatabaseError as error:
+        raise SystemExit(f"vectordb: {error}") from None
+    except StartError as error:
         raise SystemExit(f"vectordb: {error}") from None
     except mrpc.RpcError as error:  # no daemon, or one that refuses
         raise SystemExit(f"vectordb: {error.details()}") from None
@@ -51,12 +58,17 @@ def serve(options: argparse.Namespace, stop: threading.Event) -> None:
     newcomers = Quota.checked({"vectors": options.newcomer_vectors}) if options.newcomers else None
     settings = Options(options.admin or (own_name(),), newcomers, threads=options.threads, weights=dict(options.weight),
                        batch_threads=options.batch_threads)
-    with (Database.open(options.dir, fsync=options.fsync) as database,
-          Service(database, transport.load(options.transport), options.listen, settings) as service):
+    with Database.open(options.dir, fsync=options.fsync) as database, made(options, database, settings) as service:
         if options.metrics is not None:
             print(f"metrics http://127.0.0.1:{service.serve_metrics(options.metrics)}/metrics")
         print(f"ready vectordb over {options.transport}" + (f" at port {service.port}" if options.transport == "grpc" else ""), flush=True)
         stop.wait()
+
+
+def made(options: argparse.Namespace, database: Database, settings: Options) -> Service:
+    if options.shard_of:
+        return Shard(database, options.dir, options.shard_of, replace(settings, admins=(options.shard_of,), newcomers=None))
+    return Service(database, transport.load(options.transport), options.listen, settings)
 
 
 def weight(text: str) -> tuple[str, float]:
@@ -92,8 +104,14 @@ def parse_options() -> argparse.Namespace:
     command.add_argument("--weight", type=weight, action="append", default=[], metavar="TENANT=SHARE",
                          help="what the tenant gets of the processors while others wait, beside their 1; repeatable")
     command.add_argument("--threads", type=int, default=Options.threads, help="calls that run, wait or are held at once (default: %(default)s)")
+<<<<<<< HEAD
     command.add_argument("--batch-threads", type=count, default=Options.batch_threads, metavar="N",
                          help="on how many a batch of searches runs while no other call does (default: %(default)s, the processors)")
+=======
+    command.add_argument("--shard-of", metavar="APP", help="serve this router alone, as one of its shards: see route --help")
+    command.set_defaults(run=serve)
+    add_commands(commands)
+>>>>>>> 05d4ab8 (Run the vector database as shards with replicas behind a router)
     return parser.parse_args()
 
 

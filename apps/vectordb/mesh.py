@@ -42,6 +42,11 @@ class Mesh(Group):
         return done.stdout
 
     def start(self) -> None:
+        self.start_daemon()
+        self._child(SERVICE, *SERVICE_COMMAND, "--dir", str(self.folder / "data"), token=self.register(SERVICE)).wait_for_line("ready", START_TIMEOUT_S)
+        self._set_environment(MRPC_TOKEN=self.register(BACKEND, "--act-as", "*"))
+
+    def start_daemon(self) -> None:
         runtime = self.folder / "mrpc"
         runtime.mkdir(mode=0o700)
         self._set_environment(MRPC_RUNTIME_DIR=str(runtime), PYTHONPATH=os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)])))
@@ -49,10 +54,10 @@ class Mesh(Group):
         config.mkdir()
         self._child("mrpcd", "-m", "mrpc_service.daemon", "--runtime-dir", str(runtime), "--config", str(config)).wait_for_line(
             "mrpcd ready", START_TIMEOUT_S)
-        uid = str(os.getuid())
-        token = self.command("app", "register", SERVICE, "--uid", uid, "--quiet").strip()
-        self._child(SERVICE, *SERVICE_COMMAND, "--dir", str(self.folder / "data"), token=token).wait_for_line("ready", START_TIMEOUT_S)
-        self._set_environment(MRPC_TOKEN=self.command("app", "register", BACKEND, "--uid", uid, "--act-as", "*", "--quiet").strip())
+
+    def register(self, app: str, *words: str) -> str:
+        """The token of an app of this user."""
+        return self.command("app", "register", app, "--uid", str(os.getuid()), *words, "--quiet").strip()
 
     def _child(self, name: str, *words: str, token: str = "") -> Child:
         return self.spawn(name, [sys.executable, *words], {"MRPC_TOKEN": token, "MRPC_LABEL": name})

@@ -12,7 +12,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, start_http_server
 
 from .database import Database, NotFound, Quota
-from .door import Door
+            self._offer(name, door.handlers(servicer, servicer.METHODS))
 from .metrics import Collector, Meters
 from .scheduler import Scheduler
 from .service import SERVICERS
@@ -53,7 +53,7 @@ class Service:
     mRPC."""
 
     def __init__(self, database: Database, transport: Transport, address: str = "mesh:0", options: Options | None = None) -> None:
-        self._database, self._options = database, options or Options()
+        self._database, self._transport, self._options = database, transport, options or Options()
         self.meters = Meters()
         third, sixth, ninth = (max(2, self._options.threads // part) for part in (3, 6, 9))
         self._reads = Scheduler(self._options.slots, third, self._options.weight, sixth, self._options.batch_threads)
@@ -86,9 +86,12 @@ class Service:
         door = Door(transport, self._reads, self._writes, self.meters)
         for name, make in SERVICERS.items():
             servicer = make(self._database, transport, self._options.admins, self._options.newcomers, self._reads.pace)
-            getattr(transport.pb_grpc, f"add_{name}Servicer_to_server")(door.handlers(servicer, servicer.METHODS), self._server)
+            self._offer(name, door.handlers(servicer, servicer.METHODS))
         if self._health:
             mesh_modules()[1].add_HealthServicer_to_server(self._health, self._server)
+
+    def _offer(self, name: str, handlers: Handlers) -> None:
+        getattr(self._transport.pb_grpc, f"add_{name}Servicer_to_server")(handlers, self._server)
 
     def _holdings(self) -> Iterator[tuple[str, str, Any, float | None]]:
         callers = self.meters.tenants()

@@ -43,12 +43,17 @@ class Refusals:
     """For one transport. rpc: the module mrpc or grpc."""
 
     def __init__(self, rpc: Any) -> None:
-        self._codes = rpc.StatusCode
+        self._codes, self._failures = rpc.StatusCode, rpc.RpcError
         self._errors = mesh_modules()[2]
 
     def status_of(self, error: Exception) -> tuple[str, str, bytes]:
-        """(code's name, text, serialised google.rpc.Status)."""
-        code, text, reason, figures = describe(error)
+        """(code's name, text, serialised google.rpc.Status). What another service refused passes through as it is."""
+        if isinstance(error, self._failures):
+            code, text, reason, figures = error.code().name, error.details() or "", "", {}
+            if rich := next((value for key, value in error.trailing_metadata() or () if key == DETAILS_KEY), None):
+                return code, text, bytes(rich)
+        else:
+            code, text, reason, figures = describe(error)
         return code, text, self._rich(self._codes[code].value[0], text, reason, figures)
 
     def end(self, context: Any, code: str, text: str, rich: bytes) -> NoReturn:
@@ -58,8 +63,9 @@ class Refusals:
 
     def _rich(self, number: int, text: str, reason: str, figures: dict[str, str]) -> bytes:
         status = self._errors.Status(code=number, message=text)
-        info = self._errors.ErrorInfo(reason=reason, domain=DOMAIN, metadata=figures)
-        status.details.add(type_url=TYPE_URL, value=info.SerializeToString())
+        if reason:
+            info = self._errors.ErrorInfo(reason=reason, domain=DOMAIN, metadata=figures)
+            status.details.add(type_url=TYPE_URL, value=info.SerializeToString())
         return status.SerializeToString()
 
 

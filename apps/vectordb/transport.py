@@ -20,7 +20,7 @@ MESSAGE_BYTES_MAX = 96 << 20
 OPTIONS = (("grpc.max_receive_message_length", MESSAGE_BYTES_MAX), ("grpc.max_send_message_length", MESSAGE_BYTES_MAX))
 """For channels and servers: gRPC's own limit of 4 MiB is less than a batch. Over mRPC the daemon's limit holds."""
 
-_APP = Path(__file__).parent
+APP = Path(__file__).parent
 _SCHEMA = codegen.PROTO / "vectordb" / "vectordb.proto"
 _HEALTH = codegen.PROTO / "grpc" / "health" / "v1" / "health.proto"
 _ERRORS = codegen.PROTO / "google" / "rpc" / "error.proto"
@@ -46,13 +46,13 @@ def load(system: str) -> Transport:
     """The transport of that name. ValueError for another; RuntimeError when its code cannot be generated."""
     if system not in SYSTEMS:
         raise ValueError(f"the transport is one of {', '.join(SYSTEMS)}, not {system!r}")
-    codegen.ensure(_APP, system, [_SCHEMA])
+    codegen.ensure(APP, system, [_SCHEMA])
     return Transport(system, import_module(system), generated(system, "vectordb_pb2"), generated(system, "vectordb_pb2_grpc"))
 
 
 def mesh_modules() -> tuple[Any, ...]:
     """Over mRPC: messages and servicer of the health check, and messages of google.rpc's errors."""
-    codegen.ensure(_APP, "mrpc", [_HEALTH, _ERRORS])
+    codegen.ensure(APP, "mrpc", [_HEALTH, _ERRORS])
     return tuple(generated("mrpc", name) for name in ("health_pb2", "health_pb2_grpc", "error_pb2"))
 
 
