@@ -104,14 +104,11 @@ def parse_options() -> argparse.Namespace:
     command.add_argument("--weight", type=weight, action="append", default=[], metavar="TENANT=SHARE",
                          help="what the tenant gets of the processors while others wait, beside their 1; repeatable")
     command.add_argument("--threads", type=int, default=Options.threads, help="calls that run, wait or are held at once (default: %(default)s)")
-<<<<<<< HEAD
     command.add_argument("--batch-threads", type=count, default=Options.batch_threads, metavar="N",
                          help="on how many a batch of searches runs while no other call does (default: %(default)s, the processors)")
-=======
     command.add_argument("--shard-of", metavar="APP", help="serve this router alone, as one of its shards: see route --help")
     command.set_defaults(run=serve)
     add_commands(commands)
->>>>>>> 05d4ab8 (Run the vector database as shards with replicas behind a router)
     return parser.parse_args()
 
 

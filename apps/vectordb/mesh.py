@@ -43,7 +43,8 @@ class Mesh(Group):
 
     def start(self) -> None:
         self.start_daemon()
-        self._child(SERVICE, *SERVICE_COMMAND, "--dir", str(self.folder / "data"), token=self.register(SERVICE)).wait_for_line("ready", START_TIMEOUT_S)
+        service = self._child(SERVICE, *SERVICE_COMMAND, "--dir", str(self.folder / "data"), token=self.register(SERVICE))
+        service.wait_for_line("ready", START_TIMEOUT_S)
         self._set_environment(MRPC_TOKEN=self.register(BACKEND, "--act-as", "*"))
 
     def start_daemon(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, start_http_server
 
 from .database import Database, NotFound, Quota
-            self._offer(name, door.handlers(servicer, servicer.METHODS))
+from .door import Door, Handlers
 from .metrics import Collector, Meters
 from .scheduler import Scheduler
 from .service import SERVICERS

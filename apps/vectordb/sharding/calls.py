@@ -26,9 +26,11 @@ class Call:
         """Cancels the call to a shard when this one is cancelled, or its deadline passes."""
         if self._context is None:
             return
-        if not self._begun and not self._context.add_callback(self._cancel):
-            future.cancel()
+        if not self._begun:
+            self._context.add_callback(self._cancel)
         self._begun.append(future)
+        if not self._context.is_active():
+            self._cancel()
 
     def _cancel(self) -> None:
         for future in list(self._begun):

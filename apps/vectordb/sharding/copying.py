@@ -3,12 +3,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from mrpc import RpcError
 
 from ..transfers import PIECE_BYTES
 from ..transport import load
+from .errors import code_of
 from .ledger import Ledger
 from .rates import without_rates
 from .replica import Replica
@@ -55,7 +56,7 @@ def export(replica: Replica, collection: str, tenant: str) -> Iterator[bytes]:
                 return
 
 
-def save(group: Any, collection: str, tenant: str, file: BinaryIO) -> None:
+def save(group: Any, collection: str, tenant: str, file: IO[bytes]) -> None:
     """Writes a tenant's export to a file, from whichever replica of a Group can give all of it. RpcError; Away."""
     tried: list[Replica] = []
     while True:
@@ -63,7 +64,7 @@ def save(group: Any, collection: str, tenant: str, file: BinaryIO) -> None:
         try:
             file.writelines(export(tried[-1], collection, tenant))
         except RpcError as error:
-            if error.code().name != "UNAVAILABLE":
+            if code_of(error) != "UNAVAILABLE":
                 raise
             file.seek(0)
             file.truncate()

@@ -1,6 +1,8 @@
 """What a router refuses by itself. Refusals of shards are passed on as they are."""
 from __future__ import annotations
 
+from typing import Any
+
 from ..database.errors import DatabaseError
 
 
@@ -21,3 +23,8 @@ class OtherRouter(DatabaseError):
     """Another router has the shard, or the directory."""
 
     code = "FAILED_PRECONDITION"
+
+
+def code_of(error: Any) -> str:
+    """The name of an RpcError's status."""
+    return str(error.code().name)

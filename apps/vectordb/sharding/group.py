@@ -24,7 +24,7 @@ from ..database.errors import DatabaseError, Invalid
 from ..transport import load
 from . import copying
 from .calls import Call
-from .errors import Away
+from .errors import Away, code_of
 from .ledger import Ledger
 from .order import Order
 from .replica import Replica
@@ -63,7 +63,7 @@ class Group:
                 try:
                     self._join_current(each)
                 except RpcError as error:
-                    if error.code().name not in UNKNOWN:
+                    if code_of(error) not in UNKNOWN:
                         raise
         self._watcher.start()
 
@@ -146,9 +146,9 @@ class Group:
             try:
                 return leader, begin(leader).result()
             except RpcError as error:
-                if error.code().name not in UNKNOWN:
+                if code_of(error) not in UNKNOWN:
                     raise
-                log.warning("shard %s: %s failed a write: %s", self.name, leader.app, error.details())
+                log.warning("shard %s: %s failed a write: %s", self.name, leader.app, error)
                 self._depose(leader)
 
     def _depose(self, leader: Replica) -> None:
@@ -171,7 +171,7 @@ class Group:
             same = future is not None and (future.result() == reply or replica in self._copies)
             reason = "another reply than the leader's"
         except RpcError as error:
-            same, reason = False, f"{error.code().name}: {error.details()}"
+            same, reason = False, str(error)
         if not same:
             log.warning("shard %s: %s did not take a write: %s", self.name, replica.app, reason)
         return same
@@ -209,8 +209,10 @@ class Group:
             else:
                 replica.begin("Collections.List", load("mrpc").pb.Empty(), "", PING_TIMEOUT_S).result()
         except RpcError as error:
-            self.lost(replica)
-            return f"{error.code().name}: {error.details()}"
+            with self._guard:  # one that is slow is better than none
+                if code_of(error) != "DEADLINE_EXCEEDED" or self._serving() not in ([], [replica]):
+                    self.lost(replica)
+            return str(error)
         except DatabaseError as error:
             return str(error)
         except Exception as error:
@@ -253,7 +255,7 @@ class Group:
                         copying.copy(self._ledger, owner, self.pick(()), replica)
                         missing.discard(owner)
             with self.order.alone(), self._guard:
-                if replica in self._copies:
+                if self._copies.pop(replica, None) is not None:
                     self._keep(self._current | {replica})
                     replica.is_serving = True
                     log.info("shard %s: %s is current after %.1f s", self.name, replica.app, time.monotonic() - began)
@@ -275,6 +277,10 @@ class Read:
         """The replica that was asked last."""
         return self._tried[-1].app
 
+    def abandon(self) -> None:
+        """Nobody waits for it any more."""
+        self._future.abandon()
+
     def _begin(self) -> None:
         replica = self._group.pick(self._tried, self._app)
         self._tried.append(replica)
@@ -287,7 +293,7 @@ class Read:
             try:
                 return self._future.result()
             except RpcError as error:
-                if error.code().name != "UNAVAILABLE":
+                if code_of(error) != "UNAVAILABLE":
                     raise
                 self._group.lost(self._tried[-1])
                 self._begin()

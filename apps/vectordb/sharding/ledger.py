@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from ..database import Quota
-from ..database.errors import Invalid
+from ..database.errors import Invalid, NotFound
 from ..database.lock import DirectoryLock
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS replicas (shard TEXT, app TEXT, current INTEGER NOT NULL, PRIMARY KEY (shard, app)) STRICT;
-CREATE TABLE IF NOT EXISTS collections (name TEXT PRIMARY KEY, made INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS collections (name TEXT PRIMARY KEY, made INTEGER NOT NULL, metric INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS parties (
   collection TEXT, name TEXT, is_role INTEGER NOT NULL, home TEXT NOT NULL, quota TEXT NOT NULL, made INTEGER NOT NULL,
   PRIMARY KEY (collection, name)) STRICT;
@@ -61,7 +61,7 @@ class Ledger:
         self._run("UPDATE meta SET value = '0' WHERE key = 'clean'")
         starts = self._run("UPDATE meta SET value = value + 1 WHERE key = 'starts' RETURNING value")[0][0]
         self._epochs = count((int(starts) << 32) + 1)
-        self._collections: dict[str, bool] = {}
+        self._collections: dict[str, tuple[bool, int]] = {}  # whether all shards have it, and its metric
         self._parties: defaultdict[str, dict[str, Party]] = defaultdict(dict)
         self._load()
 
@@ -112,17 +112,24 @@ class Ledger:
 
     def collection(self, name: str) -> bool | None:
         """Whether all shards have it; None when it is not known."""
-        return self._collections.get(name)
+        known = self._collections.get(name)
+        return None if known is None else known[0]
 
-    def put_collection(self, name: str, *, made: bool) -> None:
+    def metric(self, name: str) -> int:
+        """A Metric of vectordb.proto."""
+        return self._collections[name][1] if name in self._collections else 0
+
+    def put_collection(self, name: str, *, made: bool, metric: int) -> None:
         with self._guard:
-            self._run("INSERT OR REPLACE INTO collections VALUES (?, ?)", name, made)
-            self._collections[name] = made
+            self._run("INSERT OR REPLACE INTO collections VALUES (?, ?, ?)", name, made, metric)
+            self._collections[name] = made, metric
 
     def shards(self, collection: str, tenant: str) -> list[str]:
-        """Where a tenant may find something, its home first."""
+        """Where a tenant may find something, its home first. NotFound for one that was dropped."""
         with self._guard:
-            party = self._parties[collection][tenant]
+            party = self.party(collection, tenant)
+            if party is None:
+                raise NotFound(f"there is no collection {collection!r} with a tenant {tenant!r}")
             found = dict.fromkeys([party.home, *party.sources])
             for role in party.roles:
                 found.update(dict.fromkeys(self._parties[collection][role].sources))
@@ -150,7 +157,13 @@ class Ledger:
             self._run("DELETE FROM members WHERE collection = ? AND ? IN (role, tenant)", collection, name)
             self._run("DELETE FROM grants WHERE collection = ? AND ? IN (owner, grantee)", collection, name)
             self._run("DELETE FROM leftovers WHERE collection = ? AND owner = ?", collection, name)
-            self._load()
+            parties = self._parties[collection]
+            gone = parties.pop(name)
+            for grantee in gone.granted_to:
+                _take(parties[grantee].sources, gone.home)
+            for party in parties.values():
+                party.granted_to.discard(name)
+                party.roles.discard(name)
 
     def drop_collection(self, collection: str) -> None:
         with self._guard:
@@ -176,11 +189,11 @@ class Ledger:
 
     def note_grant(self, collection: str, owner: str, grantee: str) -> None:
         with self._guard:
-            party = self._parties[collection][owner]
-            if grantee not in party.granted_to:
+            party, other = self.party(collection, owner), self.party(collection, grantee)
+            if party and other and grantee not in party.granted_to:  # else dropped meanwhile
                 self._run("INSERT OR IGNORE INTO grants VALUES (?, ?, ?)", collection, owner, grantee)
                 party.granted_to.add(grantee)
-                self._parties[collection][grantee].sources[party.home] += 1
+                other.sources[party.home] += 1
 
     # ---- moves
 
@@ -207,9 +220,7 @@ class Ledger:
             for grantee in party.granted_to:
                 sources = self._parties[collection][grantee].sources
                 sources[home] += 1
-                sources[party.home] -= 1
-                if not sources[party.home]:
-                    del sources[party.home]
+                _take(sources, party.home)
             party.home = home
 
     # ----
@@ -224,7 +235,7 @@ class Ledger:
             parties[collection][owner].granted_to.add(grantee)
             parties[collection][grantee].sources[parties[collection][owner].home] += 1
         self._parties = parties
-        self._collections = {name: bool(made) for name, made in self._run("SELECT * FROM collections")}
+        self._collections = {name: (bool(made), metric) for name, made, metric in self._run("SELECT * FROM collections")}
 
     def _meta(self, key: str) -> str:
         return self._run("SELECT value FROM meta WHERE key = ?", key)[0][0]
@@ -232,6 +243,12 @@ class Ledger:
     def _run(self, statement: str, *values: Any) -> list[Any]:
         with self._guard:
             return self._db.execute(statement, values).fetchall()
+
+
+def _take(sources: Counter[str], shard: str) -> None:
+    sources[shard] -= 1
+    if not sources[shard]:
+        del sources[shard]
 
 
 def _text(quota: Quota) -> str:

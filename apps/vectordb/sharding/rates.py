@@ -22,7 +22,7 @@ class Rates:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._buckets: dict[tuple[str, str], tuple[Quota, Bucket]] = {}
+        self._buckets: dict[tuple[str, str], tuple[Quota, Any]] = {}
 
     def admit(self, collection: str, tenant: str, quota: Quota, calls: int) -> None:
         """QuotaExceeded when the tenant calls too often."""
@@ -32,10 +32,10 @@ class Rates:
         if wait_s:
             raise QuotaExceeded(f"tenant {tenant!r} calls too often; try again in {wait_s:.3f} s", wait_s)
 
-    def _bucket(self, name: tuple[str, str], quota: Quota) -> Bucket:
+    def _bucket(self, name: tuple[str, str], quota: Quota) -> Any:
         """A new one when the quota is another."""
         with self._guard:
             known = self._buckets.get(name)
             if known is None or known[0] is not quota:
-                known = self._buckets[name] = quota, Bucket.of(quota, time.monotonic)  # type: ignore[assignment]
+                known = self._buckets[name] = quota, Bucket.of(quota, time.monotonic)
             return known[1]

@@ -10,7 +10,7 @@ from .. import transport
 from . import wire
 from .errors import Cancelled
 
-JOIN_TIMEOUT_S = 30.0
+JOIN_TIMEOUT_S = 25.0  # longer than a gate's drain
 SERVICES = ("Points", "Collections", "Tenants", "Replica")
 
 
@@ -51,7 +51,7 @@ class Asked:
     """A call of a replica that runs."""
 
     def __init__(self, replica: Replica, future: Any) -> None:
-        self._replica, self._future = replica, future
+        self._replica, self._future, self._is_open = replica, future, True
         replica.count(1)
 
     def result(self) -> Any:
@@ -61,7 +61,17 @@ class Asked:
         except FutureCancelledError:
             raise Cancelled("the call was cancelled") from None
         finally:
-            self._replica.count(-1)
+            self._close()
+
+    def abandon(self) -> None:
+        """Cancels it, if nobody has waited for its end."""
+        if self._is_open:
+            self.cancel()
+            self._close()
+
+    def _close(self) -> None:
+        self._is_open = False
+        self._replica.count(-1)
 
     def cancel(self) -> None:
         if not self._future.done():

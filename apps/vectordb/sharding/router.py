@@ -10,19 +10,20 @@ from typing import Any
 
 from mrpc import RpcError
 
-from .. import translate
 from ..database import Quota
 from ..database.errors import AlreadyExists, Invalid, NotFound
 from ..statuses import NotAllowed
 from ..transport import load
 from . import merge
 from .calls import current
-from .group import UNKNOWN, Group
+from .errors import code_of
+from .group import UNKNOWN, Group, Read
 from .ledger import Ledger, Party
 from .order import Order
 from .rates import Rates, without_rates
 
 MESH_NAME_MAX = 63
+EUCLID = 3  # a Metric: scores are distances
 _ENDS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _INNER = _ENDS | frozenset("._-")
 
@@ -50,7 +51,7 @@ class Cluster:
             try:
                 replies.append(group.change(method, request, current()))
             except RpcError as error:
-                if not done or error.code().name != done:
+                if not done or code_of(error) != done:
                     raise
         return replies
 
@@ -66,7 +67,7 @@ class Cluster:
         try:
             self._make(collection, name, is_role, quota)
         except RpcError as error:
-            if not party and error.code().name not in UNKNOWN:  # the first shard has refused it, and all would
+            if not party and code_of(error) not in UNKNOWN:  # the first shard has refused it, and all would
                 self.ledger.drop(collection, name)
             raise
         self.ledger.set_made(collection, name)
@@ -98,8 +99,14 @@ class Servicer:
     def _ask(self, shards: list[str], method: str, request: Any, tenant: str) -> list[Any]:
         """Replies of shards, asked at once."""
         call = current()
-        reads = [self._cluster.groups[each].begin_read(method, request, tenant, call) for each in shards]
-        return [each.result() for each in reads]
+        reads: list[Read] = []
+        try:
+            for shard in shards:
+                reads.append(self._cluster.groups[shard].begin_read(method, request, tenant, call))
+            return [each.result() for each in reads]
+        finally:
+            for each in reads:
+                each.abandon()
 
     def _seen(self, tenant: str, method: str, request: Any, calls: int = 1) -> list[Any]:
         """Replies of all shards where the tenant may find something."""
@@ -156,7 +163,7 @@ class Points(Servicer):
         replies = self._seen(tenant, "Points.Search", request, request.queries or 1)
         if len(replies) == 1:
             return replies[0]
-        by_distance = not request.strategy and not request.sparse.name and self._metric(tenant, request.collection) == "l2"
+        by_distance = not request.strategy and not request.HasField("sparse") and self._ledger.metric(request.collection) == EUCLID
         return merge.hits(self._pb, replies, request.k, tenant, smaller_is_nearer=by_distance)
 
     def Get(self, tenant: str, request: Any) -> Any:
@@ -192,13 +199,6 @@ class Points(Servicer):
             if not following or len(rows) >= request.limit:
                 return self._pb.ScrollReply(points=merge.gather(self._pb, rows, tenant), next_cursor=following)
             shard, app, inner = following.split("/")
-
-    def _metric(self, tenant: str, collection: str) -> str | None:
-        return translate.METRICS.get(self._describe(tenant, collection).metric)
-
-    def _describe(self, tenant: str, collection: str) -> Any:
-        home = self._open(tenant, collection).home
-        return self._ask([home], "Collections.Describe", self._pb.CollectionName(collection=collection), tenant)[0]
 
 
 def _opened(cursor: str, shards: list[str]) -> tuple[str, str, str]:
@@ -236,14 +236,14 @@ class Collections(Servicer):
         made = self._ledger.collection(request.collection)
         if made:
             raise AlreadyExists(f"there is a collection {request.collection!r} already")
-        self._ledger.put_collection(request.collection, made=False)
+        self._ledger.put_collection(request.collection, made=False, metric=request.metric)
         try:
             self._cluster.everywhere("Collections.Create", request, done="" if made is None else "ALREADY_EXISTS")
         except RpcError as error:
-            if made is None and error.code().name not in UNKNOWN:
+            if made is None and code_of(error) not in UNKNOWN:
                 self._ledger.drop_collection(request.collection)
             raise
-        self._ledger.put_collection(request.collection, made=True)
+        self._ledger.put_collection(request.collection, made=True, metric=request.metric)
 
     def List(self, tenant: str, request: Any) -> Any:
         some = next(iter(self._cluster.groups))

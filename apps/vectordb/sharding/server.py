@@ -18,7 +18,7 @@ from ..scheduler import Scheduler
 from ..server import GRACE_S, SWITCH_INTERVAL_S, THREADS, Health
 from ..transport import OPTIONS, load, mesh_modules
 from . import calls, moving, wire
-from .errors import OtherRouter
+from .errors import OtherRouter, code_of
 from .group import Group
 from .ledger import Ledger
 from .moving import Router
@@ -75,8 +75,8 @@ class RouterServer:
             self._server.start()
         except RpcError as error:
             self._end(clean=self._ledger.was_clean)
-            if error.code().name == "FAILED_PRECONDITION":
-                raise OtherRouter(error.details()) from None
+            if code_of(error) == "FAILED_PRECONDITION":
+                raise OtherRouter(str(error)) from None
             raise
         self._clearer.start()
         return self

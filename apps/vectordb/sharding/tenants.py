@@ -12,6 +12,7 @@ from ..database.errors import Damaged, Invalid, NotFound
 from ..transfers import Transfers
 from . import copying, merge
 from .calls import current
+from .errors import code_of
 from .group import UNKNOWN
 from .ledger import Party
 from .rates import without_rates
@@ -112,7 +113,7 @@ class Tenants(Servicer):
         try:
             return self._bring(collection, name, found, path, translate.CONFLICTS[request.conflicts or 1].upper())
         except RpcError as error:
-            if is_new and error.code().name not in UNKNOWN:
+            if is_new and code_of(error) not in UNKNOWN:
                 self._forget(collection, name, "Tenants.Drop", self._pb.TenantRequest(collection=collection, tenant=name))
             raise
 

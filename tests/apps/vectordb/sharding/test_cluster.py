@@ -18,6 +18,7 @@ import pytest
 
 from apps.vectordb.client import Client, models, reason
 from apps.vectordb.database import Database
+from apps.vectordb.sharding import wire
 from apps.vectordb.sharding.cluster import ROUTER, LocalCluster, rows
 
 DIM = 8
@@ -57,7 +58,7 @@ def as_tenant(tenant: str) -> Client:
 @pytest.fixture(scope="module")
 def filled(cluster: LocalCluster, oracle: Any) -> Any:
     """40 points of each tenant; t0's first ten are granted to t1, t5's and t6's to the team."""
-    for at, tenant in enumerate(TENANTS):
+    for tenant in TENANTS:
         vectors = RANDOM.standard_normal((40, DIM), np.float32)
         payloads = [{"year": 2000 + number % 5} for number in range(40)]
         ids = list(range(40))
@@ -285,19 +286,48 @@ def test_a_router_that_was_killed_comes_back_with_all_that_was_acknowledged(clus
     assert found_by("t0", query) == right(filled, "t0", query)
 
 
+def move(tenant: str, shard: str) -> None:
+    with mrpc.channel("mrpc:///vectordb.shard.Router") as channel:
+        wire.load().pb_grpc.RouterStub(channel).Move(wire.load().pb.MoveRequest(tenant=tenant, shard=shard), timeout=30)
+
+
 def test_a_tenant_moves_while_it_is_read_and_written(cluster: LocalCluster, busy: list[str], filled: Any) -> None:
     before = homes(cluster)
     with Load(busy[:1]) as load:
         load.wait_for(5)
         for shard in ("a", "b"):
             for tenant in (busy[0], "t0", "t5"):
-                command = [sys.executable, "-m", "apps.vectordb", "move", tenant, "--to", shard]
-                done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-                assert done.returncode == 0, done.stderr
+                move(tenant, shard)
             query = RANDOM.standard_normal(DIM, np.float32)
             for tenant in ("t0", "t1", "t2"):  # an owner, and who was granted something, also by a role
                 assert found_by(tenant, query) == right(filled, tenant, query)
                 with as_tenant(tenant) as client:
                     assert client.count("papers").count == filled.count(tenant)
+        command = [sys.executable, "-m", "apps.vectordb", "move", "t0", "--to", "nowhere"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 1 and "there are a, b" in done.stderr and "Traceback" not in done.stderr
     assert load.failed == [] and ids_of(busy[0]) >= set(load.written[busy[0]])
     assert sum(homes(cluster).values()) == sum(before.values())
+
+
+def test_a_shard_without_replicas_says_so_and_comes_back(cluster: LocalCluster, busy: list[str]) -> None:
+    before = {tenant: ids_of(tenant) for tenant in busy}
+    for app in ("vectordb-a0", "vectordb-a1"):
+        kill(cluster, app)
+    there = [tenant for tenant in busy if not _is_away(tenant)]
+    assert 0 < len(there) < len(busy)  # the other shard goes on
+    cluster.revive()
+    cluster.wait_until_serving()
+    assert {tenant: ids_of(tenant) for tenant in busy} == before
+    assert sum(row["open_calls"] for row in rows(cluster.status())) <= 4  # what watches them calls, too
+
+
+def _is_away(tenant: str) -> bool:
+    """Whether a write is refused because its shard is away."""
+    with as_tenant(tenant) as client:
+        try:
+            client.set_payload("papers", {"year": 1}, points=[1000])
+        except mrpc.RpcError as error:
+            assert (error.code().name, reason(error).name) == ("UNAVAILABLE", "AWAY")
+            return True
+        return False
