@@ -77,9 +77,13 @@ class Child:
         self.ask_to_stop()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_TIMEOUT_S)
+        self.kill()
+        self._process.stdout.close()
+
+    def kill(self) -> None:
+        """Ends the child's whole group at once, by SIGKILL."""
         self._signal(signal.SIGKILL)
         self._process.wait()
-        self._process.stdout.close()
 
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError):

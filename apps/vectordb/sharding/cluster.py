@@ -33,7 +33,7 @@ class LocalCluster(Mesh):
         self.data, self._replicas = data.absolute(), replicas
         self.apps = apps_of(ROUTER, list(ascii_lowercase[:shards]), replicas)
         self.tokens: dict[str, str] = {}
-        self._running: dict[str, Child] = {}
+        self.running: dict[str, Child] = {}
 
     def start(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
@@ -51,12 +51,12 @@ class LocalCluster(Mesh):
         words = ["serve", "--shard-of", ROUTER]
         if app == ROUTER:
             words = ["route", "--shards", ",".join(self.apps), "--replicas", str(self._replicas), "--admin", BACKEND, "--admin", own_name()]
-        self._running[app] = self._child(app, "-m", "apps.vectordb", *words, "--dir", str(self.data / app), token=self.tokens[app])
-        return self._running[app]
+        self.running[app] = self._child(app, "-m", "apps.vectordb", *words, "--dir", str(self.data / app), token=self.tokens[app])
+        return self.running[app]
 
     def revive(self) -> None:
         """Starts again what has ended."""
-        for app, child in list(self._running.items()):
+        for app, child in list(self.running.items()):
             if child.has_ended:
                 self.start_app(app)
 
@@ -73,7 +73,7 @@ class LocalCluster(Mesh):
         until = time.monotonic() + timeout_s
         while {each["state"] for each in rows(self.status())} != {"serving"}:
             if time.monotonic() > until:
-                raise StartError(f"not all replicas serve: {rows(self.status())}; the end of the router's log:\n{self._running[ROUTER].log_tail()}")
+                raise StartError(f"not all replicas serve: {rows(self.status())}; the end of the router's log:\n{self.running[ROUTER].log_tail()}")
             time.sleep(0.02)
 
 

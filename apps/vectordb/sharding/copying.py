@@ -40,9 +40,18 @@ def outline(ledger: Ledger, shard: str, source: Replica, to: Replica) -> set[tup
     return missing | {(name, owner) for name, owner, where in ledger.leftovers() if where == shard}
 
 
-def copy(ledger: Ledger, owner: tuple[str, str], source: Replica, to: Replica) -> int:
-    """Brings what the tenant owns; how many points."""
-    return Import(to, *owner, export(source, *owner)).result()
+def copy(owner: tuple[str, str], source: Replica, to: Replica) -> None:
+    """Brings what the tenant owns, and its indexes."""
+    Import(to, *owner, export(source, *owner)).result()
+    for index in indexes(source, *owner):
+        to.begin("Points.CreateIndex", index, owner[1], TIMEOUT_S).result()
+
+
+def indexes(replica: Replica, collection: str, tenant: str) -> list[Any]:
+    """An IndexRequest for each payload index of the tenant."""
+    pb = load("mrpc").pb
+    found = replica.begin("Points.ListIndexes", pb.CollectionName(collection=collection), tenant, TIMEOUT_S).result()
+    return [pb.IndexRequest(collection=collection, key=each.key, schema=each.schema) for each in found.indexes]
 
 
 def export(replica: Replica, collection: str, tenant: str) -> Iterator[bytes]:

@@ -19,6 +19,12 @@ class Cancelled(DatabaseError):
     code = "CANCELLED"
 
 
+class Unsupported(DatabaseError):
+    """It cannot be made of the answers of several shards."""
+
+    code = "UNIMPLEMENTED"
+
+
 class OtherRouter(DatabaseError):
     """Another router has the shard, or the directory."""
 

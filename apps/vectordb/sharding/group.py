@@ -252,7 +252,7 @@ class Group:
                     if replica not in self._copies or self._stop.is_set():
                         return
                     if owner in missing:  # else dropped meanwhile
-                        copying.copy(self._ledger, owner, self.pick(()), replica)
+                        copying.copy(owner, self.pick(()), replica)
                         missing.discard(owner)
             with self.order.alone(), self._guard:
                 if self._copies.pop(replica, None) is not None:

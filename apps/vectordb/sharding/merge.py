@@ -1,11 +1,14 @@
 """One answer from those of several shards."""
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
+
+_KINDS = ("boolean", "integer", "keyword", "number")
 
 
 class Row(NamedTuple):
@@ -113,6 +116,17 @@ def ordered(pb: Any, replies: Sequence[Any], limit: int, tenant: str, *, descend
     found.sort(key=lambda each: _value(each[0]), reverse=descending)
     taken = found[:limit]
     return pb.ScrollReply(points=gather(pb, [row for _, row in taken], tenant), order_values=[value for value, _ in taken])
+
+
+def facets(pb: Any, replies: Sequence[Any], limit: int) -> Any:
+    """A FacetReply: the most frequent first; of the same number bools first, then integers and texts."""
+    counts: Counter[tuple[int, Any]] = Counter()
+    for reply in replies:
+        for value, count in zip(reply.values, reply.counts, strict=True):
+            kind = value.WhichOneof("value")
+            counts[_KINDS.index(kind), getattr(value, kind)] += count
+    first = sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:limit]
+    return pb.FacetReply(values=[pb.PayloadValue(**{_KINDS[kind]: value}) for (kind, value), _ in first], counts=[count for _, count in first])
 
 
 def _value(message: Any) -> Any:

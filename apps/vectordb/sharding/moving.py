@@ -54,6 +54,8 @@ def move(cluster: Cluster, collection: str, tenant: str, shard: str) -> int:
     with tempfile.NamedTemporaryFile(prefix="vectordb-") as file, source.order.of(owner), target.order.of(owner):
         copying.save(source, *owner, file)
         count = target.do(lambda replica: copying.Import(replica, *owner, copying.pieces(Path(file.name))), owner)
+        for index in copying.indexes(source.pick(()), *owner):
+            target.apply("Points.CreateIndex", index, tenant, owner)
         ledger.set_home(*owner, shard)
     clear(cluster, owner)
     return count

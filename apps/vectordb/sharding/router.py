@@ -12,11 +12,12 @@ from mrpc import RpcError
 
 from ..database import Quota
 from ..database.errors import AlreadyExists, Invalid, NotFound
+from ..database.model import PAGE_MAX
 from ..statuses import NotAllowed
 from ..transport import load
 from . import merge
 from .calls import current
-from .errors import code_of
+from .errors import Unsupported, code_of
 from .group import UNKNOWN, Group, Read
 from .ledger import Ledger, Party
 from .order import Order
@@ -119,7 +120,8 @@ class Servicer:
 
 
 class Points(Servicer):
-    METHODS = ("Upsert", "Delete", "SetPayload", "DeletePayload", "Grant", "Revoke", "Search", "Get", "Scroll", "Count")
+    METHODS = ("Upsert", "Delete", "SetPayload", "DeletePayload", "Grant", "Revoke", "Search", "Fuse", "Get", "Scroll", "Count", "Facet",
+               "SearchGroups", "CreateIndex", "DropIndex", "ListIndexes")
 
     def _own(self, tenant: str, method: str, request: Any, calls: int = 1) -> Any:
         """A write of the tenant's own points; of another's, where the shard refuses it."""
@@ -165,6 +167,37 @@ class Points(Servicer):
             return replies[0]
         by_distance = not request.strategy and not request.HasField("sparse") and self._ledger.metric(request.collection) == EUCLID
         return merge.hits(self._pb, replies, request.k, tenant, smaller_is_nearer=by_distance)
+
+    def Fuse(self, tenant: str, request: Any) -> Any:
+        return self._of_one_shard(tenant, "Points.Fuse", request, request.collection, request.queries or 1)
+
+    def SearchGroups(self, tenant: str, request: Any) -> Any:
+        return self._of_one_shard(tenant, "Points.SearchGroups", request, request.search.collection, 1)
+
+    def _of_one_shard(self, tenant: str, method: str, request: Any, collection: str, calls: int) -> Any:
+        """Unsupported for a tenant that sees points of several."""
+        self._open(tenant, collection, calls)
+        shards = self._ledger.shards(collection, tenant)
+        if len(shards) > 1:
+            raise Unsupported(f"{method} needs all that {tenant!r} sees on one shard, and it may be on {', '.join(shards)}: its administrator "
+                              "can move those that grant to it")
+        return self._ask(shards, method, request, tenant)[0]
+
+    def Facet(self, tenant: str, request: Any) -> Any:
+        """Exact where no shard has more than PAGE_MAX values: each is asked for as many, so that none is missed that is frequent together."""
+        asked = self._pb.FacetRequest()
+        asked.CopyFrom(request)
+        asked.limit = PAGE_MAX if 1 <= request.limit <= PAGE_MAX else request.limit
+        return merge.facets(self._pb, self._seen(tenant, "Points.Facet", asked), request.limit)
+
+    def CreateIndex(self, tenant: str, request: Any) -> Any:
+        return self._own(tenant, "CreateIndex", request)
+
+    def DropIndex(self, tenant: str, request: Any) -> Any:
+        return self._own(tenant, "DropIndex", request)
+
+    def ListIndexes(self, tenant: str, request: Any) -> Any:
+        return self._ask([self._open(tenant, request.collection, 1).home], "Points.ListIndexes", request, tenant)[0]
 
     def Get(self, tenant: str, request: Any) -> Any:
         party = self._open(tenant, request.collection, 1)

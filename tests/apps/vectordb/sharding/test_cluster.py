@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -117,6 +116,13 @@ def test_filters_and_order_reach_all_shards(cluster: LocalCluster, filled: Any) 
     assert found_by("t2", query, query_filter=wanted) == right(filled, "t2", query, filter=asked)
     with as_tenant("t2") as client:
         assert client.count("papers", wanted).count == filled.count("t2", asked) == 12
+        facet = client._points.Facet(client._pb.FacetRequest(collection="papers", key="year", limit=3), metadata=client._metadata)
+        assert [(value.integer, count) for value, count in zip(facet.values, facet.counts, strict=True)] == [
+            tuple(each) for each in filled.facet("t2", "year", limit=3)]
+        order = client._pb.OrderBy(key="year", descending=True)
+        page = client._points.Scroll(client._pb.ScrollRequest(collection="papers", limit=15, order_by=order), metadata=client._metadata)
+        assert [value.integer for value in page.order_values] == [
+            value for value, _ in filled.scroll_ordered("t2", "year", limit=15, descending=True)]
 
 
 def test_a_revoked_point_is_gone(cluster: LocalCluster, filled: Any) -> None:
@@ -237,7 +243,7 @@ class Load:
 
 
 def kill(cluster: LocalCluster, app: str) -> None:
-    os.kill(cluster.pids[app], signal.SIGKILL)
+    cluster.running[app].kill()
 
 
 def ids_of(tenant: str) -> set[int]:

@@ -130,6 +130,14 @@ def test_hits_are_merged_by_score_for_each_query_and_a_point_that_moves_is_there
     assert list(near.points.ids) == [2, 7]
 
 
+def test_facets_are_summed_before_the_most_frequent_are_taken() -> None:
+    def facet(**counts: int) -> Any:
+        return PB.FacetReply(values=[PB.PayloadValue(keyword=each) for each in counts], counts=counts.values())
+
+    both = merge.facets(PB, [facet(x=5, y=4), facet(z=5, y=3, x=1)], 2)
+    assert [(value.keyword, count) for value, count in zip(both.values, both.counts, strict=True)] == [("y", 7), ("x", 6)]
+
+
 def test_vectors_and_uuids_go_with_their_points() -> None:
     vectors = np.arange(6, dtype=np.float32)
     first = PB.Records(ids=[1, 0], uuids=["", "u"], vectors=vectors[:4].tobytes(), dtype=1,
