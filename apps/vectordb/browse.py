@@ -23,9 +23,11 @@ class Browse(Servicer):
 
     def SearchGroups(self, tenant: str, request: Any) -> Any:
         asked = request.search
-        collection, groups = self._open(tenant, asked.collection), []
+        collection, groups = self._open(tenant, request.collection), []
         if (asked.queries or 1) > 1 and not asked.strategy:
             raise Invalid("a search of groups has one query")
+        if (request.queries, request.k) != (1, asked.k * request.group_size):
+            raise Invalid("a search of groups says queries = 1 and k = groups * group_size")
 
         def search(tenant: str, asked: Any) -> Any:
             metric = self._metric(collection, asked)

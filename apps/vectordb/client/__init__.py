@@ -13,16 +13,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 from . import exceptions, models
+from .browse import BrowseMixin
 from .collections import CollectionsMixin
 from .connection import AsyncConnection, Connection
 from .operations import finish
-from .reads import ReadsMixin
 from .reasons import reason
 from .tenants import TenantsMixin
 from .writes import WritesMixin
 
 
-class Methods(CollectionsMixin, WritesMixin, ReadsMixin, TenantsMixin):
+class Methods(CollectionsMixin, WritesMixin, BrowseMixin, TenantsMixin):
     """What both clients can."""
 
 

@@ -7,7 +7,6 @@ ONE_VECTOR = "a point has one dense vector, whose name is '', and maybe sparse o
 SHARDS = "one process serves a database: there are no shards and no replicas"
 SNAPSHOTS = "the database takes snapshots by itself; export_tenant and import_tenant move a tenant's points"
 ALIASES = "collections have one name"
-PAGES = "pages come in the order of writing: sort what scroll gave"
 TUNING = "leave it out: the index tunes itself to the collection's `recall`"
 LOOKUP = "retrieve the vector, and search by it"
 RETRIES = "leave it out: batches are sent one after the other; catch ResourceExhaustedResponse, wait retry_after_s, go on"
@@ -26,8 +25,6 @@ METHODS = {
     **dict.fromkeys(("get_embedding_size", "list_image_models", "list_late_interaction_multimodal_models",
                      "list_late_interaction_text_models", "list_sparse_models", "list_text_models"), MODELS),
     **dict.fromkeys(("search_matrix_offsets", "search_matrix_pairs"), "search_columns has the neighbours of many points in one call"),
-    "query_points_groups": "ask for more points, and group what came",
-    "facet": "count each value by a filter",
     "update_collection": "a collection's settings do not change: make another, and upload into it",
     "get_optimizations": "there is nothing to optimise",
     "info": "the service answers a health check",
@@ -48,8 +45,9 @@ ARGUMENTS = {
     **dict.fromkeys(("api_key", "auth_token_provider"), "the mesh knows who calls: see `mrpc app register`"),
     **dict.fromkeys(("cloud_inference", "local_inference_batch_size"), MODELS),
     "force_disable_check_same_thread": "leave it out",
-    "order_by": PAGES,
-    "field_type": "leave it out: columns are of what is in them",
+    "field_type": "its name is field_schema",
+    "prefetch": "query_points takes it: group what came",
+    "with_lookup": "retrieve the points whose ids the groups are",
 }
 """By argument."""
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import paths
 from . import hybrid
 from .advice import ONE_VECTOR
-from .filters import Filters, split_ids
+from .filters import Filters, split_ids, time_text
 
 
 class Encoder:
@@ -47,6 +48,31 @@ class Encoder:
             return self._pb.Selection(filter=self.filter(points), owner=owner)
         numbers, uuids = split_ids(points)
         return self._pb.Selection(ids=numbers, uuids=uuids, owner=owner)
+
+    def shown(self, with_payload: Any, with_vectors: Any) -> dict[str, Any]:
+        """Of each point: with_payload, fields and with_vectors of a request. TypeError for what says nothing of them; ValueError for what is no
+        path."""
+        if not isinstance(with_vectors, bool | None):
+            raise TypeError(f"with_vectors is True or False: {ONE_VECTOR}")
+        if isinstance(with_payload, bool | None):
+            return {"with_payload": bool(with_payload), "with_vectors": bool(with_vectors)}
+        excluded = getattr(with_payload, "exclude", None)
+        included = getattr(with_payload, "include", with_payload) if excluded is None else ()
+        if not isinstance(included, list | tuple):
+            raise TypeError("with_payload is True, False, a list of paths, PayloadSelectorInclude or PayloadSelectorExclude")
+        for key in (*included, *(excluded or ())):
+            paths.parse(key)
+        fields = None if excluded == [] else self._pb.PayloadFields(include=included, exclude=excluded)
+        return {"with_payload": True, "fields": fields, "with_vectors": bool(with_vectors)}
+
+    def order(self, given: Any) -> Any:
+        """An OrderBy message of a path or an OrderBy; None for None."""
+        if given is None:
+            return None
+        key, start = getattr(given, "key", given), getattr(given, "start_from", None)
+        direction = getattr(given, "direction", None)
+        begin = {} if start is None else {"number": start} if isinstance(start, int | float) else {"time": time_text(start)}
+        return self._pb.OrderBy(key=key, descending=getattr(direction, "value", direction) == "desc", **begin)
 
     def _dtype(self, array: np.ndarray) -> int:
         return self._pb.FLOAT16 if array.dtype == np.float16 else self._pb.FLOAT32

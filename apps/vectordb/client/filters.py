@@ -64,7 +64,7 @@ class Filters:
     def _range(self, given: Any) -> Any:
         bounds = _bounds(given)
         if _is_times(given):
-            return self._pb.DatetimeRange(**{name: _time(bound) for name, bound in bounds.items()})
+            return self._pb.DatetimeRange(**{name: time_text(bound) for name, bound in bounds.items()})
         return self._pb.Range(**bounds)
 
     def _match(self, given: Any) -> Any:
@@ -117,7 +117,8 @@ def _bounds(given: Any) -> dict[str, Any]:
     return {name: bound for name in _BOUNDS if (bound := getattr(given, name)) is not None}
 
 
-def _time(bound: datetime | date | str) -> str:
+def time_text(bound: datetime | date | str) -> str:
+    """As messages have it."""
     if isinstance(bound, datetime) and bound.tzinfo is not None:
         bound = bound.astimezone(UTC)
     return bound if isinstance(bound, str) else bound.isoformat()

@@ -280,7 +280,10 @@ class NearestQuery:
 
 
 class RecommendStrategy(StrEnum):
+    """BEST_SCORE, SUM_SCORES: every point that qualifies is compared with all examples."""
     AVERAGE_VECTOR = "average_vector"
+    BEST_SCORE = "best_score"
+    SUM_SCORES = "sum_scores"
 
 
 @dataclass(frozen=True)
@@ -294,6 +297,30 @@ class RecommendInput:
 @dataclass(frozen=True)
 class RecommendQuery:
     recommend: RecommendInput
+
+
+@dataclass(frozen=True)
+class ContextPair:
+    positive: Vector | PointId
+    negative: Vector | PointId
+
+
+@dataclass(frozen=True)
+class ContextQuery:
+    """Points that are nearer to each pair's positive than to its negative."""
+    context: Sequence[ContextPair] | ContextPair
+
+
+@dataclass(frozen=True)
+class DiscoverInput:
+    target: Vector | PointId
+    context: Sequence[ContextPair] | ContextPair | None = None
+
+
+@dataclass(frozen=True)
+class DiscoverQuery:
+    """The same, and of those the nearest to the target."""
+    discover: DiscoverInput
 
 
 class Fusion(StrEnum):
@@ -330,7 +357,7 @@ class Prefetch:
     limit: int | None = None
 
 
-Query = Vector | SparseVector | PointId | NearestQuery | RecommendQuery | FusionQuery | RrfQuery
+Query = Vector | SparseVector | PointId | NearestQuery | RecommendQuery | DiscoverQuery | ContextQuery | FusionQuery | RrfQuery
 
 
 @dataclass(frozen=True)
@@ -358,14 +385,48 @@ class ScoredPoint(NamedTuple):
 
 
 class Record(NamedTuple):
+    """order_value: under order_by, what the point stands for in that order; times in microseconds since 1970."""
     id: PointId
     payload: dict[str, Any] | None
     vector: Any
     owner: str
+    order_value: int | float | None = None
+
+
+class Direction(StrEnum):
+    ASC = "asc"
+    DESC = "desc"
+
+
+@dataclass(frozen=True)
+class OrderBy:
+    """By the numbers and times at the path key, from start_from on."""
+    key: str
+    direction: Direction | None = None
+    start_from: int | float | datetime | date | str | None = None
+
+
+class FacetValueHit(NamedTuple):
+    value: bool | int | str
+    count: int
+
+
+class FacetResponse(NamedTuple):
+    hits: list[FacetValueHit]
 
 
 class QueryResponse(NamedTuple):
     points: list[ScoredPoint]
+
+
+class PointGroup(NamedTuple):
+    """id: what the payloads of its hits have in common."""
+    hits: list[ScoredPoint]
+    id: int | str
+
+
+class GroupsResult(NamedTuple):
+    groups: list[PointGroup]
 
 
 class UpdateStatus(StrEnum):
@@ -408,7 +469,7 @@ class CollectionConfig(NamedTuple):
 
 @dataclass(frozen=True)
 class CollectionInfo:
-    """points_count: those that the tenant sees."""
+    """points_count: those that the tenant sees. payload_schema: its own payload indexes, by path."""
     name: str
     vectors: VectorParams
     points_count: int
@@ -426,8 +487,14 @@ class CollectionInfo:
         return CollectionConfig(CollectionParams(self.vectors, self.sparse_vectors))
 
 
+@dataclass(frozen=True)
+class PayloadIndexInfo:
+    """points: own ones that have a value there."""
+    data_type: PayloadSchemaType
+    points: int
+
+
 class PayloadSchemaType(StrEnum):
-    """For create_payload_index, which takes any."""
     KEYWORD = "keyword"
     INTEGER = "integer"
     FLOAT = "float"

@@ -20,6 +20,15 @@ async def use(client: AsyncClient) -> None:
     assert len((await client.query_points("films", 0, limit=9)).points) == 3
     wanted = models.Filter(must=models.FieldCondition("n", range=models.Range(gt=1)))
     assert (await client.count("films", wanted, timeout=5)).count == 2
+    await client.create_payload_index("films", "n", "integer")
+    assert (await client.get_collection("films")).payload_schema["n"].points == 4
+    assert [tuple(hit) for hit in (await client.facet("films", "n", wanted)).hits] == [(2, 1), (3, 1)]
+    groups = (await client.query_points_groups("films", "n", [0, 0, 1, 0.5], limit=2, with_payload=["n"], with_vectors=True)).groups
+    assert [(group.id, group.hits[0].payload, group.hits[0].vector.argmax()) for group in groups] == [(2, {"n": 2}, 2), (3, {"n": 3}, 3)]
+    page, following = await client.scroll("films", order_by=models.OrderBy("n", models.Direction.DESC, start_from=2), with_payload=False)
+    assert [(each.id, each.order_value, each.payload) for each in page] == [(2, 2, None), (1, 1, None), (0, 0, None)] and following is None
+    best = models.RecommendQuery(models.RecommendInput(positive=[0], negative=[3], strategy=models.RecommendStrategy.SUM_SCORES))
+    assert {hit.id for hit in (await client.query_points("films", best)).points} == {1, 2}
     with pytest.raises(exceptions.UnexpectedResponse, match="nowhere"):
         await client.count("nowhere")
     pieces = [piece async for piece in client.export_tenant("films")]

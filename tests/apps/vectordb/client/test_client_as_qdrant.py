@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pytest
 import qdrant_client
 
-from apps.vectordb.client import Client, models
+from apps.vectordb.client import Client, exceptions, models
 from tests.apps.vectordb.client.conftest import UUID
 
 
@@ -79,6 +80,34 @@ def recommend(m: Any, **examples: Any) -> Any:
     return m.RecommendQuery(recommend=m.RecommendInput(**examples))
 
 
+def discover(m: Any, target: Any, *pairs: tuple[Any, Any]) -> Any:
+    context = [m.ContextPair(positive=positive, negative=negative) for positive, negative in pairs]
+    return m.DiscoverQuery(discover=m.DiscoverInput(target=target, context=context))
+
+
+def grouped(client: Any, group_by: str, query: Any, **how: Any) -> list[tuple[Any, ...]]:
+    return [(group.id, [(hit.id, round(hit.score, 4), hit.payload) for hit in group.hits])
+            for group in client.query_points_groups("c", group_by=group_by, query=query, **how).groups]
+
+
+def facet(client: Any, key: str, **how: Any) -> list[tuple[Any, int]]:
+    return [(hit.value, hit.count) for hit in client.facet("c", key=key, **how).hits]
+
+
+def ordered(client: Any, order_by: Any, **how: Any) -> list[tuple[Any, ...]]:
+    return [(each.id, each.order_value, each.payload) for each in client.scroll("c", order_by=order_by, **how)[0]]
+
+
+def spread(client: Any, m: Any) -> Any:
+    """The client, with 60 points more: one group is near, and others are far away."""
+    rows = np.random.default_rng(3).normal(size=(60, 3))
+    rows[:40, 0] += 4
+    client.upsert("c", m.Batch(ids=list(range(100, 160)), vectors=rows.tolist(), payloads=[
+        {"n": n % 4 + 0.5 * (n % 3), "city": "near" if n < 40 else f"far {n % 6}", "tags": [["p"], ["q", "q", "r"], [], [True]][n % 4],
+         "at": f"2026-01-{n % 20 + 1:02}T0{n % 10}:00:00Z", "of": {"a": n % 5}} for n in range(60)]))
+    return client
+
+
 SEARCHES: dict[str, Callable[[Any, Any], Any]] = {
     "by id": lambda client, m: hits(client, 1),
     "by uuid": lambda client, m: hits(client, UUID, limit=2),
@@ -87,6 +116,39 @@ SEARCHES: dict[str, Callable[[Any, Any], Any]] = {
     "nearest": lambda client, m: hits(client, m.NearestQuery(nearest=2), limit=1, offset=1),
     "recommend": lambda client, m: hits(client, recommend(m, positive=[1, [0.0, 0.0, 1.0]], negative=[UUID])),
     "recommend by one": lambda client, m: hits(client, recommend(m, positive=[3], strategy=m.RecommendStrategy.AVERAGE_VECTOR)),
+    "recommend by the best": lambda client, m: hits(client, recommend(
+        m, positive=[3, [0.0, 1.0, 0.0]], negative=[UUID], strategy=m.RecommendStrategy.BEST_SCORE), limit=2),
+    "recommend by the worst": lambda client, m: hits(client, recommend(m, negative=[UUID], strategy=m.RecommendStrategy.BEST_SCORE)),
+    "recommend by sums": lambda client, m: hits(client, recommend(
+        m, positive=[1], negative=[2, [0.5, 0.0, 1.0]], strategy=m.RecommendStrategy.SUM_SCORES), score_threshold=-2, offset=1),
+    "discover": lambda client, m: hits(spread(client, m), discover(m, [1.0, 0.0, 0.0], (1, 2), ([0.0, 1.0, 0.0], [0.0, 0.0, 1.0])), limit=20),
+    "discover by id": lambda client, m: hits(client, discover(m, UUID, (1, 3))),
+    "discover without context": lambda client, m: hits(client, discover(m, [1.0, 0.0, 0.0])),
+    "context": lambda client, m: sorted(hits(
+        spread(client, m), m.ContextQuery(context=[m.ContextPair(positive=1, negative=3)]), limit=99), key=str),
+    "examples in a batch": lambda client, m: [[hit.id for hit in answer.points] for answer in client.query_batch_points("c", [
+        m.QueryRequest(query=[1, 0, 0], limit=1), m.QueryRequest(query=discover(m, [1.0, 0.0, 0.0], (1, 2)), limit=1),
+        m.QueryRequest(query=recommend(m, positive=[1], strategy=m.RecommendStrategy.BEST_SCORE), limit=2)])],
+    "groups": lambda client, m: grouped(spread(client, m), "city", [4, 0, 0], limit=4, group_size=2, with_payload=["n"]),
+    "groups of numbers": lambda client, m: grouped(client, "n", [1, 0, 0]),
+    "groups of arrays": lambda client, m: grouped(spread(client, m), "tags", [0, 1, 0], limit=3, group_size=4, with_payload=False),
+    "groups of a filter": lambda client, m: grouped(
+        spread(client, m), "of.a", 1, query_filter=m.Filter(must=[m.FieldCondition(key="city", match=m.MatchText(text="far"))]), limit=9,
+        score_threshold=0.1),
+    "groups of examples": lambda client, m: grouped(spread(client, m), "city", discover(m, [1.0, 0.0, 0.0], (1, 2)), limit=3),
+    "groups of nothing": lambda client, m: grouped(client, "none", [1, 0, 0]),
+    "facet": lambda client, m: facet(spread(client, m), "city"),
+    "facet of arrays": lambda client, m: facet(spread(client, m), "tags", limit=2, exact=True),
+    "facet of a filter": lambda client, m: facet(
+        spread(client, m), "of.a", facet_filter=m.Filter(must=[m.FieldCondition(key="city", match=m.MatchValue(value="near"))])),
+    "facet in objects": lambda client, m: facet(client, "of.b[].x"),
+    "ordered": lambda client, m: ordered(spread(client, m), "n", limit=50, with_payload=["n"]),
+    "ordered down": lambda client, m: ordered(spread(client, m), m.OrderBy(key="n", direction=m.Direction.DESC), limit=7),
+    "ordered from": lambda client, m: ordered(spread(client, m), m.OrderBy(key="n", start_from=2), limit=3, with_payload=False),
+    "ordered down from": lambda client, m: ordered(spread(client, m), m.OrderBy(key="n", direction="desc", start_from=2.5), limit=30),
+    "ordered by time": lambda client, m: ordered(
+        spread(client, m), m.OrderBy(key="at", start_from=datetime(2026, 1, 5, 3)), limit=9,
+        scroll_filter=m.Filter(must=[m.FieldCondition(key="of.a", match=m.MatchAny(any=[1, 2]))])),
     "offset": lambda client, m: hits(client, [1, 0, 0], limit=2, offset=1),
     "threshold": lambda client, m: hits(client, [1, 0, 0], score_threshold=0.9),
     "threshold and offset": lambda client, m: hits(client, [1, 0, 0], score_threshold=0.1, offset=1),
@@ -125,10 +187,11 @@ def test_an_upload_tells_its_progress_and_makes_ids(ours: Client) -> None:
     lambda c: c.query_points("c", [1, 0, 0], using="title"), lambda c: c.query_points("c", [1, 0, 0], with_vectors=["title"]),
     lambda c: c.query_points("c", [1, 0, 0], search_params=qdrant_client.models.SearchParams(hnsw_ef=9)),
     lambda c: c.query_points("c", qdrant_client.models.FusionQuery(fusion="rrf")), lambda c: c.query_points("c", None),
-    lambda c: c.query_points("c", recommend(qdrant_client.models, positive=[1], strategy="best_score")),
+    lambda c: c.query_points("c", recommend(models, strategy="best_score")), lambda c: c.query_points("c", models.ContextQuery([])),
+    lambda c: c.query_points_groups("c", "n", [1, 0, 0], with_lookup="d"),
     lambda c: c.query_points("c", recommend(models, negative=[1])), lambda c: c.query_points("c", [[1, 0, 0]]),
     lambda c: c.query_batch_points("c", [qdrant_client.models.QueryRequest(query=[1, 0, 0], using="title")]),
-    lambda c: c.scroll("c", order_by="n"), lambda c: c.upsert("c", [models.PointStruct(1, {"title": [1, 0, 0]})]),
+    lambda c: c.upsert("c", [models.PointStruct(1, {"title": [1, 0, 0]})]),
     lambda c: c.create_collection("d", {"title": models.VectorParams(3, models.Distance.COSINE)}),
     lambda c: c.create_collection("d", models.VectorParams(3, models.Distance.COSINE), hnsw_config={}),
     lambda c: c.create_collection("d", qdrant_client.models.VectorParams(size=3, distance="Manhattan")),
@@ -144,3 +207,24 @@ def test_what_is_not_there_is_refused_and_not_ignored(ours: Client, call: Callab
         call(ours)
     assert len(str(caught.value)) > 30, "it says what to do"
     assert seen(ours) == before
+
+
+def test_an_index_is_on_the_collection_s_card(ours: Client) -> None:
+    ours.create_payload_index("c", "n", models.PayloadSchemaType.INTEGER)
+    ours.create_payload_index("c", "tags", field_schema=qdrant_client.models.KeywordIndexParams(type="keyword", is_tenant=True))
+    ours.create_payload_index("c", "of.a", "float")
+    ours.delete_payload_index("c", "of.a")
+    schema = ours.get_collection("c").payload_schema
+    assert {key: (each.data_type.value, each.points) for key, each in schema.items()} == {"n": ("integer", 3), "tags": ("keyword", 1)}
+
+
+@pytest.mark.parametrize("call", [
+    lambda c: c.facet("c", "a["), lambda c: c.facet("c", "n", limit=0), lambda c: c.query_points_groups("c", "n", [1, 0, 0], limit=0),
+    lambda c: c.query_points_groups("c", "n", [1, 0, 0], group_size=10**6), lambda c: c.scroll("c", order_by=models.OrderBy("n", start_from="soon")),
+    lambda c: c.scroll("c", order_by="n", offset="x"), lambda c: c.create_payload_index("c", "n", "vector"),
+    lambda c: c.query_points("c", recommend(models, positive=[[1, 0]], strategy="sum_scores")), lambda c: c.facet("none", "n"),
+    lambda c: c.retrieve("c", [1], with_payload=["a"] * 300)])
+def test_what_is_wrong_is_an_unexpected_response(ours: Client, call: Callable[[Any], Any]) -> None:
+    with pytest.raises(exceptions.UnexpectedResponse) as caught:
+        call(ours)
+    assert caught.value.status_code in (400, 404)

@@ -82,7 +82,7 @@ def test_the_shipped_documents_apply_and_let_normal_use_pass(running: Running, m
         explained = json.loads(mrpc_cli(mesh, "policy", "explain", "vectordb.Points/Search", "-o", "json").stdout)
         assert "compiled" in str(explained) and "search_budget" in str(explained)
     finally:
-        for name in ("vectordb-search", "vectordb-fuse", "vectordb-quota", "vectordb-closed"):
+        for name in ("vectordb-search", "vectordb-fuse", "vectordb-groups", "vectordb-quota", "vectordb-closed"):
             assert mrpc_cli(mesh, "policy", "delete", name).returncode == 0
     assert code(acme.query_points, "secret", [1, 0, 0, 0]) == "OK"
 
