@@ -1,7 +1,6 @@
 """Searches by sparse vectors, and several searches fused into one list. As other reads: of what the tenant sees, and waiting for none."""
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
@@ -14,9 +13,10 @@ from .fusion import Fusion
 from .model import SEARCHES_MAX, Hits, Results, Search, Sparse, SparseColumns
 from .parties import Party
 from .queries import Nearest
-from .reads import ReadOperations, Wanted, check_size
+from .reads import ReadOperations, Wanted, check_size, settings
 from .sparse.columns import checked
 
+WEIGHT_MAX = 1e6  # of a list that is fused: larger ones would make infinite scores
 Finder = Callable[[bool], Nearest]  # told whether it is asked again, since what it found was deleted meanwhile
 
 
@@ -79,7 +79,7 @@ class HybridOperations(ReadOperations):
         if search.using:
             raise Invalid(f"the query for sparse vectors {search.using!r} is a sparse vector")
         query = vectors.checked(self.config, search.query, 1)[None]
-        how = {"exact": True} if search.exact else {} if search.recall is None else {"recall": search.recall}
+        how = settings(search.exact, None, None, search.recall)
         metric = self.config.metric
         return lambda party: lambda again: _ranked(self._queries.nearest(party, query, search.k, both, how), metric, search.score_min)
 
@@ -118,8 +118,8 @@ def _both(one: filters.Filter | None, other: filters.Filter | None) -> filters.F
 def _check_ranks(rrf_k: Any, weights: Sequence[float] | None, searches: int) -> None:
     if isinstance(rrf_k, bool) or not isinstance(rrf_k, int) or not 1 <= rrf_k <= 2**31:
         raise Invalid(f"rrf_k is an integer above 0, not {rrf_k!r}")
-    if weights is not None and not (len(weights) == searches and all(map(math.isfinite, weights))):
-        raise Invalid(f"there is a weight for each of the {searches} searches, and it is a finite number: not {list(weights)}")
+    if weights is not None and not (len(weights) == searches and all(abs(weight) <= WEIGHT_MAX for weight in weights)):
+        raise Invalid(f"there is a weight for each of the {searches} searches, from -{WEIGHT_MAX:g} to {WEIGHT_MAX:g}: not {list(weights)}")
 
 
 def _ranked(found: Nearest, metric: str, score_min: float | None) -> fusion.Ranked:

@@ -40,7 +40,7 @@ class ReadOperations(Core):
         searched for, and on how many threads; None: in one, on this thread."""
         queries = vectors.queries(self.config, vectors.array(vector))
         check_size(len(queries), k)
-        wanted, how = filters.parse(filter), _settings(exact, budget, patience, recall)
+        wanted, how = filters.parse(filter), settings(exact, budget, patience, recall)
         party = self._admit(tenant, len(queries))
         began = time.perf_counter()
         results = self._named(lambda again: self._queries.nearest(party, queries, k, wanted, how, pace), with_payload)
@@ -116,7 +116,7 @@ def check_size(queries: int, k: Any) -> None:
         raise Invalid(f"a batch has at most {QUERIES_MAX} queries and {RESULTS_MAX} results, not {queries} with {k} each")
 
 
-def _settings(exact: bool, budget: Any, patience: Any, recall: Any) -> dict[str, Any]:
+def settings(exact: bool, budget: Any, patience: Any, recall: Any) -> dict[str, Any]:
     """Of a search, as the index takes them: those that are given. Invalid for one out of its range."""
     found: dict[str, Any] = {"exact": True} if exact else {}
     for name, value in (("budget", budget), ("patience", patience)):

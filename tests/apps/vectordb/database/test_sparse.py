@@ -248,6 +248,8 @@ def test_other_things_that_are_refused(texts: Collection, papers: Collection) ->
         ("rrf_k", lambda: texts.fuse("acme", [Search([1, 1], 5)], 5, rrf_k=0)),
         ("a weight for each", lambda: texts.fuse("acme", [Search([1, 1], 5)], 5, weights=[1.0, 2.0])),
         ("a weight for each", lambda: texts.fuse("acme", [Search([1, 1], 5)], 5, weights=[math.nan])),
+        ("a weight for each", lambda: texts.fuse("acme", [Search([1, 1], 5)], 5, rrf_k=1, weights=[1e300])),
+        ("recall is above 0", lambda: texts.fuse("acme", [Search([1, 1], 5, recall=1.5)], 5)),
     ]
     for complaint, attempt in attempts:
         with pytest.raises(Invalid, match=complaint):
