@@ -14,13 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from .client import models
+from .client import models, text
 from .data import Dataset, MissingSource, load_texts
 from .data.embed import Embedder
-from .demo_parts import COLLECTION, LIBRARY, Loaded, Tenants, load, time_searches, time_sharing
+from .demo_parts import COLLECTION, LIBRARY, WORDS, Loaded, Tenants, load, time_searches, time_sharing
 from .mesh import POLICIES, Mesh, StartError
 
 TOP = 3
+FUSED = 100  # of each search
 BUDGET = 200  # results a second of each tenant, under the demo's policy
 
 console = Console()
@@ -28,21 +29,24 @@ console = Console()
 
 @dataclass(frozen=True)
 class Script:
-    """Who asks what. The first tenant shares its note with the second, who asks about it."""
+    """Who asks what. The first tenant shares its note with the second, who asks about it. fact: what the library asks, of which words say
+    more than their meaning."""
 
     tenants_are: str
     pair: tuple[str, str]
     questions: tuple[str, ...]
     note: str
     about: str
+    fact: str
 
 
 SCRIPTS = {
     "wordnet": Script("A tenant is a word that occurs in the texts", ("music", "water"),
                       ("how do you keep an instrument in good order", "something that moves in waves"),
-                      "unpublished: a song about the waves of a great river at night", "waves on a river"),
+                      "unpublished: a song about the waves of a great river at night", "waves on a river", "war from 1618 to 1648"),
     "packages": Script("A tenant is a section or a tag of Debian's packages", ("sound", "games"),
-                       ("play a song", "something for children to learn with"), "in work: a game in which one sings", "sing and play"),
+                       ("play a song", "something for children to learn with"), "in work: a game in which one sings", "sing and play",
+                       "a client for NNTP"),
 }
 
 
@@ -66,6 +70,7 @@ def show(data: Dataset, script: Script, embed: Embedder) -> None:
         console.rule("[bold]A vector database for many tenants, over mRPC")
         show_loaded(load_all(data, tenants), script, mesh)
         show_questions(script, tenants, embed)
+        show_words(script, tenants, embed)
         show_sharing(script, tenants, embed)
         show_policy(script, tenants, embed, mesh)
         show_timings(data, script, tenants)
@@ -107,13 +112,28 @@ def side_by_side(title: str, columns: dict[str, str]) -> Table:
 
 def answers(tenants: Tenants, name: str, vector: np.ndarray) -> str:
     """The nearest texts that the tenant sees, with their cosine; those of another owner than the library are green."""
-    hits = tenants[name].query_points(COLLECTION, vector, limit=TOP).points
+    return listed(tenants[name].query_points(COLLECTION, vector, limit=TOP).points)
+
+
+def listed(hits: list[models.ScoredPoint]) -> str:
     return "\n".join(f"{hit.score:.2f} {told(hit)}" for hit in hits)
 
 
 def told(hit: models.ScoredPoint) -> str:
-    text = escape((hit.payload or {})["text"])
-    return text if hit.owner == LIBRARY else f"[green]{text}[/]"
+    shown = escape((hit.payload or {})["text"])
+    return shown if hit.owner == LIBRARY else f"[green]{shown}[/]"
+
+
+def show_words(script: Script, tenants: Tenants, embed: Embedder) -> None:
+    console.rule("[bold]Words and meaning")
+    library = tenants[LIBRARY]
+    meaning, words = embed([script.fact])[0], text.terms(script.fact)
+    both = [models.Prefetch(meaning, limit=FUSED), models.Prefetch(words, using=WORDS, limit=FUSED)]
+    console.print(side_by_side(f"{LIBRARY} asks: {script.fact}?", {
+        "by meaning": listed(library.query_points(COLLECTION, meaning, limit=TOP).points),
+        "by words (BM25)": listed(library.query_points(COLLECTION, words, using=WORDS, limit=TOP).points),
+        "by both, in one call": listed(library.query_points(COLLECTION, models.FusionQuery(models.Fusion.RRF), prefetch=both, limit=TOP).points)}))
+    console.print("What a word weighs is counted, for each tenant, in the texts that it sees.\n")
 
 
 def show_sharing(script: Script, tenants: Tenants, embed: Embedder) -> None:

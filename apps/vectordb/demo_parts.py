@@ -11,10 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from .client import Client, models
+from .client.text import terms
 from .data import Dataset
 from .data.embed import Report
 
 COLLECTION = "texts"
+WORDS = "words"  # the texts' sparse vectors
 LIBRARY = "library"  # the tenant that owns all texts
 BATCH = 2000  # texts stored by a call
 GRANTERS = 8  # calls at once, which share the service's waits for the disk
@@ -53,12 +55,15 @@ class Loaded(NamedTuple):
 def load(data: Dataset, tenants: Tenants, stored: Report, granted: Report) -> Loaded:
     """The library stores all texts, then grants each tenant of the data what it sees there."""
     admin, library = tenants[""], tenants[LIBRARY]
-    admin.create_collection(COLLECTION, models.VectorParams(data.dim, models.Distance.COSINE))
+    admin.create_collection(COLLECTION, models.VectorParams(data.dim, models.Distance.COSINE),
+                            {WORDS: models.SparseVectorParams(models.Modifier.BM25)})
     admin.create_tenant(COLLECTION, LIBRARY)
     began = time.perf_counter()
     for start in range(0, len(data), BATCH):
         rows = slice(start, min(start + BATCH, len(data)))
-        library.upsert(COLLECTION, models.Batch(data.ids[rows], data.vectors[rows], [{"text": text} for text in data.texts[rows]]))
+        texts = data.texts[rows]
+        vectors = {"": data.vectors[rows], WORDS: list(map(terms, texts))}
+        library.upsert(COLLECTION, models.Batch(data.ids[rows], vectors, [{"text": text} for text in texts]))
         stored(rows.stop, len(data))
     between = time.perf_counter()
 

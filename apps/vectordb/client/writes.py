@@ -171,8 +171,15 @@ def _parts(whole: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield part
 
 
+def _by_point(columns: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Each point's vectors by name."""
+    return (dict(zip(columns, each, strict=True)) for each in zip(*columns.values(), strict=True))
+
+
 def _batches(vectors: Any, payloads: Any, ids: Any, size: int) -> Iterator[Batch]:
-    """ValueError when one of the columns ends before the vectors."""
+    """ValueError when one of the columns ends before the vectors, or one name's vectors before another's."""
+    if isinstance(vectors, dict):
+        vectors = _by_point(vectors)
     parts = (vectors[at:at + size] for at in range(0, len(vectors), size)) if isinstance(vectors, np.ndarray) else _parts(vectors, size)
     payloads, ids = None if payloads is None else iter(payloads), None if ids is None else iter(ids)
     for part in parts:

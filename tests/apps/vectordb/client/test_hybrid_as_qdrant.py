@@ -124,6 +124,8 @@ def test_columns_are_taken_too() -> None:
         client.create_collection("c", models.VectorParams(2, models.Distance.DOT), {"text": models.SparseVectorParams(models.Modifier.BM25, b=0.5)})
         client.upsert("c", models.Batch([1, 2], {"": [[1, 0], [0, 1]], "text": [None, models.SparseVector([5], [2.0])]}))
         assert list(answers(client, query=models.SparseVector([5], [1.0]), using="text")) == [2]
+        client.upload_collection("c", {"": [[1, 1]] * 3, "text": [models.SparseVector([6], [1.0])] * 3}, ids=[7, 8, 9], batch_size=2)
+        assert sorted(answers(client, query=models.SparseVector([6], [1.0]), using="text")) == [7, 8, 9]
         config = client.get_collection("c").config.params.sparse_vectors
         assert config == {"text": models.SparseVectorParams(models.Modifier.BM25, pytest.approx(1.2), 0.5)}
 

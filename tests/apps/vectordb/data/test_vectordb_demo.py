@@ -19,7 +19,8 @@ from apps.vectordb.data import Dataset
 from apps.vectordb.data.embed import Embedder
 
 THINGS = ("river", "piano", "violin", "stone", "cloud", "horse", "boat", "bridge", "forest", "singer")
-SCRIPT = demo.Script("A tenant is a letter", ("music", "water"), ("what floats?",), "unpublished: a song about boats on a river", "boats on a river")
+SCRIPT = demo.Script("A tenant is a letter", ("music", "water"), ("what floats?",), "unpublished: a song about boats on a river", "boats on a river",
+                     "the violin and the horse")
 
 
 def few_texts(embed: Embedder) -> Dataset:
@@ -47,6 +48,8 @@ def test_the_demo_shows_what_it_says_and_leaves_nothing(monkeypatch: pytest.Monk
     (answers,) = re.findall(r"^.*unpublished: .*$", told, re.MULTILINE)
     cells = [cell for cell in answers.split("│") if cell.strip()]
     assert ["unpublished" in cell for cell in cells] == [False, True, False]
+    (found,) = re.findall(r"^.*a violin near a horse.*$", told, re.MULTILINE)[:1]
+    assert found.count("violin") == found.count("horse") == 3
     assert "water gets 0 points" in told
     assert "music: RESOURCE_EXHAUSTED: denied by policy 'results' of chain 'budget'" in told
     assert told.count("100.0%") == 3 and "each at once" not in told

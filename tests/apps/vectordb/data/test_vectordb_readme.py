@@ -21,7 +21,7 @@ INTERPRETERS = {"python": [sys.executable, "-c"], "shell": ["bash", "-e", "-c"]}
 
 def test_blocks_and_commands_do_what_the_page_says(tmp_path: Path) -> None:
     blocks = BLOCK.findall(README)
-    assert [kind for kind, *_ in blocks] == ["python", "shell", "python"]
+    assert [kind for kind, *_ in blocks] == ["python", "shell", "python", "python"]
     with Mesh():
         environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         for kind, script, printed in blocks:
