@@ -186,4 +186,4 @@ class Index:
 
     def stats(self) -> dict[str, int | float]:
         """Bytes by part (bytes_vectors, bytes_codes, bytes_ids, bytes_access, bytes_tree, bytes_tenants, bytes_total), and vectors,
-        grants, tenants, unloaded, nodes, leaves, shortlists, depth, leaf_splits, leaf_merges, reclusters, waiting (to be freed)."""
+        grants, tenants, unloaded, nodes, leaves, shortlists, depth, leaf_splits, leaf_merges, reclusters, waiting (to be freed), taught (0 or 1)."""

@@ -32,9 +32,9 @@ def index_ids(owner: int, rows: np.ndarray) -> np.ndarray:
 
 
 class Saved(NamedTuple):
-    """A snapshot that holds the contents as of a version."""
+    """A snapshot that holds the contents as of a stamp."""
 
-    version: int
+    stamp: tuple[int, int]
     folder: Path
     entry: pb.Collection
 
@@ -51,7 +51,8 @@ class Contents:
         self.index = index if index is not None else self._new_index(index_type)
         self.points: PointsFile | None = None
         self.namespaces: dict[int, Namespace] = {}
-        self.version = 0
+        self.version = self._tended = 0
+        self._mending = False
         self.granted: Counter[int] = Counter()  # changes of what others granted to each tenant or role
         self.saved: Saved | None = None
         self.resting = Resting(self.index)
@@ -185,9 +186,30 @@ class Contents:
         self.granted.update(change.parties)
         return done
 
-    def settle(self, version: int, folder: Path, entry: pb.Collection, points: PointsFile) -> None:
-        """A snapshot holds all of it as of that version: points not in memory are read from there from now on. A writer's, as apply()."""
-        self.saved = Saved(version, folder, entry)
+    @property
+    def stamp(self) -> tuple[int, int]:
+        """Another when a snapshot would be."""
+        return self.version, self._tended
+
+    def teach(self, vectors: int | None = None) -> None:
+        """As the index's learn()."""
+        if not self.index.taught and not self.index.learn(vectors):
+            self._tended += 1
+
+    def mend(self, vectors: int) -> bool:
+        """Mends a piece of the index; whether there is more."""
+        before, self._mending = self._mending, self.index.maintain(vectors)
+        self._tended += before or self._mending
+        return self._mending
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether the index was mended or taught since it was saved, and nothing was written."""
+        return self.saved is not None and self.saved.stamp != self.stamp
+
+    def settle(self, stamp: tuple[int, int], folder: Path, entry: pb.Collection, points: PointsFile) -> None:
+        """A snapshot holds all of it as of that stamp: points not in memory are read from there from now on. A writer's, as apply()."""
+        self.saved = Saved(stamp, folder, entry)
         self.points = points
 
     def settle_namespace(self, namespace: Namespace, frozen: Frozen | None) -> None:

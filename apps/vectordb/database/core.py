@@ -8,6 +8,7 @@ from . import filters
 from .contents import Contents
 from .errors import NotFound, QuotaExceeded
 from .journal import Journal, Write
+from .mending import Teacher
 from .model import CollectionConfig, Ref
 from .parties import Party
 from .queries import Queries
@@ -17,13 +18,13 @@ from .records import Change
 
 
 class Core:
-    """contents: what the log made so far. sampler: takes some of the live queries to judge them."""
+    """contents: what the log made so far. sampler: takes some of the live queries to judge them. teacher: hears of changes and searches."""
 
-    def __init__(self, contents: Contents, journal: Journal, sampler: Sampler) -> None:
+    def __init__(self, contents: Contents, journal: Journal, sampler: Sampler, teacher: Teacher) -> None:
         self._contents = contents
         self._journal = journal
         self._queries = Queries(contents)
-        self._sampler = sampler
+        self._sampler, self._teacher = sampler, teacher
         self._dropped = False
 
     @property
@@ -62,7 +63,9 @@ class Core:
         for change in changes:
             change.collection = self._contents.number
         write.log(changes)
-        return sum(map(self._contents.apply, changes))
+        done = sum(map(self._contents.apply, changes))
+        self._teacher.changed(self._contents)
+        return done
 
     def _check_room(self, party: Party, fresh: int, growth: int) -> None:
         """QuotaExceeded when the tenant may not own so many points, and bytes of payloads and sparse vectors, more. What makes it no larger it

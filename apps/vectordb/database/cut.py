@@ -24,7 +24,7 @@ SETTLED_AT_ONCE = 500  # owners: some milliseconds
 class Cut:
     def __init__(self, contents: Contents) -> None:
         """A writer's."""
-        self.number, self.version, self.saved = contents.number, contents.version, contents.saved
+        self.number, self.stamp, self.saved = contents.number, contents.stamp, contents.saved
         self._contents = contents
         if self.unchanged:
             return
@@ -39,7 +39,7 @@ class Cut:
     @property
     def unchanged(self) -> bool:
         """Whether the last snapshot holds it."""
-        return self.saved is not None and self.saved.version == self.version
+        return self.saved is not None and self.saved.stamp == self.stamp
 
     def describe(self) -> pb.Collection:
         """Its entry in a manifest, but for the points."""
@@ -71,7 +71,7 @@ class Cut:
     def settle(self, folder: Path, entry: pb.Collection, points: PointsFile, resting: Path, writing: Writing) -> None:
         """A snapshot holds all of it. writing: the writer's lock."""
         with writing():
-            self._contents.settle(self.version, folder, entry, points)
+            self._contents.settle(self.stamp, folder, entry, points)
         known = list(self._known)
         for start in range(0, len(known), SETTLED_AT_ONCE):
             with writing():

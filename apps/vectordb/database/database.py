@@ -17,12 +17,14 @@ from typing import Any
 
 from . import snapshots
 from .collection import Collection
+from .contents import Contents
 from .cut import Cut
 from .disk import Disk
 from .errors import AlreadyExists, DatabaseError, NotFound
 from .housekeeping import Housekeeper
 from .journal import Journal, Memory
 from .lock import DirectoryLock
+from .mending import Mender, Teacher
 from .model import CollectionConfig, Options, Recovery
 from .recall import Sampler
 from .records import Change, pb
@@ -30,7 +32,6 @@ from .recovery import Recoverer
 from .state import State
 from .wal import segments
 
-MAINTAIN_VECTORS = 1000  # moved in a round of housekeeping: some milliseconds, in which writers wait
 log = logging.getLogger(__name__)
 
 
@@ -65,9 +66,11 @@ class Database:
             self._open(folder)
         self._journal = Journal(self._wal or Memory(), alone=options.fsync == "always")
         self._sampler = Sampler(options.recall_sample)
-        self._collections = {contents.config.name: Collection(contents, self._journal, self._sampler) for contents in state.contents.values()}
-        chores = [self._sync, self._snapshot_when_due, self._cool, self._maintain, self._sampler.judge]
-        self._housekeeper = Housekeeper(chores, options.interval_s)
+        self._mender = Mender(self._contents)
+        chores = [self._teach, self._sync, self._snapshot_when_due, self._cool, self._sampler.judge]
+        self._housekeeper = Housekeeper(chores, self._mender.piece, options.interval_s)
+        self._teacher = Teacher(self._housekeeper.wake if options.background else None)
+        self._collections = {contents.config.name: self._collection(contents) for contents in state.contents.values()}
         if options.background:
             self._housekeeper.start()
 
@@ -78,6 +81,12 @@ class Database:
         except BaseException:
             self._lock.close()
             raise
+
+    def _collection(self, contents: Contents) -> Collection:
+        return Collection(contents, self._journal, self._sampler, self._teacher)
+
+    def _contents(self) -> list[Contents]:
+        return list(self._state.contents.values())
 
     def __enter__(self) -> Database:
         return self
@@ -95,7 +104,7 @@ class Database:
             change = Change(collection=self._state.next_number, create_collection=created)
             write.log([change])
             self._state.apply(change)
-            self._collections[name] = Collection(self._state.contents[change.collection], self._journal, self._sampler)
+            self._collections[name] = self._collection(self._state.contents[change.collection])
         return self._collections[name]
 
     def collection(self, name: str) -> Collection:
@@ -138,10 +147,11 @@ class Database:
     def housekeep(self) -> None:
         """One round of what the background thread does.
 
-        It makes the log durable (fsync="interval"), writes a snapshot when the log is long, lets tenants rest, mends the indexes, and
-        judges searches.
+        It teaches the indexes, makes the log durable (fsync="interval"), writes a snapshot when the log is long, lets tenants rest, judges
+        searches, and mends a piece of an index.
         """
         self._housekeeper.round()
+        self._mender.mend()
 
     def _sync(self) -> None:
         if self._wal is not None and self._options.fsync == "interval":
@@ -157,18 +167,17 @@ class Database:
                 for contents in self._state.contents.values():
                     contents.cool(self._options.warm_bytes_max, self._folder)
 
-    def _maintain(self) -> None:
-        """Mends a part of what drift made bad in the indexes, which changes no answer: nothing of it is logged."""
-        for contents in list(self._state.contents.values()):
-            contents.index.maintain(MAINTAIN_VECTORS)
+    def _teach(self) -> None:
+        for contents in self._contents():
+            contents.teach()
 
     def close(self) -> None:
-        """Writes a snapshot if anything was written since the last, and lets the directory go. Calling it again does nothing."""
+        """Writes a snapshot if anything was written, mended or learnt since the last, and lets the directory go. Calling it again does nothing."""
         self._housekeeper.close()
         if self._journal.closed and self._lock is None:
             return
         try:
-            if self._wal is not None and self._wal.used and not self._journal.closed:
+            if self._wal is not None and not self._journal.closed and (self._wal.used or any(each.unsaved for each in self._contents())):
                 self.snapshot()
         except DatabaseError as error:
             log.warning("closed without a snapshot, the log holds everything: %s", error)

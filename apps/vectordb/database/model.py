@@ -243,7 +243,7 @@ class TenantInfo(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """What a tenant uses. The first four are of now; the counters are since the database was opened."""
+    """What a tenant uses. The first four and the last are of now; the counters are since the database was opened."""
 
     points: int               # owned
     visible: int              # owned, granted to it or to its roles
@@ -256,6 +256,7 @@ class Usage(NamedTuple):
     grants: int               # pairs granted and revoked
     refused: int              # calls refused by a quota
     search_s: float           # wall time inside searches
+    taught: bool              # whether the collection's index has learnt how far searches must go, as large as it is now
 
 
 class Recall(NamedTuple):

@@ -54,9 +54,11 @@ class Tallies:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tallies: dict[int, Tally] = {}
+        self.calls = 0  # that were counted
 
     def add(self, number: int, **amounts: float) -> None:
         with self._lock:
+            self.calls += 1
             tally = self._tallies.setdefault(number, Tally())
             for name, amount in amounts.items():
                 setattr(tally, name, getattr(tally, name) + amount)
@@ -64,6 +66,7 @@ class Tallies:
     def searched(self, number: int, queries: int, points_read: int, search_s: float) -> None:
         """As add(), for the call that there are most of."""
         with self._lock:
+            self.calls += 1
             tally = self._tallies.get(number) or self._tallies.setdefault(number, Tally())
             tally.queries += queries
             tally.points_read += points_read

@@ -45,6 +45,7 @@ class ReadOperations(Core):
         began = time.perf_counter()
         results = self._named(lambda again: self._queries.nearest(party, queries, k, wanted, how, pace), with_payload)
         self._contents.tallies.searched(party.number, len(queries), len(results.owner), time.perf_counter() - began)
+        self._teacher.searched(self._contents)
         if not exact:
             self._sampler.offer(self._contents, self._queries, party, queries, k, wanted, how)
         return results

@@ -128,7 +128,7 @@ def _load_collection(folder: Path, entry: pb.Collection, index_type: Any, clock:
     contents = Contents(entry.number, entry.created, index_type, clock, index)
     contents.sparse = files.load(_file(folder, entry.number, "sparse"), contents.config.sparse, entry)
     contents.restore_parties(entry)
-    contents.settle(contents.version, folder, entry, points)
+    contents.settle(contents.stamp, folder, entry, points)
     contents.resting.adopt(_file(folder, entry.number, "resting"), entry)
     return contents
 

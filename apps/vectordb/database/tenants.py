@@ -85,4 +85,4 @@ class TenantOperations(Core):
                      vector_bytes=namespace.size * contents.config.vector_bytes + contents.sparse_bytes(party.number),
                      payload_bytes=namespace.payload_bytes, queries=tally.queries, points_read=tally.points_read,
                      points_written=tally.points_written, points_deleted=tally.points_deleted, grants=tally.grants,
-                     refused=tally.refused, search_s=tally.search_s)
+                     refused=tally.refused, search_s=tally.search_s, taught=contents.index.taught)

@@ -213,7 +213,7 @@ void Stops::restore(Stop stop, const Index& index) {
 
 bool Stops::due(const Index& index) const {
   const uint64_t pairs = index.pairs(), before = learnt_from_;
-  return pairs >= 2 * std::max<uint64_t>(before, kLessonMin) || 2 * pairs <= before;
+  return pairs >= 2 * std::max<uint64_t>(before, kLessonMin) || (before > 0 && 2 * pairs <= before);
 }
 
 void Stops::put(Stop stop) {

@@ -97,7 +97,7 @@ nb::dict stats(const Index& self) {
   put("vectors", stats.vectors), put("grants", stats.grants), put("tenants", stats.tenants), put("unloaded", stats.unloaded);
   put("nodes", stats.nodes), put("leaves", stats.leaves), put("shortlists", stats.shortlists), put("depth", stats.depth);
   put("leaf_splits", stats.leaf_splits), put("leaf_merges", stats.leaf_merges), put("reclusters", stats.reclusters);
-  put("waiting", stats.waiting);
+  put("waiting", stats.waiting), put("taught", !self.stops().due(self));
   put("bytes_vectors", stats.bytes_vectors), put("bytes_codes", stats.bytes_codes), put("bytes_ids", stats.bytes_ids);
   put("bytes_access", stats.bytes_access), put("bytes_tree", stats.bytes_tree), put("bytes_tenants", stats.bytes_tenants);
   put("bytes_total", stats.bytes_vectors + stats.bytes_codes + stats.bytes_ids + stats.bytes_access + stats.bytes_tree + stats.bytes_tenants);
