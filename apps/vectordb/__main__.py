@@ -13,7 +13,7 @@ import mrpc
 
 from apps.processes import StartError
 
-from . import transport
+from . import restoring, transport
 from .database import Database, DatabaseError, Quota
 from .server import Options, Service, own_name
 from .sharding.commands import add_commands
@@ -109,6 +109,7 @@ def parse_options() -> argparse.Namespace:
     command.add_argument("--shard-of", metavar="APP", help="serve this router alone, as one of its shards: see route --help")
     command.set_defaults(run=serve)
     add_commands(commands)
+    restoring.add_commands(commands)
     return parser.parse_args()
 
 

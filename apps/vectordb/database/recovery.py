@@ -36,13 +36,20 @@ class Recoverer:
         began = time.monotonic()
         snapshots.remove_leftovers(self._folder)
         wal = Wal(self._disk, self._folder, policy)
-        generation = self._load_snapshot()
-        if generation == 0 and not segments(self._folder):
+        generation, last = self.read()
+        if last is None:
             wal.begin(0)
         else:
-            self._replay(wal, [found for found in segments(self._folder) if found >= generation])
+            wal.resume(segments(self._folder)[-1], last.end, self._sequence, last.salt)
         found = Recovery(generation, self._replayed, time.monotonic() - began, tuple(self._notes))
         return wal, found, [generation] if generation else []
+
+    def read(self) -> tuple[int, Reader | None]:
+        """Fills the state, and changes no file. (generation of the snapshot, 0 for none; who has read the last segment)"""
+        generation = self._load_snapshot()
+        if generation == 0 and not segments(self._folder):
+            return 0, None
+        return generation, self._replay([found for found in segments(self._folder) if found >= generation])
 
     def _note(self, text: str) -> None:
         log.warning("%s", text)
@@ -52,7 +59,8 @@ class Recoverer:
         found = snapshots.generations(self._folder)
         for generation in found:
             try:
-                manifest, contents = snapshots.load(self._folder, generation, self._state.index_type, self._state.clock)
+                path = snapshots.snapshot_path(self._folder, generation)
+                manifest, contents = snapshots.load(path, generation, self._state.index_type, self._state.clock)
             except Damaged as error:
                 self._note(f"{error}; going on from the snapshot before and a longer log")
                 continue
@@ -63,13 +71,13 @@ class Recoverer:
             raise Damaged(f"{self._folder}: no snapshot is good ({'; '.join(self._notes)}){ADVICE}")
         return 0
 
-    def _replay(self, wal: Wal, generations: list[int]) -> None:
+    def _replay(self, generations: list[int]) -> Reader:
         if not generations:
             raise Damaged(f"{self._folder}: the segment of the log that follows the snapshot is missing{ADVICE}")
         for at, generation in enumerate(generations):
             last = at == len(generations) - 1
             reader = self._replay_segment(generation, last)
-        wal.resume(generations[-1], reader.end, self._sequence, reader.salt)
+        return reader
 
     def _replay_segment(self, generation: int, last: bool) -> Reader:
         """Who has read its good part."""

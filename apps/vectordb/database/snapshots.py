@@ -103,18 +103,17 @@ def _write_manifest(disk: Disk, path: Path, manifest: pb.Manifest) -> None:
         os.close(fd)
 
 
-def load(folder: Path, generation: int, index_type: Any, clock: Any) -> tuple[pb.Manifest, list[Contents]]:
-    """What a snapshot holds. Damaged when any of its files is not what was written."""
-    path = snapshot_path(folder, generation)
+def load(path: Path, generation: int | None, index_type: Any, clock: Any) -> tuple[pb.Manifest, list[Contents]]:
+    """What the snapshot in a folder holds. Damaged when it is of another generation, or any of its files is not what was written."""
     manifest = _read_manifest(path / "manifest", generation)
     return manifest, [_load_collection(path, entry, index_type, clock) for entry in manifest.collections]
 
 
-def _read_manifest(path: Path, generation: int) -> pb.Manifest:
+def _read_manifest(path: Path, generation: int | None) -> pb.Manifest:
     reader, found, _ = frames.open_file(path, MAGIC)
     bodies = list(reader)
-    if found != generation or len(bodies) != 1:
-        raise Damaged(f"{path}: offset {frames.HEADER.size}: not the manifest of generation {generation}, or its checksum is wrong")
+    if generation not in (None, found) or len(bodies) != 1:
+        raise Damaged(f"{path}: offset {frames.HEADER.size}: not the manifest of generation {generation or found}, or its checksum is wrong")
     return pb.Manifest.FromString(bytes(bodies[0][0]))
 
 
