@@ -29,8 +29,9 @@ class HybridOperations(ReadOperations):
         NotFound for the tenant; Invalid for a query that is no sparse vector, a name that the collection has not, and as search();
         QuotaExceeded.
         """
-        single = hasattr(query, "indices")
-        found = list(self.search_sparse_columns(tenant, using, [query] if single else query, k, filter, with_payload=with_payload))
+        single = hasattr(query, "indices")  # as the client's have, too
+        queries: Any = [query] if single else query
+        found = list(self.search_sparse_columns(tenant, using, queries, k, filter, with_payload=with_payload))
         return found[0] if single else found
 
     def search_sparse_columns(self, tenant: str, using: str, queries: Sequence[Sparse] | SparseColumns, k: int, filter: Wanted = None, *,
@@ -73,8 +74,8 @@ class HybridOperations(ReadOperations):
         check_size(1, search.k)
         both = _both(wanted, filters.parse(search.filter))
         if hasattr(search.query, "indices"):
-            query = search.query if isinstance(search.query, SparseColumns) else [search.query]
-            sparse = self._sparse_finder(search.using, query, both)
+            queries = search.query if isinstance(search.query, SparseColumns) else [search.query]
+            sparse = self._sparse_finder(search.using, queries, both)
             return lambda party: lambda again: _ranked(sparse(party, search.k)(again), "ip", search.score_min)
         if search.using:
             raise Invalid(f"the query for sparse vectors {search.using!r} is a sparse vector")

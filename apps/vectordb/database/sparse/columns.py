@@ -64,7 +64,8 @@ def _joined(name: str, vectors: Sequence[Sparse | None]) -> SparseColumns:
             raise Invalid(f"a sparse vector {name!r} has as many values as indices: not {parts[1].shape} and {parts[0].shape}")
         sizes.append(len(parts[0]))
         if sizes[-1]:
-            indices.append(parts[0]), values.append(parts[1])
+            indices.append(parts[0])
+            values.append(parts[1])
     empty = [np.empty(0, np.uint32)]
     return SparseColumns(np.array(sizes, np.uint32), np.concatenate(indices or empty), np.concatenate(values or empty))
 

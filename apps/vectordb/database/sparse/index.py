@@ -34,12 +34,13 @@ class SparseIndex:
     def seen(self, number: int, scope: tuple[int, ...], version: int, visible: Callable[[], np.ndarray]) -> Seen:
         """What a tenant sees as of the version of the contents, or a later one. visible: index ids u64[n], ascending, of what it sees now."""
         known, store = self.views.find(number), self.store
-        same = known is not None and known.scope == scope and known.store is store
-        if same and known.version == version:
+        if known is not None and (known.scope != scope or known.store is not store):
+            known = None
+        if known is not None and known.version == version:
             return known
         ids = visible()
         slots = store.slots_of(ids)
         ids, slots = ids[slots > 0], slots[slots > 0]
-        seen = known.updated(version, ids, slots) if same else Seen.of(version, scope, store, (Part(View(store, ids, slots), None),))
+        seen = known.updated(version, ids, slots) if known else Seen.of(version, scope, store, (Part(View(store, ids, slots), None),))
         self.views.keep(number, seen)
         return seen

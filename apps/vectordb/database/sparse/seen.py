@@ -28,7 +28,7 @@ class Part(NamedTuple):
     view: View
     alive: np.ndarray | None
 
-    def count(self) -> int:
+    def size(self) -> int:
         return len(self.view) if self.alive is None else int(np.count_nonzero(self.alive))
 
     def length(self) -> float:
@@ -54,7 +54,7 @@ class Seen(NamedTuple):
 
     @staticmethod
     def of(version: int, scope: tuple[int, ...], store: Store, parts: tuple[Part, ...]) -> Seen:
-        return Seen(version, scope, store, parts, sum(part.count() for part in parts), sum(part.length() for part in parts))
+        return Seen(version, scope, store, parts, sum(part.size() for part in parts), sum(part.length() for part in parts))
 
     @property
     def size_bytes(self) -> int:
