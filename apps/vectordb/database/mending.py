@@ -50,7 +50,7 @@ class Mender:
         """Mends a piece, unless it is too soon for one; in how many seconds to call again."""
         now = self._clock()
         share = SHARES[self._quiet(now)]
-        self._owed_s = max(0.0, self._owed_s - (now - self._at_s) * share)
+        self._owed_s = max(0.0, self._owed_s - max(0.0, now - self._at_s) * share)
         self._at_s = now
         if self._owed_s < 1e-6:
             if not self.mend():

@@ -168,3 +168,30 @@ def test_a_rate_limit_tells_when_to_come_back(papers: Collection, clock: Any) ->
         papers.count("acme")
     clock.now += 0.5
     papers.count("acme")
+
+
+def test_revoke_of_what_was_not_granted_is_none(papers: Collection) -> None:
+    papers.upsert("acme", [Point(1, GOOD)])
+    papers.create_role("readers")
+    assert papers.revoke("acme", [1], from_=["bolt", "readers", "acme"]) == 0
+    with pytest.raises(NotFound):
+        papers.revoke("acme", [2], from_="bolt")
+    assert papers.count("acme") == 1
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_everything_deleted_then_searched(memory: Database, real: bool) -> None:
+    with Database.open(None, background=False) if real else memory as db:
+        collection = db.create_collection("other", dim=2)
+        for name in ("acme", "bolt"):
+            collection.create_tenant(name)
+        for again in range(3):
+            collection.upsert("acme", Points(range(3000), np.random.default_rng(again).random((3000, 2))))
+            collection.grant("acme", range(100), to="bolt")
+            assert len(collection.search("bolt", GOOD, 200)) == 100
+            collection.delete("acme", range(3000))
+            for name in ("acme", "bolt"):
+                assert len(collection.search(name, GOOD, 10)) == len(collection.search(name, GOOD, 10, exact=True)) == 0
+                assert collection.count(name) == 0 and collection.scroll(name).records == []
+            db.housekeep()
+        collection.check()

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from apps.vectordb.client import QdrantClient, models
-from apps.vectordb.database import Collection, Database, Points
+from apps.vectordb.database import Collection, Database, DiskFull, Points
+from apps.vectordb.database.disk import Disk
 from apps.vectordb.database.housekeeping import Housekeeper
 from apps.vectordb.database.mending import MEND_VECTORS, QUIET_S, SHARES, Mender
 from apps.vectordb.database.quota import Tallies
@@ -120,6 +121,15 @@ def test_a_debt_of_a_long_piece_is_paid_sooner_when_it_becomes_quiet() -> None:
     assert mended_in(1, work, mender) > 10
 
 
+def test_a_clock_that_jumps_stops_no_mending_for_long() -> None:
+    work = Work(100_000)
+    mender = Mender(lambda: [work], work.clock)
+    for jump in (-1e6, 1e6, -1e6):
+        work.now += jump
+        mended_in(2 * QUIET_S, work, mender)
+        assert mended_in(10, work, mender) > 100
+
+
 def drifted(db: Database) -> Collection:
     """A collection of which the most was written after the tree was made, elsewhere."""
     rng = np.random.default_rng(2)
@@ -168,6 +178,27 @@ def test_what_was_learnt_is_there_after_a_clean_restart(tmp_path: Path) -> None:
         generation = db.recovery.generation
     with Database.open(tmp_path / "db", background=False) as db:
         assert db.recovery.generation == generation
+
+
+def test_a_disk_that_is_full_when_only_mending_is_to_be_saved(tmp_path: Path) -> None:
+    class Full(Disk):
+        full = False
+
+        def step(self, name: str) -> None:
+            if self.full and not name.startswith("lock"):
+                raise OSError(28, "No space left on device")
+
+    disk = Full()
+    with Database.open(tmp_path / "db", disk=disk, background=False) as db:
+        papers = loaded(db)
+        db.snapshot()
+        disk.full = True
+        db.housekeep()
+        with pytest.raises(DiskFull):
+            db.snapshot()
+        assert [hit.id for hit in papers.search("acme", VECTORS[7], 1)] == [7]  # and closing raises nothing
+    with Database.open(tmp_path / "db", background=False) as db:
+        assert db.collection("papers").count("acme") == POINTS and not db.collection("papers").usage("acme").taught
 
 
 @pytest.mark.parametrize("fails", [False, True])
