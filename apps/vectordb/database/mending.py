@@ -60,6 +60,6 @@ class Mender:
 
     def _quiet(self, now: float) -> bool:
         calls = sum(contents.tallies.calls for contents in self._contents())
-        if calls != self._calls:
+        if calls != self._calls or now < self._called_s:
             self._calls, self._called_s = calls, now
         return now - self._called_s >= QUIET_S

@@ -185,7 +185,7 @@ def test_a_disk_that_is_full_when_only_mending_is_to_be_saved(tmp_path: Path) ->
         full = False
 
         def step(self, name: str) -> None:
-            if self.full and not name.startswith("lock"):
+            if self.full and not name.startswith("sync"):
                 raise OSError(28, "No space left on device")
 
     disk = Full()
