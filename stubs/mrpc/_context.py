@@ -92,12 +92,6 @@ class ContextBase(_native.IncomingCall):
     def disable_next_message_compression(self) -> None:
         """Accepted, as `set_compression`."""
 
-    def _attribute(self, key: str) -> str | None:
-        for name, value in self._metadata():
-            if name == key:
-                return str(value)
-        return None
-
     def _set_abort(self, code: StatusCode, details: str, trailing_metadata: Metadata) -> None:
         if code is StatusCode.OK:
             _log.error("abort() was called with StatusCode.OK; the call ends with UNKNOWN")

@@ -88,6 +88,19 @@ PyObject* call_metadata(PyObject* self, PyObject*) {
   return metadata_tuple(request ? request->metadata() : std::span<const std::byte>{});
 }
 
+// _attribute(key): what the daemon says of the caller under that key; None where it says nothing.
+PyObject* call_attribute(PyObject* self, PyObject* key) {
+  Py_ssize_t size = 0;
+  const char* text = PyUnicode_AsUTF8AndSize(key, &size);
+  if (!text) return nullptr;
+  const stub::RecvBlockPtr request = as_call(self).incoming->request();
+  if (!request || request->metadata().empty()) Py_RETURN_NONE;
+  shm::MetadataReader reader(request->metadata());
+  for (shm::MetadataPair pair; reader.next(pair);)
+    if (pair.key == std::string_view(text, static_cast<size_t>(size))) return text_object(pair.value);
+  Py_RETURN_NONE;
+}
+
 PyObject* call_request(PyObject* self, PyObject*) { return decode_request(as_call(self)); }
 
 PyObject* call_cancelled(PyObject* self, PyObject*) { return PyBool_FromLong(as_call(self).incoming->cancelled()); }
@@ -187,6 +200,7 @@ PyObject* call_handler(PyObject* self, void*) {
 
 PyMethodDef call_methods[] = {
     {"_metadata", call_metadata, METH_NOARGS, nullptr},
+    {"_attribute", call_attribute, METH_O, nullptr},
     {"_request", call_request, METH_NOARGS, nullptr},
     {"_cancelled", call_cancelled, METH_NOARGS, nullptr},
     {"_send_initial_metadata", call_send_initial_metadata, METH_O, nullptr},
