@@ -135,7 +135,7 @@ void Attachment::wake() {
   abi::DaemonControl& daemon = rings.daemon_control();
   if (app.sleepers.load(std::memory_order_relaxed) != 0) {
     daemon.wake_sequence.fetch_add(1);
-    shm::futex_wake(&daemon.wake_sequence, 1);
+    shm::futex_wake_one(&daemon.wake_sequence);
   }
   if (app.poll_armed.load(std::memory_order_relaxed) != 0) {
     const uint64_t one = 1;

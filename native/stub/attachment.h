@@ -74,11 +74,21 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   }
   // Sleeps until a completion comes, at most `timeout_ns`, unless `ready` (looked at after the sleep was announced) says otherwise.
   template <typename Ready>
-  void sleep(uint64_t timeout_ns, const Ready& ready) { sleep(timeout_ns, ready, nullptr); }
-  // The same, also ended by `point`, whose sequence() was `seen`.
+  void sleep(uint64_t timeout_ns, const Ready& ready) {
+    sleep_by(ready, [&](const abi::Index& sequence, uint32_t seen) { shm::futex_wait(&sequence, seen, timeout_ns); });
+  }
+  // The same, also ended by `point`, whose sequence() was `point_seen`.
   template <typename Ready>
-  void sleep(uint64_t timeout_ns, const Ready& ready, WaitPoint* point, uint32_t seen = 0);
-  void wake_sleepers(int count);
+  void sleep(uint64_t timeout_ns, const Ready& ready, WaitPoint& point, uint32_t point_seen) {
+    sleep_by(ready, [&](const abi::Index& sequence, uint32_t seen) { point.sleep_with(point_seen, sequence, seen, timeout_ns); });
+  }
+  // The same; who sleeps as `first` is woken before others.
+  template <typename Ready>
+  void sleep_in_order(uint64_t timeout_ns, const Ready& ready, bool first) {
+    sleep_by(ready, [&](const abi::Index& sequence, uint32_t seen) { shm::futex_wait_first(&sequence, seen, timeout_ns, first); });
+  }
+  void wake_sleeper();
+  void wake_all_sleepers();
   bool flush_reclaims();  // false: the ring has no room for all
   bool settled();  // the daemon has taken every slot, and read every block that was sent with kHold
   void set_poll_armed(bool armed);
@@ -100,6 +110,8 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   void retire_regions();
 
  private:
+  template <typename Ready, typename Wait>
+  void sleep_by(const Ready& ready, const Wait& wait);
   struct LocatedMemory {
     uint64_t bytes, offset;
     uint32_t region;
@@ -163,8 +175,8 @@ class Attachment : public std::enable_shared_from_this<Attachment> {
   std::vector<std::shared_ptr<const void>> freed_pins_;   // consumer_mutex_; dropped after it
 };
 
-template <typename Ready>
-void Attachment::sleep(uint64_t timeout_ns, const Ready& ready, WaitPoint* point, uint32_t point_seen) {
+template <typename Ready, typename Wait>
+void Attachment::sleep_by(const Ready& ready, const Wait& wait) {
   flush_reclaims();
   Rings& rings = *rings_.load(std::memory_order_acquire);
   abi::Index& sleepers = rings.regions.app_control().sleepers;
@@ -173,10 +185,7 @@ void Attachment::sleep(uint64_t timeout_ns, const Ready& ready, WaitPoint* point
   const uint32_t seen = sequence.load(std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const bool current = rings_.load(std::memory_order_seq_cst) == &rings;
-  if (current && !dead() && !completions_waiting() && !ready()) {
-    if (point == nullptr) shm::futex_wait(&sequence, seen, timeout_ns);
-    else point->sleep_with(point_seen, sequence, seen, timeout_ns);
-  }
+  if (current && !dead() && !completions_waiting() && !ready()) wait(sequence, seen);
   sleepers.fetch_sub(1, std::memory_order_relaxed);
 }
 

@@ -196,7 +196,7 @@ void ClientSession::cancel(Call::State& call) {
   if (!open) return;
   (void)send(call, abi::SlotKind::kCancel, 0, 0, 0, {});  // fails only when the attachment has ended: then it is cancelled, too
   if (finish(call, {StatusCode::kCancelled, false, nullptr, "cancelled by the caller"})) run_callback(call);
-  attachment_->wake_sleepers(1);  // the leader, if it waits for this call
+  attachment_->wake_sleeper();  // the leader, if it waits for this call
 }
 
 bool ClientSession::finish(Call::State& call, Reply reply) {
@@ -250,7 +250,11 @@ void ClientSession::expire_overdue(uint64_t now) {
 size_t ClientSession::poll(size_t slots_max) {
   Batch batch(*this);
   const size_t count = attachment_->poll(slots_max, batch);
-  if (count != 0) heard_ns_.store(now_ns(), std::memory_order_relaxed);
+  if (count != 0) {
+    const uint64_t now = now_ns();
+    heard_ns_.store(now, std::memory_order_relaxed);
+    answered_ns_.store(now, std::memory_order_relaxed);
+  }
   batch.run();
   if (attachment_->dead()) finish_all(attachment_->end_error());
   return count;
@@ -264,11 +268,12 @@ void ClientSession::on_loss_check(uint64_t now) {
 }
 
 PollPlan ClientSession::plan_for(const Call::State& call) const {
-  return call.service->round_trips[call.method].plan(policy_.poll_us * 1000ull).counted_from(call.started_ns);
+  const uint64_t answered_ns = std::min(answered_ns_.load(std::memory_order_relaxed), call.started_ns);
+  return call.service->round_trips[call.method].plan(policy_.poll_us * 1000ull, call.started_ns - answered_ns).counted_from(call.started_ns);
 }
 
 PollPlan ClientSession::plan_from_now(const Call::State& call) const {
-  const PollPlan plan = call.service->round_trips[call.method].plan(policy_.poll_us * 1000ull);
+  const PollPlan plan = call.service->round_trips[call.method].plan(policy_.poll_us * 1000ull, 0);
   return plan.from_ns == 0 ? plan.counted_from(now_ns()) : PollPlan{};
 }
 
@@ -320,7 +325,7 @@ void ClientSession::close() {
   attachment_->detach();
   finish_all(attachment_->end_error());
   completion_point_.notify();
-  attachment_->wake_sleepers(1);
+  attachment_->wake_sleeper();
 }
 
 // ---- the completion thread

@@ -98,6 +98,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   std::atomic<bool> loop_armed_{false}, closed_{false};
   bool too_early_ = false;  // what the leader reads now came while it was surely not due; the leader's
   std::atomic<uint64_t> heard_ns_{0}, expired_ns_{0};
+  std::atomic<uint64_t> answered_ns_{0};  // when completions last came
 
   std::mutex table_mutex_;
   std::vector<Entry> table_;

@@ -32,11 +32,12 @@ class RoundTrip {
     deviation_ns_.store(deviation + ((error < 0 ? -error : error) - deviation) / 8, std::memory_order_relaxed);
   }
 
-  // Polls for about `cap_ns` at most, and not at all when that would most likely end in sleeping all the same.
-  PollPlan plan(uint64_t cap_ns) const {
+  // Polls for about `cap_ns` at most, and not at all when that would most likely end in sleeping all the same, or when nothing has come for
+  // long before the call, `quiet_ns`: daemon and server then sleep, and the kernel wakes them on the caller's own core, behind a caller that polls.
+  PollPlan plan(uint64_t cap_ns, uint64_t quiet_ns) const {
     const auto mean = static_cast<uint64_t>(mean_ns_.load(std::memory_order_relaxed));
     const auto deviation = static_cast<uint64_t>(deviation_ns_.load(std::memory_order_relaxed));
-    if (cap_ns == 0) return {};
+    if (cap_ns == 0 || quiet_ns > kRareNs) return {};
     if (mean == 0) return {0, 0, cap_ns / 4};
     const uint64_t around = std::min(2 * deviation, cap_ns / 2), lead = around + kRiseNs;
     if (mean < lead + kFirstNs + kNapMinNs) return {0, 0, mean > cap_ns ? 0 : std::min(mean + 2 * deviation, cap_ns)};
@@ -46,6 +47,7 @@ class RoundTrip {
 
  private:
   static constexpr uint64_t kWakesNs = 100'000;  // of daemon and caller
+  static constexpr uint64_t kRareNs = 200'000;
   static constexpr int64_t kStepNs = 25'000;
   static constexpr uint64_t kFirstNs = 20'000;   // until the call is with its server: a core that goes idle sooner draws it there, and has to wake up
   static constexpr uint64_t kRiseNs = 60'000;    // how late a timer wakes a halted core, at most

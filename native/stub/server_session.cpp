@@ -175,7 +175,7 @@ IncomingPtr ServerSession::take() {
       queue_.pop_front();
       more = !queue_.empty();
     }
-    if (more || attachment_->completions_waiting()) attachment_->wake_sleepers(1);
+    if (more || attachment_->completions_waiting()) attachment_->wake_sleeper();
     Incoming::State& state = *call->state_;
     if (state.cancelled) continue;  // nobody waits for it any more
     if (resolve(state)) return call;
@@ -192,14 +192,16 @@ void ServerSession::idle(const std::atomic<bool>& stopped, uint64_t timeout_ns) 
     if (attachment_->completions_waiting()) return;
   }
   ++idle_workers_;
-  attachment_->sleep(timeout_ns, [&] { return stopped.load(std::memory_order_acquire) || queued(); });
+  const bool first = !first_idles_.exchange(true);
+  attachment_->sleep_in_order(timeout_ns, [&] { return stopped.load(std::memory_order_acquire) || queued(); }, first);
+  if (first) first_idles_ = false;
   --idle_workers_;
 }
 
 void ServerSession::wake_idle() {
   // A worker between its last look and its sleep would miss one wake: so until none is left.
   while (idle_workers_ != 0) {
-    attachment_->wake_sleepers(INT32_MAX);
+    attachment_->wake_all_sleepers();
     std::this_thread::yield();
   }
 }

@@ -206,10 +206,15 @@ size_t Attachment::poll_rings(Rings& rings, size_t slots_max, SlotSink& sink, bo
   return count;
 }
 
-void Attachment::wake_sleepers(int count) {
+void Attachment::wake_sleeper() {
+  const auto& regions = rings_.load(std::memory_order_acquire)->regions;
+  if (regions.app_control().sleepers.load(std::memory_order_seq_cst) != 0) shm::futex_wake_one(&regions.daemon_control().wake_sequence);
+}
+
+void Attachment::wake_all_sleepers() {
   const auto& regions = rings_.load(std::memory_order_acquire)->regions;
   if (regions.app_control().sleepers.load(std::memory_order_seq_cst) != 0)
-    shm::futex_wake(&regions.daemon_control().wake_sequence, count);
+    shm::futex_wake(&regions.daemon_control().wake_sequence, INT32_MAX);
 }
 
 void Attachment::set_poll_armed(bool armed) {

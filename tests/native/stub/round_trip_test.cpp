@@ -12,7 +12,7 @@ constexpr uint64_t kUs = 1000, kCapNs = 200 * kUs;
 PollPlan after(uint64_t took_ns, int calls, bool early = false) {
   RoundTrip round_trip;
   for (int i = 0; i < calls; ++i) round_trip.record(took_ns, early);
-  return round_trip.plan(kCapNs);
+  return round_trip.plan(kCapNs, 0);
 }
 
 }  // namespace
@@ -23,7 +23,7 @@ TEST_CASE("short calls are polled for from the start, and nothing is where polli
   CHECK(plan.until_ns >= 10 * kUs);
   CHECK(plan.until_ns <= kCapNs);
   RoundTrip unknown;
-  CHECK(unknown.plan(0).until_ns == 0);
+  CHECK(unknown.plan(0, 0).until_ns == 0);
 }
 
 TEST_CASE("a steady handler's reply is polled for around the time when it is due") {
@@ -40,12 +40,21 @@ TEST_CASE("one hiccup does not stop the polling, an unsteady handler does") {
   RoundTrip round_trip;
   for (int i = 0; i < 50; ++i) round_trip.record(500 * kUs, false);
   round_trip.record(5'000 * kUs, false);
-  CHECK(round_trip.plan(kCapNs).from_ns > 0);
+  CHECK(round_trip.plan(kCapNs, 0).from_ns > 0);
   for (int i = 0; i < 200; ++i) round_trip.record(i % 2 == 0 ? 500 * kUs : 3'000 * kUs, false);
-  CHECK(round_trip.plan(kCapNs).until_ns == 0);
+  CHECK(round_trip.plan(kCapNs, 0).until_ns == 0);
 }
 
 TEST_CASE("replies that come before the caller polls draw the polling nearer") {
   const PollPlan late = after(1000 * kUs, 50), early = after(1000 * kUs, 50, true);
   CHECK(early.from_ns < late.from_ns);
+}
+
+TEST_CASE("who calls rarely sleeps at once, whatever the replies took") {
+  for (const uint64_t took : {10 * kUs, 100 * kUs, 1000 * kUs}) {
+    RoundTrip round_trip;
+    for (int i = 0; i < 50; ++i) round_trip.record(took, false);
+    CHECK(round_trip.plan(kCapNs, 20 * kUs).until_ns > 0);
+    CHECK(round_trip.plan(kCapNs, 1000 * kUs).until_ns == 0);
+  }
 }
