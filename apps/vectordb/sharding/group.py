@@ -16,7 +16,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from mrpc import RpcError
 
@@ -31,8 +31,9 @@ from .replica import Replica
 
 WATCH_S = 0.2
 PING_TIMEOUT_S = 5.0
-WRITE_TIMEOUT_S = 20.0
-"""How long a replica may take for a write before it is given up. Not the caller's deadline: who calls may not decide what is current."""
+WRITE_TIMEOUT_S, SOLE_TIMEOUT_S = 8.0, 60.0
+"""How long a replica may take for a write before it is given up, and the only one that is left. Not the caller's deadline: who calls may
+not decide what is current."""
 UNKNOWN = frozenset(("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "CANCELLED", "UNKNOWN", "DATA_LOSS", "ABORTED"))
 """Statuses after which a write may have been done."""
 log = logging.getLogger(__name__)
@@ -116,7 +117,9 @@ class Group:
 
     def apply(self, method: str, request: Any, tenant: str = "", owner: Owner | None = None) -> Any:
         """The same for who has the turn."""
-        return self.do(lambda replica: replica.begin(method, request, tenant, WRITE_TIMEOUT_S), owner)
+        with self._guard:
+            timeout_s = WRITE_TIMEOUT_S if len(self._serving()) > 1 else SOLE_TIMEOUT_S
+        return self.do(lambda replica: replica.begin(method, request, tenant, timeout_s), owner)
 
     def do(self, begin: Callable[[Replica], Any], owner: Owner | None) -> Any:
         """Does a write on all replicas. begin: starts it on one; a future, whose results must be equal. For who has the turn."""
@@ -131,7 +134,7 @@ class Group:
                 if each not in have:
                     self._copies.pop(each, None)
             if not self._current & have:
-                raise Away(f"shard {self.name!r} went away during the write: whether it was done is not known")
+                self._give_up()
             self._keep(self._current & have)
         return reply
 
@@ -156,8 +159,13 @@ class Group:
         with self._guard:
             self.lost(leader)
             if not self._serving():
-                raise Away(f"shard {self.name!r} went away during the write: whether it was done is not known")
+                self._give_up()
             self._keep(self._current - {leader})
+
+    def _give_up(self) -> NoReturn:
+        """Nobody knows what the last current replica has, so that no copy of it can be right either."""
+        self._copies.clear()
+        raise Away(f"shard {self.name!r} went away during the write: whether it was done is not known")
 
     def _begun(self, begin: Callable[[Replica], Any], replica: Replica) -> Any:
         try:
@@ -251,9 +259,8 @@ class Group:
                 with self.order.of(owner):
                     if replica not in self._copies or self._stop.is_set():
                         return
-                    if owner in missing:  # else dropped meanwhile
-                        copying.copy(owner, self.pick(()), replica)
-                        missing.discard(owner)
+                    copying.copy(owner, self.pick(()), replica)
+                    missing.discard(owner)
             with self.order.alone(), self._guard:
                 if self._copies.pop(replica, None) is not None:
                     self._keep(self._current | {replica})

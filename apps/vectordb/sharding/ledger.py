@@ -62,6 +62,7 @@ class Ledger:
         starts = self._run("UPDATE meta SET value = value + 1 WHERE key = 'starts' RETURNING value")[0][0]
         self._epochs = count((int(starts) << 32) + 1)
         self._collections: dict[str, tuple[bool, int]] = {}  # whether all shards have it, and its metric
+        self.moves = 0  # homes that changed
         self._parties: defaultdict[str, dict[str, Party]] = defaultdict(dict)
         self._load()
 
@@ -88,11 +89,14 @@ class Ledger:
         return list(self._collections)
 
     def replicas(self, shard: str, apps: Sequence[str]) -> set[str]:
-        """Those of them that hold all acknowledged writes. Of a shard that is new, the first."""
+        """Those of them that hold all acknowledged writes; of a shard that is new, the first. Invalid when there is none."""
         with self._guard:
             if not self._run("SELECT 1 FROM replicas WHERE shard = ?", shard):
                 self._run("INSERT INTO replicas VALUES (?, ?, 1)", shard, apps[0])
-            return {app for app, in self._run("SELECT app FROM replicas WHERE shard = ? AND current", shard)} & set(apps)
+            current = {app for app, in self._run("SELECT app FROM replicas WHERE shard = ? AND current", shard)}
+            if current.isdisjoint(apps):
+                raise Invalid(f"shard {shard!r}: only {', '.join(sorted(current))} has all writes: begin with as many replicas as before")
+            return current & set(apps)
 
     def set_current(self, shard: str, apps: Iterable[str]) -> None:
         with self._guard:
@@ -222,6 +226,7 @@ class Ledger:
                 sources[home] += 1
                 _take(sources, party.home)
             party.home = home
+            self.moves += 1
 
     # ----
 

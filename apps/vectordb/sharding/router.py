@@ -4,9 +4,9 @@ Methods take (tenant, request), as those of service.py do, and refuse with the s
 """
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
 from mrpc import RpcError
 
@@ -23,6 +23,7 @@ from .ledger import Ledger, Party
 from .order import Order
 from .rates import Rates, without_rates
 
+T = TypeVar("T")
 MESH_NAME_MAX = 63
 EUCLID = 3  # a Metric: scores are distances
 _ENDS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
@@ -97,6 +98,14 @@ class Servicer:
     def _home(self, party: Party) -> Group:
         return self._cluster.groups[party.home]
 
+    def _steady(self, ask: Callable[[], T]) -> T:
+        """What it finds. Again when a tenant moved meanwhile: points may have been deleted where they were looked for."""
+        while True:
+            moves = self._ledger.moves
+            found = ask()
+            if moves == self._ledger.moves:
+                return found
+
     def _ask(self, shards: list[str], method: str, request: Any, tenant: str) -> list[Any]:
         """Replies of shards, asked at once."""
         call = current()
@@ -112,7 +121,7 @@ class Servicer:
     def _seen(self, tenant: str, method: str, request: Any, calls: int = 1) -> list[Any]:
         """Replies of all shards where the tenant may find something."""
         self._open(tenant, request.collection, calls)
-        return self._ask(self._ledger.shards(request.collection, tenant), method, request, tenant)
+        return self._steady(lambda: self._ask(self._ledger.shards(request.collection, tenant), method, request, tenant))
 
     def _only_admins(self, tenant: str) -> None:
         if tenant not in self._cluster.admins:
@@ -177,11 +186,15 @@ class Points(Servicer):
     def _of_one_shard(self, tenant: str, method: str, request: Any, collection: str, calls: int) -> Any:
         """Unsupported for a tenant that sees points of several."""
         self._open(tenant, collection, calls)
-        shards = self._ledger.shards(collection, tenant)
-        if len(shards) > 1:
-            raise Unsupported(f"{method} needs all that {tenant!r} sees on one shard, and it may be on {', '.join(shards)}: its administrator "
-                              "can move those that grant to it")
-        return self._ask(shards, method, request, tenant)[0]
+
+        def ask() -> Any:
+            shards = self._ledger.shards(collection, tenant)
+            if len(shards) > 1:
+                raise Unsupported(f"{method} needs all that {tenant!r} sees on one shard, and it may be on {', '.join(shards)}: an administrator "
+                                  "can move those that grant to it")
+            return self._ask(shards, method, request, tenant)[0]
+
+        return self._steady(ask)
 
     def Facet(self, tenant: str, request: Any) -> Any:
         """Exact where no shard has more than PAGE_MAX values: each is asked for as many, so that none is missed that is frequent together."""
@@ -202,7 +215,7 @@ class Points(Servicer):
     def Get(self, tenant: str, request: Any) -> Any:
         party = self._open(tenant, request.collection, 1)
         owner = self._ledger.party(request.collection, request.points.owner) if request.points.owner else None
-        return self._ask([(owner or party).home], "Points.Get", request, tenant)[0]
+        return self._steady(lambda: self._ask([(owner or party).home], "Points.Get", request, tenant)[0])
 
     def Count(self, tenant: str, request: Any) -> Any:
         return merge.summed(self._pb.CountReply, self._seen(tenant, "Points.Count", request), ("count",))
@@ -210,6 +223,9 @@ class Points(Servicer):
     def Scroll(self, tenant: str, request: Any) -> Any:
         """Shard after shard. A cursor says on which one, on which replica, and where there."""
         self._open(tenant, request.collection, 1)
+        return self._steady(lambda: self._page(tenant, request))
+
+    def _page(self, tenant: str, request: Any) -> Any:
         shards = self._ledger.shards(request.collection, tenant)
         if request.HasField("order_by"):
             replies = self._ask(shards, "Points.Scroll", request, tenant)

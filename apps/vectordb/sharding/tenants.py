@@ -178,4 +178,4 @@ class Tenants(Servicer):
         """Of the tenant in question, from all shards where it may have something, its home first."""
         party = self._about(tenant, request)
         asked = self._pb.TenantRequest(collection=request.collection, tenant=party.name)
-        return party, self._ask(self._ledger.shards(request.collection, party.name), method, asked, "")
+        return party, self._steady(lambda: self._ask(self._ledger.shards(request.collection, party.name), method, asked, ""))

@@ -76,6 +76,8 @@ def test_of_a_new_shard_the_first_replica_is_current(ledger: Ledger, tmp_path: P
     ledger.set_current("a", ["a1"])
     other = again(ledger, tmp_path)
     assert other.replicas("a", ["a0", "a1"]) == {"a1"}
+    with pytest.raises(Invalid, match="only a1 has all writes"):
+        other.replicas("a", ["a0"])
     other.close(clean=True)
 
 
