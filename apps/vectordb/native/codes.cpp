@@ -79,15 +79,15 @@ void Codec::prepare(const float* query, CodeQuery& out) const {
   out.doubt_base_ = kDoubtSquared * (product ? made.norm : 0);
 }
 
-size_t CodeQuery::sift(const std::byte* const* heads, const float* bases, size_t count, size_t all, float bar, float doubt,
-                       uint32_t* kept) const {
+void CodeQuery::sift(const HeadsAt& heads, const Slot* slots, size_t count, float base, float doubt, float* estimates,
+                     float* doubts) const {
   const float share = doubt * doubt / kDoubtSquared;
   const SiftQuery query{planes_.front().bytes, own_weight_, head_slope_, head_shift_, share * doubt_weight_, share * doubt_base_, share * rounding_};
-  return kernels().sift(query, heads, bases, count, all, blocks_, bar, kept);
+  kernels().sift(query, heads, slots, count, blocks_, base, estimates, doubts);
 }
 
 void CodeQuery::estimate(const CodeAt* codes, const float* bases, size_t count, float* estimates, float* doubts) const {
-  constexpr size_t kBatch = 64;
+  constexpr size_t kBatch = 256;
   int32_t sums[kBatch];
   const ScanKernel scan = kernels().scan;
   for (size_t first = 0; first < count; first += kBatch) {

@@ -29,8 +29,8 @@ class CodeQuery {
  public:
   // bases[i] is base() of the reference of codes[i]. doubts[i] is the square of how far estimates[i] may well be off.
   void estimate(const CodeAt* codes, const float* bases, size_t count, float* estimates, float* doubts) const;
-  // Those of the first `count` heads that may be below the bar, if none is off by more than `doubt` standard deviations: see SiftKernel.
-  size_t sift(const std::byte* const* heads, const float* bases, size_t count, size_t all, float bar, float doubt, uint32_t* kept) const;
+  // The same of heads, more roughly, where being off by `doubt` standard deviations counts as what may well be: see SiftKernel.
+  void sift(const HeadsAt& heads, const Slot* slots, size_t count, float base, float doubt, float* estimates, float* doubts) const;
   // From the distance between query and reference: squared, or, for inner products, the negative product.
   float base(float distance) const { return unit_ * distance; }
 

@@ -17,9 +17,11 @@ namespace {
 
 constexpr size_t kFew = 24;  // so many are measured as fast as estimated and measured in part
 constexpr float kWalkOverScan = 1.5f;  // a walk's time for each look over a whole scan's; anything from 1.5 to 3 is as good (decision 021)
-constexpr float kHeadDoubt = 3, kScanDoubt = 1.5f;    // standard deviations by which a head may be off; the less, the more is missed
-constexpr float kMissesRecall = 0.98f;                // up to which a scan may miss what kScanDoubt does: up to 0.02 of the nearest
-constexpr size_t kFirst = 64, kBatch = 256;  // batches, after each of which the bar may be lower
+constexpr float kHeadDoubt = 3.5f, kScanDoubt = 1.2f;  // standard deviations by which a head may be off; the less, the more is missed
+constexpr float kMissesRecall = 0.98f;  // up to which a scan may miss what kScanDoubt does: up to 0.02 of the nearest
+constexpr size_t kListsAhead = 4;  // fetched
+constexpr size_t kBatch = 256;      // codes, after which the bar may be lower
+constexpr size_t kFirst = 32;       // at least so many of the best heads set the first bar
 
 bool nearer(const Hit& a, const Hit& b) { return std::tie(a.distance, a.id) < std::tie(b.distance, b.id); }
 
@@ -32,10 +34,18 @@ void keep_distinct(std::vector<const Part*>& roots) {
   roots.erase(end, roots.end());
 }
 
-// Most lists are of a line or two.
-void fetch(const Part& part) {
-  __builtin_prefetch(&part);
-  __builtin_prefetch(reinterpret_cast<const std::byte*>(&part) + 64);
+// As far as it can be told from here: a long one is no list, as a rule, and then its children are few.
+void fetch(const Child& child) {
+  constexpr uint32_t kLine = 64, kLines = 6;
+  const auto* const at = reinterpret_cast<const std::byte*>(child.part);
+  const uint32_t lines = std::min(kLines, 1 + static_cast<uint32_t>((sizeof(Part) + child.count * sizeof(Slot)) / kLine));
+  for (uint32_t line = 0; line < lines; ++line) __builtin_prefetch(at + line * kLine);
+}
+
+// What a look below the part begins with.
+void fetch_below(const Part& part) {
+  const auto children = part.parts();
+  for (const Child& child : children.first(std::min(kListsAhead, children.size()))) fetch(child);
 }
 
 // One search. Kept by its thread, so that the next one finds its memory allocated.
@@ -56,6 +66,7 @@ class Run {
   void gather(const Shortlist& list);
   float reference(NodeId node);
   bool estimate();
+  bool look(std::span<const uint32_t> places);
 
   const Index* index_ = nullptr;
   size_t k_ = 0;
@@ -65,10 +76,12 @@ class Run {
   float doubt_ = kHeadDoubt;
   CodeQuery coded_;
   std::vector<std::pair<NodeId, float>> references_;  // whose bases are known
-  std::vector<Slot> slots_;                           // gathered, with their codes and bases
-  std::vector<const std::byte*> heads_;
+  std::vector<Slot> slots_;                           // gathered, with their bases
   std::vector<float> bases_;
-  std::vector<uint32_t> kept_;                        // of a batch: those that may be near
+  std::vector<uint32_t> ends_;                        // of runs of equal bases
+  std::vector<float> head_estimates_, head_doubts_;   // of slots_
+  std::vector<uint32_t> kept_;                        // places in slots_ that may be near
+  std::vector<uint32_t> looked_;                      // a batch of them
   std::vector<CodeAt> codes_;
   std::vector<float> kept_bases_, estimates_, doubts_;
   std::vector<const std::byte*> rows_;
@@ -88,6 +101,8 @@ std::vector<Hit> Run::go(const Index& index, const Ask& ask, std::span<const Par
   walk_.start(index, query.data(), roots);
   references_.clear();
   slots_.clear();
+  bases_.clear();
+  ends_.clear();
   if (ask.budget == 0 && ask.patience == 0) {
     look_as_learnt(ask.recall > 0 ? ask.recall : index.options().recall, ask.k);
   } else {
@@ -137,18 +152,25 @@ void Run::gather_all(const Part& root) {
   NodeId nodes[kFanoutMax];
   float distances[kFanoutMax];
   uint32_t order[kFanoutMax];
-  for (uint32_t i = 0; i < children.size(); ++i) nodes[i] = children[i].node, order[i] = i;
+  for (uint32_t i = 0; i < children.size(); ++i) {
+    fetch(children[i]);
+    nodes[i] = children[i].node;
+    order[i] = i;
+  }
   walk_.measure({nodes, children.size()}, distances);
   std::sort(order, order + children.size(), [&](uint32_t a, uint32_t b) { return distances[a] < distances[b]; });
-  for (const uint32_t i : std::span(order, children.size())) gather_below(*children[i].part, coded_.base(distances[i]));
+  for (size_t at = 0; at < children.size(); ++at) {
+    if (at + 1 < children.size()) fetch_below(*children[order[at + 1]].part);
+    gather_below(*children[order[at]].part, coded_.base(distances[order[at]]));
+  }
 }
 
 void Run::gather_below(const Part& part, float base) {
   if (part.is_list()) return gather(part.list(), base);
-  constexpr size_t kAhead = 4;
   const auto children = part.parts();
+  fetch_below(part);
   for (size_t i = 0; i < children.size(); ++i) {
-    if (i + kAhead < children.size()) fetch(*children[i + kAhead].part);
+    if (i + kListsAhead < children.size()) fetch(children[i + kListsAhead]);
     gather_below(*children[i].part, base);
   }
 }
@@ -160,11 +182,10 @@ void Run::gather(const Shortlist& list) {
 }
 
 void Run::gather(std::span<const Slot> slots, float base) {
-  const size_t before = slots_.size();
+  if (bases_.empty() || bases_.back() != base) ends_.push_back(0);
   slots_.insert(slots_.end(), slots.begin(), slots.end());
   bases_.resize(slots_.size(), base);
-  heads_.resize(slots_.size());
-  for (size_t i = 0; i < slots.size(); ++i) heads_[before + i] = index_->store().head(slots[i]);
+  ends_.back() = static_cast<uint32_t>(slots_.size());
 }
 
 // The base of the codes of a reference.
@@ -180,32 +201,53 @@ float Run::reference(NodeId node) {
   return references_.back().second;
 }
 
-// What was gathered, a batch at a time: heads tell what may be below the bar, codes what is. True if something was among the k nearest so far.
+// What was gathered. Heads tell what may be below the bar, codes what is. The best heads come first: with the bar that they set, few others have to
+// be looked at. True if something was among the k nearest so far.
 bool Run::estimate() {
-  bool improved = false;
-  kept_.resize(kBatch + kSiftSpare);
-  for (size_t first = 0, some = 0; first < slots_.size(); first += some) {
-    some = std::min(first == 0 ? kFirst : kBatch, slots_.size() - first);
-    const size_t near = coded_.sift(&heads_[first], &bases_[first], some, slots_.size() - first, pool_.bar(), doubt_, kept_.data());
-    codes_.resize(near);
-    kept_bases_.resize(near);
-    estimates_.resize(near);
-    doubts_.resize(near);
-    for (size_t i = 0; i < near; ++i) {
-      codes_[i] = index_->store().code(slots_[first + kept_[i]]);
-      kept_bases_[i] = bases_[first + kept_[i]];
-    }
-    coded_.estimate(codes_.data(), kept_bases_.data(), near, estimates_.data(), doubts_.data());
-    float bar = pool_.bar();
-    for (size_t i = 0; i < near; ++i) {
-      if (Pool::beyond(estimates_[i], doubts_[i], bar)) continue;
-      improved |= pool_.offer({estimates_[i], doubts_[i], slots_[first + kept_[i]]});
-      bar = pool_.bar();
-    }
+  const size_t count = slots_.size();
+  head_estimates_.resize(count + kSpare);
+  head_doubts_.resize(count + kSpare);
+  if (count > 0) slots_.resize(count + kSpare, slots_.back());
+  size_t first = 0;
+  for (const uint32_t end : ends_) {
+    coded_.sift(index_->store().heads(), &slots_[first], end - first, bases_[first], doubt_, &head_estimates_[first], &head_doubts_[first]);
+    first = end;
   }
+  bool improved = false;
+  kept_.resize(count + kSpare);
+  if (const size_t best = std::max(kFirst, (3 * k_ + 15) / 16 * 16); !pool_.full() && count > best) {
+    std::fill_n(&head_estimates_[count], kSpare, std::numeric_limits<float>::max());
+    kernels().least(head_estimates_.data(), count, best, kept_.data());
+    improved = look({kept_.data(), best});
+    for (const uint32_t place : std::span(kept_.data(), best)) head_estimates_[place] = std::numeric_limits<float>::max();
+  }
+  improved |= look({kept_.data(), kernels().below(head_estimates_.data(), head_doubts_.data(), count, pool_.bar(), kept_.data())});
   slots_.clear();
-  heads_.clear();
   bases_.clear();
+  ends_.clear();
+  return improved;
+}
+
+// At the codes in those places, but for what the bar has shut out since.
+bool Run::look(std::span<const uint32_t> places) {
+  bool improved = false;
+  while (!places.empty()) {
+    const std::span<const uint32_t> some = places.first(std::min(kBatch, places.size()));
+    places = places.subspan(some.size());
+    codes_.clear();
+    kept_bases_.clear();
+    looked_.clear();
+    for (const uint32_t place : some) {
+      if (Pool::beyond(head_estimates_[place], head_doubts_[place], pool_.bar())) continue;
+      looked_.push_back(slots_[place]);
+      codes_.push_back(index_->store().code(slots_[place]));
+      kept_bases_.push_back(bases_[place]);
+    }
+    estimates_.resize(looked_.size());
+    doubts_.resize(looked_.size());
+    coded_.estimate(codes_.data(), kept_bases_.data(), looked_.size(), estimates_.data(), doubts_.data());
+    for (size_t i = 0; i < looked_.size(); ++i) improved |= pool_.offer({estimates_[i], doubts_[i], looked_[i]});
+  }
   return improved;
 }
 
@@ -226,7 +268,10 @@ std::vector<Hit> Run::measure(std::span<const Slot> slots) {
   const RowsKernel kernel = product ? (half ? kernels().product_half : kernels().product) : half ? kernels().squared_half : kernels().squared;
   rows_.resize(slots.size());
   distances_.resize(slots.size());
-  for (size_t i = 0; i < slots.size(); ++i) rows_[i] = index_->store().row(slots[i]);
+  for (size_t i = 0; i < slots.size(); ++i) {
+    rows_[i] = index_->store().row(slots[i]);
+    if (i < kFew) index_->store().fetch_id(slots[i]);
+  }
   kernel(query.data(), rows_.data(), slots.size(), options.dim, distances_.data());
   std::vector<Hit> hits;
   for (size_t i = 0; i < slots.size(); ++i) {

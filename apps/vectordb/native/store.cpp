@@ -10,7 +10,8 @@
 namespace curator {
 
 Store::Store(const Options& options, const Codec& codec)
-    : options_(options), codec_(codec), row_bytes_(options.row_bytes()), head_bytes_(codec.head_bytes()), rest_bytes_(codec.rest_bytes()) {}
+    : options_(options), codec_(codec), row_bytes_(options.row_bytes()), head_bytes_(codec.head_bytes()), rest_bytes_(codec.rest_bytes()),
+      head_segments_((size_t{1} << (32 - kHeadSegmentBits)) * sizeof(std::byte*), 0), heads_(reinterpret_cast<std::byte**>(head_segments_.get())) {}
 
 void Store::load(Slot slot, float* out) const {
   const std::byte* from = row(slot);
@@ -30,10 +31,13 @@ uint32_t Store::take_chunk(NodeId leaf, Path path) {
   } else if (chunk % kSegmentChunks == 0) {
     segments_.grow();
     Segment& fresh = segments_[chunk / kSegmentChunks];
-    const size_t first = size_t{chunk} * kChunk, dense = first < expected_ ? std::min<size_t>(kSegment, expected_ - first) : kSegment;
+    const size_t first = size_t{chunk} * kChunk, dense = dense_from(first, kSegment);
     fresh.rows = Pages(size_t{kSegment} * row_bytes_, dense * row_bytes_);
-    fresh.heads = Pages(size_t{kSegment} * head_bytes_, dense * head_bytes_);
     fresh.rests = Pages(size_t{kSegment} * rest_bytes_, dense * rest_bytes_);
+    if (constexpr size_t kMany = size_t{1} << kHeadSegmentBits; first % kMany == 0) {
+      head_pages_.emplace_back(kMany * head_bytes_, dense_from(first, kMany) * head_bytes_);
+      heads_[first / kMany] = head_pages_.back().get();
+    }
   }
   if (chunk == chunks_) ++chunks_;
   Segment& segment = segments_[chunk / kSegmentChunks];
@@ -42,6 +46,9 @@ uint32_t Store::take_chunk(NodeId leaf, Path path) {
   chunk_state(chunk) = {};
   return chunk;
 }
+
+// How many of the `most` slots from one on will be filled.
+size_t Store::dense_from(size_t slot, size_t most) const { return slot < expected_ ? std::min(most, expected_ - slot) : most; }
 
 Slot Store::take(uint32_t chunk) {
   ChunkState& state = chunk_state(chunk);
@@ -83,8 +90,8 @@ bool Store::restore_row(Slot slot, const void* row, const float* reference) {
 
 void Store::encode(Slot slot, const float* vector, const float* reference) {
   const Segment& home = segment(slot);
-  const size_t at = slot % kSegment;
-  codec_.encode(vector, reference, home.heads.get() + at * head_bytes_, home.rests.get() + at * rest_bytes_);
+  std::byte* const head = heads_[slot >> kHeadSegmentBits] + (slot % (size_t{1} << kHeadSegmentBits)) * head_bytes_;
+  codec_.encode(vector, reference, head, home.rests.get() + slot % kSegment * rest_bytes_);
 }
 
 void Store::copy(Slot from, Slot to, const float* reference) {

@@ -27,9 +27,10 @@ class Store {
 
   // Readers'.
   const std::byte* row(Slot slot) const { return segment(slot).rows.get() + size_t{slot % kSegment} * row_bytes_; }
-  const std::byte* head(Slot slot) const { return segment(slot).heads.get() + size_t{slot % kSegment} * head_bytes_; }
-  CodeAt code(Slot slot) const { return {head(slot), segment(slot).rests.get() + size_t{slot % kSegment} * rest_bytes_}; }
+  HeadsAt heads() const { return {heads_, head_bytes_}; }
+  CodeAt code(Slot slot) const { return {heads()[slot], segment(slot).rests.get() + size_t{slot % kSegment} * rest_bytes_}; }
   VectorId id(Slot slot) const { return segment(slot).ids[slot % kSegment]; }
+  void fetch_id(Slot slot) const { __builtin_prefetch(&segment(slot).ids[slot % kSegment]); }
   NodeId leaf(Slot slot) const { return segment(slot).leaves[slot % kSegment / kChunk]; }
   Path path(Slot slot) const { return segment(slot).paths[slot % kSegment / kChunk]; }
   uint32_t row_bytes() const { return row_bytes_; }
@@ -78,7 +79,7 @@ class Store {
     bool orphan = false;
   };
   struct Segment {
-    Pages rows, heads, rests;
+    Pages rows, rests;
     VectorId ids[kSegment];
     NodeId leaves[kSegmentChunks];
     Path paths[kSegmentChunks];
@@ -91,11 +92,16 @@ class Store {
   ChunkState& chunk_state(uint32_t chunk) { return segments_[chunk / kSegmentChunks].state[chunk % kSegmentChunks]; }
   const ChunkState& chunk_state(uint32_t chunk) const { return segments_[chunk / kSegmentChunks].state[chunk % kSegmentChunks]; }
   void encode(Slot slot, const float* vector, const float* reference);
+  size_t dense_from(size_t slot, size_t most) const;
 
   const Options options_;
   const Codec& codec_;
   const uint32_t row_bytes_, head_bytes_, rest_bytes_;
   Segmented<Segment, 1, (size_t{1} << 32) / kSegment> segments_;
+  // Heads have larger segments, for the sake of large pages: a scan of a large tenant touches heads all over the index.
+  const Pages head_segments_;       // addresses; what is not there yet is zero
+  std::byte** const heads_;
+  std::vector<Pages> head_pages_;
   uint32_t chunks_ = 0;
   size_t expected_ = 0;
   std::vector<uint32_t> free_chunks_;

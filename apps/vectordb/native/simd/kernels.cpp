@@ -1,6 +1,7 @@
 #include "simd/kernels.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include <hwy/cache_control.h>
@@ -137,77 +138,165 @@ void scan(const int16_t* query, const CodeAt* codes, size_t count, size_t blocks
   }
 }
 
-// Of bytes from `at` on, 8 to a lane: the sum of sizes where a head's bit is set, or is not and the query is negative.
-template <class D>
-HWY_INLINE hn::Vec<hn::Repartition<uint64_t, D>> shared(D d, const SiftQuery& query, const std::byte* head, size_t at, size_t stride) {
+// Planes of heads, kBytes of each from `at` on, side by side as far as there is room; and the query's beside each.
+template <size_t kBytes, class D>
+HWY_INLINE hn::Vec<D> of_heads(D d, const std::byte* const* heads, size_t at) {
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (hn::MaxLanes(d) > kBytes) {
+    const hn::Half<D> half;
+    return hn::Combine(d, of_heads<kBytes>(half, heads + hn::MaxLanes(half) / kBytes, at), of_heads<kBytes>(half, heads, at));
+  }
+#endif
+  return hn::LoadU(d, reinterpret_cast<const uint8_t*>(heads[0]) + kHeadTail + at);
+}
+
+template <size_t kBytes, class D>
+HWY_INLINE hn::Vec<D> of_query(D d, const uint8_t* plane) {
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (hn::MaxLanes(d) > kBytes) {
+    const auto once = of_query<kBytes>(hn::Half<D>(), plane);
+    return hn::Combine(d, once, once);
+  }
+#endif
+  return hn::Load(d, plane);
+}
+
+// 8 bytes to a lane: the sum of sizes where a head's bit is set, or is not and the query is negative.
+template <size_t kBytes, class D>
+HWY_INLINE hn::Vec<hn::Repartition<uint64_t, D>> shared(D d, const SiftQuery& query, const std::byte* const* heads, size_t at, size_t stride) {
   const uint8_t* const here = query.planes + at;
-  const auto bits = hn::Xor(hn::LoadU(d, reinterpret_cast<const uint8_t*>(head) + kHeadTail + at), hn::Load(d, here));
+  const auto bits = hn::Xor(of_heads<kBytes>(d, heads, at), of_query<kBytes>(d, here));
   auto count = hn::Zero(d);
   for (size_t bit = 1; bit <= kSiftBits; ++bit) {
-    count = hn::Add(hn::Add(count, count), hn::PopulationCount(hn::And(bits, hn::Load(d, here + bit * stride))));
+    count = hn::Add(hn::Add(count, count), hn::PopulationCount(hn::And(bits, of_query<kBytes>(d, here + bit * stride))));
   }
   return hn::SumsOf8(count);
 }
 
-// kBytes at a time, and what is left 8 at a time: behind a head lies another, which may be being written.
-template <size_t kBytes>
-HWY_INLINE uint32_t one_head(const SiftQuery& query, const std::byte* head, size_t plane_bytes) {
-  const hn::CappedTag<uint8_t, kBytes> wide;
-  const hn::CappedTag<uint8_t, kPlaneBytes> narrow;
-  const hn::Repartition<uint64_t, decltype(wide)> d64;
-  const size_t stride = padded_plane(plane_bytes);
-  auto sum = hn::Zero(d64);
-  size_t at = 0;
-  for (; at + hn::Lanes(wide) <= plane_bytes; at += hn::Lanes(wide)) sum = hn::Add(sum, shared(wide, query, head, at, stride));
-  auto all = hn::GetLane(hn::SumOfLanes(d64, sum));
-  for (; at < plane_bytes; at += hn::Lanes(narrow)) all += hn::GetLane(shared(narrow, query, head, at, stride));
-  return static_cast<uint32_t>(all);
+constexpr size_t kHeads = 16;  // that are worked on together
+
+// The same of what is left of a head, 8 bytes at a time: behind it lies another, which may be being written.
+HWY_INLINE int32_t shared_from(const SiftQuery& query, const std::byte* head, size_t at, size_t plane_bytes, size_t stride) {
+  int sum = 0;
+  for (const auto* planes = reinterpret_cast<const std::byte*>(query.planes); at < plane_bytes; at += kPlaneBytes) {
+    const uint64_t bits = plane(head + kHeadTail + at) ^ plane(planes + at);
+    int count = 0;
+    for (size_t bit = 1; bit <= kSiftBits; ++bit) count = 2 * count + std::popcount(bits & plane(planes + at + bit * stride));
+    sum += count;
+  }
+  return sum;
 }
 
+// What the planes of kHeads heads share with the query, kBytes at a time and what is left: as many heads as fit share a register.
 template <size_t kBytes>
-size_t sift_by(const SiftQuery& query, const std::byte* const* heads, const float* bases, size_t count, size_t all, size_t blocks, float bar,
-            uint32_t* kept) {
-  constexpr size_t kAhead = 16, kGroup = 64;
-  const hn::CappedTag<float, kSiftSpare> d;
+HWY_INLINE void sum_planes(const SiftQuery& query, const std::byte* const* heads, size_t plane_bytes, int32_t* out) {
+  const size_t stride = padded_plane(plane_bytes);
+#if HWY_TARGET == HWY_SCALAR
+  for (size_t i = 0; i < kHeads; ++i) out[i] = shared_from(query, heads[i], 0, plane_bytes, stride);
+#else
+  const hn::CappedTag<uint8_t, 2 * kPlaneStep> d;
+  const hn::Repartition<uint64_t, decltype(d)> d64;
+  const hn::Rebind<uint32_t, decltype(d64)> d32;
+  constexpr size_t kStep = std::min(kBytes, hn::MaxLanes(d)), kTogether = hn::MaxLanes(d) / kStep, kWords = kStep / sizeof(uint64_t);
+  static_assert(kWords == 2 || kWords == 4);
+  const size_t whole = plane_bytes / kBytes * kBytes;
+  alignas(kLine) uint64_t words[kHeads * kWords];
+  for (size_t i = 0; i < kHeads; i += kTogether) {
+    auto sum = hn::Zero(d64);
+    for (size_t at = 0; at < whole; at += kStep) sum = hn::Add(sum, shared<kStep>(d, query, heads + i, at, stride));
+    hn::Store(sum, d64, words + i * kWords);
+  }
+  for (size_t i = 0; i < kHeads; i += hn::Lanes(d64)) {
+    hn::Vec<decltype(d64)> a, b, c = hn::Zero(d64), e = hn::Zero(d64);
+    if constexpr (kWords == 4) hn::LoadInterleaved4(d64, words + kWords * i, a, b, c, e);
+    else hn::LoadInterleaved2(d64, words + kWords * i, a, b);
+    hn::StoreU(hn::TruncateTo(d32, hn::Add(hn::Add(a, b), hn::Add(c, e))), d32, reinterpret_cast<uint32_t*>(out) + i);
+  }
+  for (size_t i = 0; whole < plane_bytes && i < kHeads; ++i) out[i] += shared_from(query, heads[i], whole, plane_bytes, stride);
+#endif
+}
+
+// Of kHeads heads.
+HWY_INLINE void conclude(const SiftQuery& query, const std::byte* const* heads, const int32_t* sums, float base, float* estimates, float* doubts) {
+  const hn::CappedTag<float, kHeads> d;
   const hn::RebindToUnsigned<decltype(d)> du;
   const hn::RebindToSigned<decltype(d)> di;
-  const size_t bytes = kHeadTail + blocks * kPlaneBytes;
-  alignas(kLine) int32_t sums[kGroup] = {};
-  alignas(kLine) float owns[kGroup] = {}, near[kGroup] = {};
-  alignas(kLine) uint32_t others[kGroup] = {};  // scale below, doubt above
-  size_t found = 0;
-  for (size_t i = 0; i < std::min(kAhead, count); ++i) fetch(heads[i], bytes);
-  for (size_t first = 0; first < count; first += kGroup) {
-    const size_t some = std::min(kGroup, count - first);
-    for (size_t i = 0; i < some; ++i) {
-      if (first + i + kAhead < all) fetch(heads[first + i + kAhead], bytes);
-      const std::byte* const head = heads[first + i];
-      sums[i] = static_cast<int32_t>(one_head<kBytes>(query, head, blocks * kPlaneBytes));
-      near[i] = bases[first + i];
-      std::memcpy(&owns[i], head, sizeof(float));
-      std::memcpy(&others[i], head + sizeof(float), sizeof(uint32_t));
-    }
-    for (size_t i = 0; i < some; i += hn::Lanes(d)) {
-      const auto sum = hn::ConvertTo(d, hn::Load(di, sums + i));
-      const auto other = hn::Load(du, others + i);
-      const auto scale = hn::BitCast(d, hn::ShiftLeft<16>(other)), doubt = hn::BitCast(d, hn::And(other, hn::Set(du, 0xFFFF0000)));
-      const auto own = hn::MulAdd(hn::Set(d, query.own_weight), hn::Load(d, owns + i), hn::Load(d, near + i));
-      const auto estimate = hn::MulAdd(scale, hn::MulAdd(hn::Set(d, query.slope), sum, hn::Set(d, query.shift)), own);
-      const auto reach = hn::Add(hn::Max(estimate, hn::Zero(d)), doubt);
-      const auto rounding = hn::Mul(hn::Set(d, query.rounding), hn::Mul(scale, scale));
-      const auto square = hn::MulAdd(doubt, hn::MulAdd(hn::Set(d, query.doubt_weight), reach, hn::Set(d, query.doubt_base)), rounding);
-      const auto above = hn::Max(hn::Sub(estimate, hn::Set(d, bar)), hn::Zero(d));
-      const auto may = hn::AndNot(hn::Gt(hn::Mul(above, above), square), hn::FirstN(d, some - i));  // so too if one is NaN
-      const auto places = hn::Iota(du, static_cast<uint32_t>(first + i));
-      found += hn::CompressStore(places, hn::RebindMask(du, may), du, kept + found);
-    }
+  alignas(kLine) uint32_t tails[2 * kHeads];  // own; scale below, doubt above
+  for (size_t i = 0; i < kHeads; ++i) std::memcpy(tails + 2 * i, heads[i], kHeadTail);
+  for (size_t i = 0; i < kHeads; i += hn::Lanes(d)) {
+    hn::Vec<decltype(du)> own, other;
+    hn::LoadInterleaved2(du, tails + 2 * i, own, other);
+    const auto scale = hn::BitCast(d, hn::ShiftLeft<16>(other)), doubt = hn::BitCast(d, hn::And(other, hn::Set(du, 0xFFFF0000)));
+    const auto weighed = hn::MulAdd(hn::Set(d, query.slope), hn::ConvertTo(d, hn::Load(di, sums + i)), hn::Set(d, query.shift));
+    const auto estimate = hn::MulAdd(scale, weighed, hn::MulAdd(hn::Set(d, query.own_weight), hn::BitCast(d, own), hn::Set(d, base)));
+    const auto reach = hn::Add(hn::Max(estimate, hn::Zero(d)), doubt);
+    const auto rounding = hn::Mul(hn::Set(d, query.rounding), hn::Mul(scale, scale));
+    hn::StoreU(estimate, d, estimates + i);
+    hn::StoreU(hn::MulAdd(doubt, hn::MulAdd(hn::Set(d, query.doubt_weight), reach, hn::Set(d, query.doubt_base)), rounding), d, doubts + i);
   }
-  return found;
 }
 
-size_t sift(const SiftQuery& query, const std::byte* const* heads, const float* bases, size_t count, size_t all, size_t blocks, float bar,
-            uint32_t* kept) {
-  return (blocks * kPlaneBytes <= 16 ? sift_by<16> : sift_by<kPlaneStep>)(query, heads, bases, count, all, blocks, bar, kept);
+template <size_t kBytes, bool kOnce>
+void sift_by(const SiftQuery& query, const HeadsAt& heads, const uint32_t* slots, size_t count, size_t blocks, float base, float* estimates,
+             float* doubts) {
+  const size_t plane_bytes = kOnce ? kBytes : blocks * kPlaneBytes;
+  const HeadsAt from = heads;
+  const SiftQuery asked = query;
+  constexpr size_t kAhead = 16;
+  const std::byte* at[kAhead + kHeads];
+  const auto fetch_heads = [&](size_t to, size_t first) HWY_ATTR {
+    for (size_t i = 0; i < kHeads; ++i) {
+      at[to + i] = from[slots[first + i]];
+      fetch(at[to + i], kHeadTail + plane_bytes);
+    }
+  };
+  for (size_t i = 0; i < kAhead; i += kHeads) fetch_heads(i, i);
+  alignas(kLine) int32_t sums[kHeads];
+  for (size_t first = 0; first < count; first += kHeads) {
+    fetch_heads(kAhead, first + kAhead);
+    sum_planes<kBytes>(asked, at, plane_bytes, sums);
+    conclude(asked, at, sums, base, estimates + first, doubts + first);
+    std::copy(at + kHeads, at + kAhead + kHeads, at);
+  }
+}
+
+void sift(const SiftQuery& query, const HeadsAt& heads, const uint32_t* slots, size_t count, size_t blocks, float base, float* estimates,
+          float* doubts) {
+  if (count == 0) return;
+  const auto how = blocks == 2 ? sift_by<16, true> : blocks == 4 ? sift_by<32, true> : sift_by<32, false>;
+  how(query, heads, slots, count, blocks, base, estimates, doubts);
+}
+
+void least(const float* estimates, size_t count, size_t classes, uint32_t* places) {
+  const hn::CappedTag<float, 16> d;
+  const hn::RebindToUnsigned<decltype(d)> du;
+  for (size_t of = 0; of < classes; of += hn::Lanes(d)) {
+    auto best = hn::LoadU(d, estimates + of);
+    auto at = hn::Iota(du, static_cast<uint32_t>(of));
+    auto place = at;
+    for (size_t i = of + classes; i < count; i += classes) {
+      at = hn::Add(at, hn::Set(du, static_cast<uint32_t>(classes)));
+      const auto next = hn::LoadU(d, estimates + i);
+      const auto less = hn::Lt(next, best);
+      best = hn::IfThenElse(less, next, best);
+      place = hn::IfThenElse(hn::RebindMask(du, less), at, place);
+    }
+    hn::StoreU(place, du, places + of);
+  }
+}
+
+size_t below(const float* estimates, const float* doubts, size_t count, float bar, uint32_t* kept) {
+  const hn::CappedTag<float, kSpare> d;
+  const hn::RebindToUnsigned<decltype(d)> du;
+  size_t found = 0;
+  auto places = hn::Iota(du, 0);
+  for (size_t i = 0; i < count; i += hn::Lanes(d), places = hn::Add(places, hn::Set(du, static_cast<uint32_t>(hn::Lanes(d))))) {
+    const auto above = hn::Max(hn::Sub(hn::LoadU(d, estimates + i), hn::Set(d, bar)), hn::Zero(d));
+    const auto beyond = hn::Gt(hn::Mul(above, above), hn::LoadU(d, doubts + i));
+    const auto may = hn::AndNot(beyond, hn::FirstN(d, count - i));  // so too if one is NaN
+    found += hn::CompressStore(places, hn::RebindMask(du, may), du, kept + found);
+  }
+  return found;
 }
 
 // Of 64 bytes, the plane of one bit.
@@ -342,7 +431,7 @@ Coded encode(const float* vector, const float* reference, size_t dim, size_t blo
 
 const Kernels* table() {
   static const Kernels kTable{hwy::TargetName(HWY_TARGET), rows<Squared, float>, rows<Squared, hwy::float16_t>,
-                                  rows<Product, float>, rows<Product, hwy::float16_t>, round, scan, sift, encode};
+                                  rows<Product, float>, rows<Product, hwy::float16_t>, round, scan, sift, least, below, encode};
   return &kTable;
 }
 

@@ -43,11 +43,23 @@ struct SiftQuery {
   const uint8_t* planes;
   float own_weight, slope, shift, doubt_weight, doubt_base, rounding;
 };
-// Which heads of the first `count` may be of something below the bar, less doubt: their places, ascending, and how many. `kept` has room for
-// kSiftSpare more than `count`. There are `all` heads: those past `count` are fetched for the next time.
-inline constexpr size_t kSiftSpare = 64;
-using SiftKernel = size_t (*)(const SiftQuery& query, const std::byte* const* heads, const float* bases, size_t count, size_t all, size_t blocks,
-                              float bar, uint32_t* kept);
+// Heads by slots, `bytes` from one to the next in a segment.
+inline constexpr uint32_t kHeadSegmentBits = 18;
+struct HeadsAt {
+  const std::byte* const* segments;
+  size_t bytes;
+  const std::byte* operator[](uint32_t slot) const { return segments[slot >> kHeadSegmentBits] + (slot & ((1u << kHeadSegmentBits) - 1)) * bytes; }
+};
+// Estimates, and the squares of their doubts, of `count` heads of one base; room for kSpare more of each. kSpare slots follow those: the next
+// time's, whose heads are fetched, or any.
+inline constexpr size_t kSpare = 64;
+using SiftKernel = void (*)(const SiftQuery& query, const HeadsAt& heads, const uint32_t* slots, size_t count, size_t blocks, float base,
+                            float* estimates, float* doubts);
+// The places of the least estimates, each of those places that leave the same remainder by `classes`, a multiple of 16 and no more than `count`.
+// kSpare estimates behind the last are infinite.
+using LeastKernel = void (*)(const float* estimates, size_t count, size_t classes, uint32_t* places);
+// The places of what may be below the bar, less doubt, ascending, and how many. `kept` has room for kSpare more than `count`.
+using BelowKernel = size_t (*)(const float* estimates, const float* doubts, size_t count, float bar, uint32_t* kept);
 // Both of `blocks` whole blocks, those past `dim` zero. x: as much space. head, rest: where the planes go.
 struct Coded {
   float norm = 0, along = 0, length = 0, across = 0;  // of x = vector - reference and its u (codes.h): x·x, x·u, u·u, reference·u
@@ -63,6 +75,8 @@ struct Kernels {
   RoundKernel round;
   ScanKernel scan;
   SiftKernel sift;
+  LeastKernel least;
+  BelowKernel below;
   EncodeKernel encode;
 };
 

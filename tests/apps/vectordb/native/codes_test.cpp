@@ -28,9 +28,12 @@ struct Code {
     query.estimate(&at, &base, 1, &distance, &doubt);
   }
   bool sifted(const CodeQuery& query, float base, float bar) const {
-    const std::byte* const at = head.data();
-    uint32_t kept[1 + kSiftSpare];
-    return query.sift(&at, &base, 1, 1, bar, kDoubt, kept) == 1;
+    const std::byte* const segment = head.data();
+    const Slot slots[1 + kSpare] = {};
+    float estimates[1 + kSpare], doubts[1 + kSpare];
+    uint32_t kept[1 + kSpare];
+    query.sift({&segment, head.size()}, slots, 1, base, kDoubt, estimates, doubts);
+    return kernels().below(estimates, doubts, 1, bar, kept) == 1;
   }
   std::vector<std::byte> head, rest;
   float distance = 0, doubt = 0;

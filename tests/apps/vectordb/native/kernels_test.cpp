@@ -11,6 +11,7 @@
 #include <string>
 
 #include "half.h"
+#include "types.h"
 
 namespace curator {
 namespace {
@@ -113,18 +114,18 @@ TEST_CASE("scan: all targets sum exactly, up to the largest sum an int32 holds")
   }
 }
 
-TEST_CASE("round and sift: all targets keep the heads that plain loops keep") {
+TEST_CASE("round, sift and below: all targets estimate and keep what plain loops do") {
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
   for (const Kernels* k : every_kernels()) {
     CAPTURE(k->target);
-    for (const size_t blocks : {1, 2, 3, 4, 13}) {
+    for (const size_t blocks : {1, 2, 3, 4, 6, 8, 13}) {
       constexpr size_t count = 147;
       const size_t dims = blocks * kBlockDims;
       Codes made(count, blocks, random);
-      std::vector<float> query(dims), bases(count);
+      std::vector<float> query(dims);
       for (float& x : query) x = normal(random);
-      for (float& x : bases) x = normal(random);
+      const float base = normal(random);
       std::vector<int16_t> levels(dims);
       struct alignas(kPlaneStep) Bytes { uint8_t bytes[kPlaneStep]; };
       std::vector<Bytes> planes((1 + kSiftBits) * padded_plane(blocks * kPlaneBytes) / kPlaneStep);
@@ -141,8 +142,7 @@ TEST_CASE("round and sift: all targets keep the heads that plain loops keep") {
       CHECK(rounded.head_below == below);
 
       const SiftQuery asked{planes.front().bytes, 0.5f, -0.25f, 3, 0.75f, 0.125f, 0.0625f};
-      std::vector<double> reaches(count);  // how far below the bar, in doubt: kept if above 0
-      constexpr float bar = 1;
+      std::vector<double> expected(count), squares(count);
       for (size_t i = 0; i < count; ++i) {
         const float own = normal(random), scale = 0.5f + static_cast<float>(i % 3), doubt = i % 2 == 0 ? 0.25f : 4;
         const uint32_t other = std::bit_cast<uint32_t>(doubt) | std::bit_cast<uint32_t>(scale) >> 16;
@@ -151,25 +151,51 @@ TEST_CASE("round and sift: all targets keep the heads that plain loops keep") {
         std::memcpy(head + sizeof own, &other, sizeof other);
         int shared = below;
         for (size_t j = 0; j < dims; ++j) shared += made.head(i, j) * sizes[j];
-        const double estimate = bases[i] + asked.own_weight * own + scale * (asked.slope * static_cast<double>(shared) + asked.shift);
-        const double square = doubt * (asked.doubt_weight * (std::max(estimate, 0.0) + doubt) + asked.doubt_base) + asked.rounding * scale * scale;
-        reaches[i] = std::sqrt(square) - std::max(estimate - bar, 0.0);
+        expected[i] = base + asked.own_weight * own + scale * (asked.slope * static_cast<double>(shared) + asked.shift);
+        squares[i] = doubt * (asked.doubt_weight * (std::max(expected[i], 0.0) + doubt) + asked.doubt_base) + asked.rounding * scale * scale;
       }
-      std::vector<const std::byte*> heads;
-      for (const CodeAt& code : made.codes) heads.push_back(code.head);
+      // Odd slots lie in a second segment.
+      std::vector<std::byte> second(made.heads);
+      const std::byte* const segments[] = {made.heads.data(), second.data()};
       for (const size_t asks : {size_t{1}, size_t{65}, count}) {
-        std::vector<uint32_t> kept(asks + kSiftSpare);
-        const size_t found = k->sift(asked, heads.data(), bases.data(), asks, count, blocks, bar, kept.data());
+        std::vector<Slot> slots(asks + kSpare, 0);
+        for (uint32_t i = 0; i < asks; ++i) slots[i] = i % 2 << kHeadSegmentBits | i;
+        std::vector<float> estimates(asks + kSpare), doubts(asks + kSpare);
+        k->sift(asked, {segments, made.head_stride}, slots.data(), asks, blocks, base, estimates.data(), doubts.data());
+        constexpr float bar = 1;
+        std::vector<uint32_t> kept(asks + kSpare);
+        const size_t found = k->below(estimates.data(), doubts.data(), asks, bar, kept.data());
         REQUIRE(found <= asks);
         kept.resize(found);
         CHECK(std::is_sorted(kept.begin(), kept.end()));
         for (uint32_t i = 0; i < asks; ++i) {
-          if (std::fabs(reaches[i]) < 1e-3) continue;  // too near to tell
-          CHECK(std::binary_search(kept.begin(), kept.end(), i) == (reaches[i] > 0));
+          CHECK(estimates[i] == doctest::Approx(expected[i]).epsilon(1e-4).scale(10));
+          CHECK(doubts[i] == doctest::Approx(squares[i]).epsilon(1e-4));
+          const double reach = std::sqrt(squares[i]) - std::max(expected[i] - bar, 0.0);
+          if (std::fabs(reach) < 1e-3) continue;  // too near to tell
+          CHECK(std::binary_search(kept.begin(), kept.end(), i) == (reach > 0));
         }
+        kept.resize(asks + kSpare);
+        CHECK(k->below(estimates.data(), doubts.data(), asks, INFINITY, kept.data()) == asks);
       }
-      std::vector<uint32_t> all(count + kSiftSpare);
-      CHECK(k->sift(asked, heads.data(), bases.data(), count, count, blocks, INFINITY, all.data()) == count);
+    }
+  }
+}
+
+TEST_CASE("least: all targets find the places of the least of each class") {
+  std::mt19937 random(4);
+  for (const Kernels* k : every_kernels()) {
+    CAPTURE(k->target);
+    for (const auto& [count, classes] : {std::pair<size_t, size_t>{16, 16}, {33, 32}, {100, 32}, {1000, 48}}) {
+      std::vector<float> estimates(count + kSpare, INFINITY);
+      for (size_t i = 0; i < count; ++i) estimates[i] = static_cast<float>(random());
+      std::vector<uint32_t> places(classes);
+      k->least(estimates.data(), count, classes, places.data());
+      for (size_t of = 0; of < classes; ++of) {
+        size_t best = of;
+        for (size_t i = of; i < count; i += classes) best = estimates[i] < estimates[best] ? i : best;
+        CHECK(places[of] == best);
+      }
     }
   }
 }
@@ -178,7 +204,8 @@ TEST_CASE("nothing asked, nothing touched") {
   for (const Kernels* k : every_kernels()) {
     k->squared(nullptr, nullptr, 0, 8, nullptr);
     k->scan(nullptr, nullptr, 0, 2, nullptr);
-    CHECK(k->sift({}, nullptr, nullptr, 0, 0, 2, 0, nullptr) == 0);
+    k->sift({}, {}, nullptr, 0, 2, 0, nullptr, nullptr);
+    CHECK(k->below(nullptr, nullptr, 0, 0, nullptr) == 0);
   }
 }
 
