@@ -138,7 +138,7 @@ def test_columns_are_taken_too() -> None:
     lambda c: c.upsert("c", [models.PointStruct(1, {"": [1, 2, 3], "texts": sparse(models, 1)})]),
     lambda c: c.query_points("c", models.FusionQuery(models.Fusion.RRF), prefetch=[models.Prefetch([1, 2, 3])] * 17),
     lambda c: c.query_points("c", models.RrfQuery(models.Rrf(weights=[1.0])), prefetch=[models.Prefetch([1, 2, 3])] * 2),
-], ids=str)
+], ids=["an unknown name", "no name", "a term twice", "not a number", "an unknown name in a point", "too many searches", "too few weights"])
 def test_the_service_refuses(both: list[tuple[Any, Any]], ask: Any) -> None:
     with pytest.raises(exceptions.UnexpectedResponse) as refused:
         ask(both[0][0])
@@ -157,7 +157,8 @@ def test_the_service_refuses(both: list[tuple[Any, Any]], ask: Any) -> None:
     lambda c: c.upsert("c", [models.PointStruct(1, {"text": sparse(models, 1)})]),
     lambda c: c.upsert("c", [models.PointStruct(1, {"": [1, 2, 3], "text": [1, 2, 3]})]),
     lambda c: c.create_collection("d", models.VectorParams(2, models.Distance.DOT), {"text": models.SparseVectorParams("tfidf")}),
-], ids=str)
+], ids=["numbers by a sparse name", "lengths that differ", "a term over 32 bits", "fusion of nothing", "prefetch without fusion", "an unknown fusion",
+        "prefetch elsewhere", "no dense vector", "a dense vector by a sparse name", "an unknown modifier"])
 def test_the_client_refuses(both: list[tuple[Any, Any]], ask: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         ask(both[0][0])
