@@ -15,7 +15,7 @@ from mrpc._messages_google import google_class
 
 from .strategies import build, plans
 
-COMMON = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+COMMON = settings(max_examples=150, suppress_health_check=list(HealthCheck))
 
 
 def draw_pair(data: st.DataObject, everything: Any) -> tuple[Any, Any]:

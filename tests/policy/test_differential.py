@@ -19,7 +19,7 @@ from .native_form import Compiled
 
 CONSTANT_FAULTS = ("cannot be computed", "64 bits", "no status")  # which the compiler sees before any call comes
 EXAMPLES = int(os.environ.get("MRPC_FUZZ_EXAMPLES", "0"))
-SETTINGS = settings(max_examples=EXAMPLES or 30, deadline=None, derandomize=not EXAMPLES, database=None,
+SETTINGS = settings(max_examples=EXAMPLES or 30, derandomize=not EXAMPLES, database=None,
                     suppress_health_check=list(HealthCheck))
 
 

@@ -26,14 +26,14 @@ def brute_force(points, lat, lon, k, radius_km):
     return [(distance, name) for distance, name in near if distance <= radius_km][:k]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(lat=st.floats(37.6, 38.5), lon=st.floats(-122.6, -121.6))
 def test_agrees_with_brute_force_on_the_data_set(lat, lon):
     expected = brute_force(data.points(), lat, lon, 5, 10.0)
     assert GeoIndex(data.points()).nearest(lat, lon) == [name for _, name in expected]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(latitudes, longitudes), min_size=1, max_size=40), latitudes, longitudes,
        st.integers(1, 8), st.floats(1, 20000))
 def test_agrees_with_brute_force_anywhere(places, lat, lon, k, radius_km):

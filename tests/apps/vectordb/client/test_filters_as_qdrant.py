@@ -143,7 +143,7 @@ def check(theirs: Theirs, payloads: list[dict], wanted: models.Filter) -> None:
     assert takes(payloads, ours, scan_max=0) == expected, "by columns"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(payloads=st.lists(PAYLOADS, min_size=3, max_size=8), wanted=FILTERS)
 def test_the_same_filter_takes_the_same_points(theirs: Theirs, payloads: list[dict], wanted: models.Filter) -> None:
     check(theirs, payloads, wanted)
@@ -154,7 +154,7 @@ FITTING = {"text": (st.sampled_from(TEXTS), holding("match", TEXT_MATCHES)), "ti
 
 
 @pytest.mark.parametrize("kind", FITTING)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_a_condition_on_values_of_its_kind(theirs: Theirs, engine: Engine, kind: str, data: st.DataObject) -> None:
     """Where most points are neither taken nor left for their type alone; also by Qdrant's engine."""

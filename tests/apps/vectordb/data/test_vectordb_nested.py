@@ -21,7 +21,7 @@ def tree(sizes: list[int], seed: int) -> dict[int, Node]:
     return nodes
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=16), st.integers(0, 100))
 def test_circles_lie_inside_their_parents_and_apart(sizes: list[int], seed: int) -> None:
     nodes = tree(sizes, seed)

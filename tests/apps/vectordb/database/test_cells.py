@@ -23,7 +23,7 @@ def found(condition: filters.Field_) -> tuple[list[int], list[int]]:
 POINTS = st.builds(lambda lon, lat: {"lon": lon, "lat": lat}, st.floats(-180, 180), st.floats(-90, 90))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(POINTS, st.floats(0, 3e7))
 @example({"lon": 179.9, "lat": 10.0}, 300_000.0)
 @example({"lon": -180.0, "lat": 89.0}, 50_000.0)
@@ -32,7 +32,7 @@ def test_circles(center: dict, radius: float) -> None:
     found(filters.Field_.model_validate({"key": "at", "geo_radius": {"center": center, "radius": radius}}))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(POINTS, POINTS)
 def test_boxes(corner: dict, other: dict) -> None:
     found(filters.Field_.model_validate({"key": "at", "geo_bounding_box": {"top_left": corner, "bottom_right": other}}))

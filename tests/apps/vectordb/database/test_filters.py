@@ -143,7 +143,7 @@ TREES = st.recursive(LEAVES, lambda inner: st.dictionaries(
     max_leaves=6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(OBJECTS, min_size=1, max_size=6), TREES, st.lists(st.tuples(st.integers(0, 5), OBJECTS), max_size=3))
 def test_columns_and_scan_agree(objects: list[dict], tree: dict, changes: list[tuple[int, dict]]) -> None:
     """Also for rows that were written after the columns were built."""
@@ -223,7 +223,7 @@ def test_hostile_filters_are_refused(papers: Collection, hostile: Any) -> None:
     assert papers.count("acme") == 1
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.recursive(SCALARS | st.text(max_size=5), lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
     st.sampled_from(NAMES), inner, max_size=4)))
 def test_any_object_is_a_filter_or_invalid(papers: Collection, raw: Any) -> None:

@@ -164,7 +164,7 @@ OTHERS = st.sampled_from([HEADER, Change(export_end=pb.ExportEnd(points=1)), Cha
                           Change(drop_party=pb.DropParty(number=1)), Change(), Change(party=pb.Party(number=1, name="acme"))])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(UPSERT | OTHERS, max_size=5))
 def test_a_hostile_file_is_refused_or_harmless(papers: Collection, tmp_path: Path, changes: list[Change]) -> None:
     write_file(tmp_path / "evil", [HEADER, *changes])
