@@ -12,6 +12,8 @@ from .transport import Transport
 
 Method = Callable[[str, Any], Any]
 """(tenant, request) -> reply."""
+Handler = Callable[[Any, Any], Any]
+"""(request, context) -> reply."""
 
 READS = frozenset((
     "Search", "Fuse", "SearchGroups", "Facet", "ListIndexes", "Get", "Scroll", "Count", "List", "Describe", "Usage", "Recall", "Export"))
@@ -19,6 +21,13 @@ READS = frozenset((
 
 class Handlers:
     """What a generated add_XServicer_to_server takes: an attribute for each method."""
+
+    def __init__(self, methods: Iterable[tuple[str, Handler]]) -> None:
+        vars(self).update(methods)
+
+    def within(self, around: Callable[[Handler], Handler]) -> Handlers:
+        """The same, each inside of what around() makes of it."""
+        return Handlers((name, around(serve)) for name, serve in vars(self).items())
 
 
 class Door:
@@ -30,13 +39,9 @@ class Door:
 
     def handlers(self, servicer: Any, names: Iterable[str]) -> Handlers:
         """The servicer's methods as the server calls them."""
-        handlers = Handlers()
-        for name in names:
-            scheduler = self._reads if name in READS else self._writes
-            setattr(handlers, name, self._handler(name, getattr(servicer, name), scheduler))
-        return handlers
+        return Handlers((name, self._handler(name, getattr(servicer, name), self._reads if name in READS else self._writes)) for name in names)
 
-    def _handler(self, name: str, method: Method, scheduler: Scheduler) -> Callable[[Any, Any], Any]:
+    def _handler(self, name: str, method: Method, scheduler: Scheduler) -> Handler:
         tenant_of, meters = self._transport.tenant, self._meters
 
         def serve(request: Any, context: Any) -> Any:

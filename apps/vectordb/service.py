@@ -13,7 +13,7 @@ from . import selection, sparse, translate
 from .browse import Browse
 from .database import Points as Batch
 from .database import Quota
-from .database.errors import AlreadyExists, Damaged, Invalid, NotFound
+from .database.errors import AlreadyExists, NotFound
 from .database.fusion import RRF_K
 from .servicer import Servicer
 from .transfers import Transfers
@@ -171,18 +171,9 @@ class Tenants(Servicer):
     def Import(self, tenant: str, request: Any) -> Any:
         """For administrators: an export has the owner's quota, and names of those who see its points."""
         collection = self._managed(tenant, request.collection)
-        transfer = self._imports.find(tenant, request.cursor) if request.cursor else self._imports.begin(tenant)
-        following = self._imports.write(transfer, request.piece)
-        if not request.last:
-            return self._pb.ImportReply(next_cursor=following)
-        try:
-            transfer.file.flush()
-            points = collection.import_tenant(transfer.path, request.tenant or None, conflicts=translate.CONFLICTS.get(request.conflicts))
-            return self._pb.ImportReply(points=points)
-        except Damaged as error:  # it came from the caller, and where we keep it is not his business
-            raise Invalid(str(error).replace(str(transfer.path), "the import")) from None
-        finally:
-            self._imports.end(tenant, transfer)
+        points, following = self._imports.receive(tenant, request, lambda path: collection.import_tenant(
+            path, request.tenant or None, conflicts=translate.CONFLICTS.get(request.conflicts)))
+        return self._pb.ImportReply(points=points, next_cursor=following)
 
     def CreateRole(self, tenant: str, request: Any) -> Any:
         self._managed(tenant, request.collection).create_role(request.role)

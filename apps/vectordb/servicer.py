@@ -7,7 +7,7 @@ from typing import Any
 from .database import Database, Quota
 from .database.errors import NotFound
 from .database.queries import Pace
-from .statuses import NotAllowed
+from .statuses import only_admins
 from .translate import Replies
 from .transport import Transport
 
@@ -42,5 +42,4 @@ class Servicer:
         return self._database.collection(name)
 
     def _only_admins(self, tenant: str) -> None:
-        if tenant not in self._admins:
-            raise NotAllowed(f"{tenant!r} is no administrator of this service: ask its operator for --admin {tenant}")
+        only_admins(self._admins, tenant)

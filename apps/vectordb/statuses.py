@@ -6,6 +6,7 @@ are nobody's fault but ours are logged, and callers learn nothing of them.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 from .database.errors import DatabaseError
@@ -21,6 +22,12 @@ log = logging.getLogger(__name__)
 
 class NotAllowed(Exception):
     """The caller is no administrator, or has told no tenant."""
+
+
+def only_admins(admins: Collection[str], tenant: str) -> None:
+    """NotAllowed for a tenant that is none of them."""
+    if tenant not in admins:
+        raise NotAllowed(f"{tenant!r} is no administrator of this service: ask its operator for --admin {tenant}")
 
 
 def describe(error: Exception) -> tuple[str, str, str, dict[str, str]]:

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from .database.errors import Invalid, QuotaExceeded
+from .database.errors import Damaged, Invalid, QuotaExceeded
 
 PIECE_BYTES = 4 << 20
 TRANSFERS_MAX = 64
@@ -81,6 +81,21 @@ class Transfers:
             return piece, transfer.cursor()
         self.end(tenant, transfer)
         return piece, ""
+
+    def receive(self, tenant: str, request: Any, bring: Callable[[Path], int]) -> tuple[int, str]:
+        """Takes the piece of an ImportRequest: (0, the cursor of the next), or behind the last one (what bring() makes of the file, "").
+        Invalid for what is no export."""
+        transfer = self.find(tenant, request.cursor) if request.cursor else self.begin(tenant)
+        following = self.write(transfer, request.piece)
+        if not request.last:
+            return 0, following
+        try:
+            transfer.file.flush()
+            return bring(transfer.path), ""
+        except Damaged as error:  # it came from the caller, and where we keep it is not his business
+            raise Invalid(str(error).replace(str(transfer.path), "the import")) from None
+        finally:
+            self.end(tenant, transfer)
 
     def write(self, transfer: Transfer, piece: bytes) -> str:
         """The cursor of the next piece. Invalid when it grows too long."""

@@ -47,6 +47,7 @@ class Nearest(NamedTuple):
 
 NOTHING = Nearest(_EMPTY, np.empty(0, np.float32), [])
 
+
 def split(party: Party, ref: Ref) -> tuple[str, PointId]:
     """(owner, id) of a reference that the tenant makes. Invalid for what is neither an id nor a pair."""
     if not isinstance(ref, tuple):
@@ -137,8 +138,7 @@ class Queries:
         found = [index.search(query, k, scope[0] if single else list(scope), **how) for query in queries]
         if len(found) == 1:
             return Nearest(*found[0], [len(found[0][0])])
-        return Nearest(np.concatenate([ids for ids, _ in found]), np.concatenate([distances for _, distances in found]),
-                       [len(ids) for ids, _ in found])
+        return Nearest.joined(found)
 
     def matching(self, party: Party, wanted: filters.Filter | None) -> np.ndarray:
         """Index ids u64[n], ascending, of what the tenant sees and the filter takes."""

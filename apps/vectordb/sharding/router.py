@@ -13,7 +13,7 @@ from mrpc import RpcError
 from ..database import Quota
 from ..database.errors import AlreadyExists, Invalid, NotFound
 from ..database.model import PAGE_MAX
-from ..statuses import NotAllowed
+from ..statuses import only_admins
 from ..transport import load
 from . import merge
 from .calls import current
@@ -124,8 +124,7 @@ class Servicer:
         return self._steady(lambda: self._ask(self._ledger.shards(request.collection, tenant), method, request, tenant))
 
     def _only_admins(self, tenant: str) -> None:
-        if tenant not in self._cluster.admins:
-            raise NotAllowed(f"{tenant!r} is no administrator of this service: ask its operator for --admin {tenant}")
+        only_admins(self._cluster.admins, tenant)
 
 
 class Points(Servicer):

@@ -12,7 +12,7 @@ from typing import Any
 from mrpc import RpcError
 
 from ..database import Quota
-from ..door import Door, Handlers
+from ..door import Door
 from ..metrics import Meters
 from ..scheduler import Scheduler
 from ..server import GRACE_S, SWITCH_INTERVAL_S, THREADS, Health
@@ -62,9 +62,7 @@ class RouterServer:
         self._clearer = threading.Thread(target=self._clear, name="leftovers", daemon=True)
 
     def _offer(self, stubs: Any, servicer: Any, door: Door) -> None:
-        handlers = Handlers()
-        for name, serve in vars(door.handlers(servicer, servicer.METHODS)).items():
-            setattr(handlers, name, calls.kept(serve))
+        handlers = door.handlers(servicer, servicer.METHODS).within(calls.kept)
         getattr(stubs, f"add_{type(servicer).__name__}Servicer_to_server")(handlers, self._server)
 
     def __enter__(self) -> RouterServer:

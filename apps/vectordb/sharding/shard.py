@@ -34,7 +34,4 @@ class Shard(Service):
         return self._gate.joining(context, join)
 
     def _offer(self, name: str, handlers: Handlers) -> None:
-        guarded = Handlers()
-        for method, serve in vars(handlers).items():
-            setattr(guarded, method, self._gate.guarded(serve))
-        getattr(wire.load().pb_grpc, f"add_{name}Servicer_to_server")(guarded, self._server)
+        getattr(wire.load().pb_grpc, f"add_{name}Servicer_to_server")(handlers.within(self._gate.guarded), self._server)

@@ -8,7 +8,7 @@ from mrpc import RpcError
 
 from .. import translate
 from ..database import Quota, imported
-from ..database.errors import Damaged, Invalid, NotFound
+from ..database.errors import NotFound
 from ..transfers import Transfers
 from . import copying, merge
 from .calls import current
@@ -91,21 +91,15 @@ class Tenants(Servicer):
     def Import(self, tenant: str, request: Any) -> Any:
         """For administrators. The file is read here, too: the ledger is to know who sees its points."""
         self._managed(tenant, request.collection)
-        transfer = self._imports.find(tenant, request.cursor) if request.cursor else self._imports.begin(tenant)
-        following = self._imports.write(transfer, request.piece)
-        if not request.last:
-            return self._pb.ImportReply(next_cursor=following)
-        try:
-            transfer.file.flush()
-            found = imported.read(transfer.path, imported.config_in(transfer.path))
-            with self._cluster.changing.alone(current().remaining_s()):
-                return self._pb.ImportReply(points=self._import(request, found, transfer.path))
-        except Damaged as error:
-            raise Invalid(str(error).replace(str(transfer.path), "the import")) from None
-        finally:
-            self._imports.end(tenant, transfer)
+        points, following = self._imports.receive(tenant, request, lambda path: self._import(request, path))
+        return self._pb.ImportReply(points=points, next_cursor=following)
 
-    def _import(self, request: Any, found: imported.Imported, path: Path) -> int:
+    def _import(self, request: Any, path: Path) -> int:
+        found = imported.read(path, imported.config_in(path))
+        with self._cluster.changing.alone(current().remaining_s()):
+            return self._import_read(request, found, path)
+
+    def _import_read(self, request: Any, found: imported.Imported, path: Path) -> int:
         """REFUSE makes the tenant first, and brings its points into what is there then."""
         collection, name = request.collection, request.tenant or found.tenant
         if is_new := not request.conflicts or self._ledger.party(collection, name) is None:
